@@ -1,0 +1,19 @@
+"""DupNet: find every duplicated tile of a satellite collection, rebuild the acquisitions, split without a leak."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "compare", "find_overlaps"]
+
+_HOME = {"compare": "dupnet.descriptors", "find_overlaps": "dupnet.find"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for, so that ``import dupnet`` stays light."""
+    if name in _HOME:
+        from importlib import import_module
+
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'dupnet' has no attribute {name!r}")
