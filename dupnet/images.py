@@ -1,0 +1,328 @@
+"""Reading a folder of images: what is in it, which files are sound, their pixels as stored; saving single tiles.
+
+A file counts by its content, not by its name's ending: JPEG, PNG and TIFF are read. Its size is taken from the
+header and checked before any pixel is decoded, so that a small file cannot ask for all the memory. JPEG goes
+through libjpeg-turbo (simplejpeg) in strict mode: the pixels are those OpenCV gives, and data that the decoder had
+to guess (a truncated or damaged file) are an error instead of grey filling. EXIF orientation is ignored, because
+tiles are defined on the pixels as stored.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Callable, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dupnet.files import atomic_path
+from dupnet.tiles import TILE_SIZE, Grid, split_tiles
+
+__all__ = [
+    "MAX_PIXELS",
+    "UnreadableImage",
+    "decode",
+    "list_images",
+    "load",
+    "map_in_order",
+    "n_workers",
+    "read_grey",
+    "read_image",
+    "save_tiles",
+]
+
+Pixels = npt.NDArray[np.uint8]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MAX_PIXELS = 2**26
+"""Largest image that is decoded, in pixels (8192 x 8192): below what Pillow holds for a decompression bomb (89
+million), and 200 MB as RGB."""
+
+MAX_FILE_BYTES = 4 * MAX_PIXELS
+"""Largest file that is read: an uncompressed RGBA image of :data:`MAX_PIXELS`."""
+
+_JPEG, _PNG, _TIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+class UnreadableImage(ValueError):
+    """A file that is left out; :attr:`reason` says why, in words for ``unreadable.csv``."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.reason = reason
+
+
+def n_workers(workers: int | None = None) -> int:
+    """The number of worker threads asked for, or one for every core that this process may use.
+
+    Raises
+    ------
+    ValueError
+        If fewer than one is asked for.
+    """
+    if workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; it must be at least 1.")
+    return workers
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[str]:
+    """Names of all files of ``folder``, sorted; folders in it are not entered.
+
+    Every name is listed, whatever its ending: what turns out not to be an image is reported when it is read.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    NotADirectoryError
+        If it is a file.
+    ValueError
+        If it holds no file.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if not _is_folder(entry))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no folder {os.fspath(folder)!r}.") from None
+    except NotADirectoryError:
+        raise NotADirectoryError(f"{os.fspath(folder)!r} is a file; give the folder that holds the images.") from None
+    if not names:
+        raise ValueError(f"The folder {os.fspath(folder)!r} holds no file.")
+    return names
+
+
+def read_image(path: str | os.PathLike[str], *, tile_size: int | None = None) -> Pixels:
+    """Pixels of an image as stored: (height, width, 3) uint8 RGB. Grey, CMYK, palette and alpha are converted, with a warning.
+
+    ``tile_size`` asks for a whole number of tiles of that many pixels.
+
+    Raises
+    ------
+    UnreadableImage
+        If the file is no image, is damaged, too large, or of a size that ``tile_size`` forbids.
+    """
+    return _warned(path, *load(path, grey=False, tile_size=tile_size))
+
+
+def read_grey(path: str | os.PathLike[str], *, tile_size: int | None = None) -> Pixels:
+    """Like :func:`read_image`, grey: (height, width) uint8, ITU-R BT.601 luma; of a JPEG the luma that it stores."""
+    return _warned(path, *load(path, grey=True, tile_size=tile_size))
+
+
+def load(path: str | os.PathLike[str], *, grey: bool, tile_size: int | None = None) -> tuple[Pixels, str]:
+    """Pixels of an image (as :func:`read_image` or :func:`read_grey`) and what was converted ("" for plain RGB).
+
+    Raises
+    ------
+    UnreadableImage
+        As :func:`read_image`.
+    """
+    try:
+        data = _read_bytes(path)
+    except FileNotFoundError:
+        raise UnreadableImage(path, "vanished before it could be read (or a link that leads nowhere)") from None
+    except OSError as error:
+        raise UnreadableImage(path, f"cannot be opened: {error.strerror or error}") from None
+    try:
+        return decode(data, grey=grey, tile_size=tile_size)
+    except UnreadableImage as error:
+        raise UnreadableImage(path, error.reason) from None
+
+
+def decode(data: bytes, *, grey: bool, tile_size: int | None = None) -> tuple[Pixels, str]:
+    """Decode the bytes of one JPEG, PNG or TIFF file; see :func:`load`."""
+    if not data:
+        raise UnreadableImage("image", "empty file")
+    if data.startswith(_JPEG):
+        return _decode_jpeg(data, grey, tile_size)
+    if data.startswith((_PNG, *_TIFF)):
+        return _decode_other(data, grey, tile_size)
+    raise UnreadableImage("image", "not a JPEG, PNG or TIFF image")
+
+
+def save_tiles(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    tile_size: int = TILE_SIZE,
+    quality: int = 95,
+    workers: int | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Save every tile of every image of ``folder`` as ``IMAGE_INDEX.jpg`` in ``out``, and nothing else.
+
+    Each file is written beside and renamed; tiles that are there already, and younger than their image, are kept,
+    so a stopped run goes on where it was. ``quality`` 95 and 4:2:0 are what ``cv2.imwrite`` uses.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``image, reason``: the files that were left out.
+
+    Raises
+    ------
+    ValueError
+        If two images would write the same tiles (``a.jpg`` and ``a.png``), or quality is outside 1 to 100.
+    """
+    import simplejpeg
+    from tqdm import tqdm
+
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}; JPEG quality lies in 1 to 100.")
+    names = list_images(folder)
+    stems: dict[str, str] = {}
+    for name in names:
+        if stems.setdefault(Path(name).stem, name) != name:
+            raise ValueError(f"{stems[Path(name).stem]!r} and {name!r} would write the same tiles; rename one.")
+
+    def save(name: str) -> str:
+        source = Path(folder, name)
+        try:
+            image, _ = load(source, grey=False, tile_size=tile_size)
+        except UnreadableImage as error:
+            return error.reason
+        born = source.stat().st_mtime_ns
+        for index, tile in enumerate(split_tiles(image, Grid.of_image(*image.shape[:2], tile_size))):
+            target = Path(out, f"{source.stem}_{index}.jpg")
+            if target.exists() and target.stat().st_mtime_ns > born:
+                continue
+            data = simplejpeg.encode_jpeg(np.ascontiguousarray(tile), quality, "RGB", "420")
+            with atomic_path(target) as beside:
+                beside.write_bytes(data)
+        return ""
+
+    Path(out).mkdir(parents=True, exist_ok=True)
+    reasons = map_in_order(save, names, n_workers(workers))
+    reasons = tqdm(reasons, total=len(names), desc="tiles", unit="image", disable=not progress)
+    left_out = [(name, reason) for name, reason in zip(names, reasons, strict=True) if reason]
+    return pd.DataFrame(left_out, columns=["image", "reason"])
+
+
+def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Results of ``function`` in the order of ``items``, computed by threads that run a few items ahead, not more.
+
+    Unlike ``Executor.map`` it does not queue everything at once, so memory stays bounded by the workers.
+    """
+    waiting: list[Future[Result]] = []
+    iterator = iter(items)
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            waiting.extend(pool.submit(function, item) for item in islice(iterator, 4 * workers))
+            while waiting:
+                result = waiting.pop(0).result()
+                waiting.extend(pool.submit(function, item) for item in islice(iterator, 1))
+                yield result
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself: reading it will say so
+        return False
+
+
+def _read_bytes(path: str | os.PathLike[str]) -> bytes:
+    state = os.stat(path)
+    if not stat.S_ISREG(state.st_mode):  # opening a pipe would wait for ever
+        raise UnreadableImage(path, "not a regular file")
+    if state.st_size > MAX_FILE_BYTES:
+        raise UnreadableImage(path, f"{state.st_size} bytes; at most {MAX_FILE_BYTES} are read")
+    with open(path, "rb") as file:
+        start = file.read(8)
+        if start and not start.startswith((_JPEG, _PNG, *_TIFF)):
+            raise UnreadableImage(path, "not a JPEG, PNG or TIFF image")
+        return start + file.read()
+
+
+def _warned(path: str | os.PathLike[str], pixels: Pixels, note: str) -> Pixels:
+    if note:
+        warnings.warn(f"{os.fspath(path)}: {note}", stacklevel=3)
+    return pixels
+
+
+def _check_size(height: int, width: int, tile_size: int | None) -> None:
+    if height * width > MAX_PIXELS:
+        raise UnreadableImage("image", f"{height} x {width} pixels; at most {MAX_PIXELS} pixels are decoded")
+    if tile_size and (height % tile_size or width % tile_size or not height or not width):
+        raise UnreadableImage(
+            "image", f"wrong size: {height} x {width} pixels are not a whole number of {tile_size} px tiles"
+        )
+
+
+def _decode_jpeg(data: bytes, grey: bool, tile_size: int | None) -> tuple[Pixels, str]:
+    import simplejpeg
+
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        _check_size(height, width, tile_size)
+        if colours in ("CMYK", "YCCK"):
+            return _decode_other(data, grey, tile_size)
+        pixels: Pixels = simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB")
+    except UnreadableImage:
+        raise
+    except ValueError as error:
+        raise UnreadableImage("image", f"damaged JPEG: {str(error).strip().rstrip('.')}") from None
+    note = "grey; taken as three equal channels" if colours == "Gray" else ""
+    return (pixels[:, :, 0] if grey else pixels), note
+
+
+_CONVERTED = {
+    "L": "grey; taken as three equal channels",
+    "1": "black and white; taken as three equal channels",
+    "P": "palette; converted to RGB",
+    "LA": "grey with alpha; alpha dropped, taken as three equal channels",
+    "PA": "palette with alpha; alpha dropped, converted to RGB",
+    "RGBA": "alpha channel dropped",
+    "RGBX": "fourth channel dropped",
+    "CMYK": "CMYK; converted to RGB",
+    "YCbCr": "YCbCr; converted to RGB",
+    "LAB": "CIELAB; converted to RGB",
+}
+
+
+def _decode_other(data: bytes, grey: bool, tile_size: int | None) -> tuple[Pixels, str]:
+    from PIL import Image, UnidentifiedImageError
+
+    png = data.startswith(_PNG)
+    if png and len(data) >= 24:  # before Pillow, which warns about large images on standard error
+        _check_size(int.from_bytes(data[20:24]), int.from_bytes(data[16:20]), tile_size)
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "TIFF"]) as image:
+            _check_size(image.height, image.width, tile_size)
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1:
+                raise UnreadableImage("image", f"{frames} frames; save the one to use as an image of its own")
+            # Pillow silently drops the low byte of 16-bit RGB.
+            bits = data[24] if png else max(_bits_of_tiff(image))
+            if bits > 8 or image.mode not in ("RGB", *_CONVERTED):
+                raise UnreadableImage("image", f"{bits} bits a channel (mode {image.mode}); convert it to 8 bits")
+            pixels: Pixels = np.array(image.convert("RGB"))
+            note = _CONVERTED.get(image.mode, "")
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:  # its message holds a memory address, another one in every run
+        raise UnreadableImage("image", "does not decode: damaged, or of a kind that Pillow cannot read") from None
+    except Exception as error:  # a damaged file makes Pillow's parsers raise nearly anything
+        raise UnreadableImage("image", f"does not decode: {str(error).strip() or type(error).__name__}") from None
+    return (cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False) if grey else pixels), note
+
+
+def _bits_of_tiff(image: object) -> tuple[int, ...]:
+    bits_per_sample = 258  # TIFF 6.0, section 8
+    tags = getattr(image, "tag_v2", {})
+    return tuple(tags.get(bits_per_sample, (8,)))
