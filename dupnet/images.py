@@ -1,10 +1,10 @@
-"""Reading a folder of images: what is in it, which files are sound, their pixels as stored; saving single tiles.
+"""Reading a folder of images: what is in it, which files are sound, their pixels; saving single tiles.
 
-A file counts by its content, not by its name's ending: JPEG, PNG and TIFF are read. Its size is taken from the
-header and checked before any pixel is decoded, so that a small file cannot ask for all the memory. JPEG goes
-through libjpeg-turbo (simplejpeg) in strict mode: the pixels are those OpenCV gives, and data that the decoder had
-to guess (a truncated or damaged file) are an error instead of grey filling. EXIF orientation is ignored, because
-tiles are defined on the pixels as stored.
+A file counts by its content, not by its name's ending: JPEG, PNG and TIFF are read. Its size is taken from
+the header and checked before any pixel is decoded, so that a small file cannot ask for all the memory. JPEG
+goes through libjpeg-turbo (simplejpeg) in strict mode: the pixels are those that OpenCV gives, and data that
+the decoder had to guess (of a truncated or damaged file) are an error instead of grey filling. EXIF
+orientation is ignored, because tiles are defined on the pixels as stored.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Callable, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -45,8 +45,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MAX_PIXELS = 2**26
-"""Largest image that is decoded, in pixels (8192 x 8192): below what Pillow holds for a decompression bomb (89
-million), and 200 MB as RGB."""
+"""Largest image that is decoded, in pixels (8192 x 8192): 200 MB as RGB, and below what Pillow holds for a
+decompression bomb (89 million)."""
 
 MAX_FILE_BYTES = 4 * MAX_PIXELS
 """Largest file that is read: an uncompressed RGBA image of :data:`MAX_PIXELS`."""
@@ -97,16 +97,17 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no folder {os.fspath(folder)!r}.") from None
     except NotADirectoryError:
-        raise NotADirectoryError(f"{os.fspath(folder)!r} is a file; give the folder that holds the images.") from None
+        raise NotADirectoryError(f"{os.fspath(folder)!r} is a file; give the folder of images.") from None
     if not names:
         raise ValueError(f"The folder {os.fspath(folder)!r} holds no file.")
     return names
 
 
 def read_image(path: str | os.PathLike[str], *, tile_size: int | None = None) -> Pixels:
-    """Pixels of an image as stored: (height, width, 3) uint8 RGB. Grey, CMYK, palette and alpha are converted, with a warning.
+    """Pixels of an image as stored: (height, width, 3) uint8 RGB.
 
-    ``tile_size`` asks for a whole number of tiles of that many pixels.
+    Grey, CMYK, palette and alpha are converted, with a warning. ``tile_size`` asks for a whole number of
+    tiles of that many pixels.
 
     Raises
     ------
@@ -117,12 +118,12 @@ def read_image(path: str | os.PathLike[str], *, tile_size: int | None = None) ->
 
 
 def read_grey(path: str | os.PathLike[str], *, tile_size: int | None = None) -> Pixels:
-    """Like :func:`read_image`, grey: (height, width) uint8, ITU-R BT.601 luma; of a JPEG the luma that it stores."""
+    """Like :func:`read_image`, but grey: (height, width) uint8, ITU-R BT.601 luma; of a JPEG its own luma."""
     return _warned(path, *load(path, grey=True, tile_size=tile_size))
 
 
 def load(path: str | os.PathLike[str], *, grey: bool, tile_size: int | None = None) -> tuple[Pixels, str]:
-    """Pixels of an image (as :func:`read_image` or :func:`read_grey`) and what was converted ("" for plain RGB).
+    """Pixels as of :func:`read_image` or :func:`read_grey`, and what was converted ("" for plain RGB).
 
     Raises
     ------
@@ -132,7 +133,7 @@ def load(path: str | os.PathLike[str], *, grey: bool, tile_size: int | None = No
     try:
         data = _read_bytes(path)
     except FileNotFoundError:
-        raise UnreadableImage(path, "vanished before it could be read (or a link that leads nowhere)") from None
+        raise UnreadableImage(path, "vanished before it was read, or a link that leads nowhere") from None
     except OSError as error:
         raise UnreadableImage(path, f"cannot be opened: {error.strerror or error}") from None
     try:
@@ -163,8 +164,8 @@ def save_tiles(
 ) -> pd.DataFrame:
     """Save every tile of every image of ``folder`` as ``IMAGE_INDEX.jpg`` in ``out``, and nothing else.
 
-    Each file is written beside and renamed; tiles that are there already, and younger than their image, are kept,
-    so a stopped run goes on where it was. ``quality`` 95 and 4:2:0 are what ``cv2.imwrite`` uses.
+    Each file is written beside and renamed; tiles that are there already, and younger than their image, are
+    kept, so a stopped run goes on where it was. ``quality`` 95 and 4:2:0 are what ``cv2.imwrite`` uses.
 
     Returns
     -------
@@ -185,7 +186,8 @@ def save_tiles(
     stems: dict[str, str] = {}
     for name in names:
         if stems.setdefault(Path(name).stem, name) != name:
-            raise ValueError(f"{stems[Path(name).stem]!r} and {name!r} would write the same tiles; rename one.")
+            other = stems[Path(name).stem]
+            raise ValueError(f"{other!r} and {name!r} would write the same tiles; rename one of them.")
 
     def save(name: str) -> str:
         source = Path(folder, name)
@@ -194,7 +196,8 @@ def save_tiles(
         except UnreadableImage as error:
             return error.reason
         born = source.stat().st_mtime_ns
-        for index, tile in enumerate(split_tiles(image, Grid.of_image(*image.shape[:2], tile_size))):
+        grid = Grid.of_image(image.shape[0], image.shape[1], tile_size)
+        for index, tile in enumerate(split_tiles(image, grid)):
             target = Path(out, f"{source.stem}_{index}.jpg")
             if target.exists() and target.stat().st_mtime_ns > born:
                 continue
@@ -211,9 +214,9 @@ def save_tiles(
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Results of ``function`` in the order of ``items``, computed by threads that run a few items ahead, not more.
+    """Results of ``function`` in the order of ``items``, computed by threads that run a few items ahead.
 
-    Unlike ``Executor.map`` it does not queue everything at once, so memory stays bounded by the workers.
+    Unlike ``Executor.map`` it does not queue everything at once: memory stays bounded by the workers.
     """
     waiting: list[Future[Result]] = []
     iterator = iter(items)
@@ -310,16 +313,19 @@ def _decode_other(data: bytes, grey: bool, tile_size: int | None) -> tuple[Pixel
             # Pillow silently drops the low byte of 16-bit RGB.
             bits = data[24] if png else max(_bits_of_tiff(image))
             if bits > 8 or image.mode not in ("RGB", *_CONVERTED):
-                raise UnreadableImage("image", f"{bits} bits a channel (mode {image.mode}); convert it to 8 bits")
+                raise UnreadableImage("image", f"{bits} bits a channel ({image.mode}); convert it to 8 bits")
             pixels: Pixels = np.array(image.convert("RGB"))
             note = _CONVERTED.get(image.mode, "")
     except UnreadableImage:
         raise
     except UnidentifiedImageError:  # its message holds a memory address, another one in every run
-        raise UnreadableImage("image", "does not decode: damaged, or of a kind that Pillow cannot read") from None
+        raise UnreadableImage("image", "does not decode: damaged, or of an unknown kind") from None
     except Exception as error:  # a damaged file makes Pillow's parsers raise nearly anything
-        raise UnreadableImage("image", f"does not decode: {str(error).strip() or type(error).__name__}") from None
-    return (cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False) if grey else pixels), note
+        reason = str(error).strip() or type(error).__name__
+        raise UnreadableImage("image", f"does not decode: {reason}") from None
+    if grey:
+        return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False), note
+    return pixels, note
 
 
 def _bits_of_tiff(image: object) -> tuple[int, ...]:
