@@ -1,0 +1,361 @@
+"""The Keras networks, ``dupnet_v0`` and ``dupnet``: built, saved and loaded with their settings.
+
+Written with ``keras`` and ``keras.ops`` alone, so that any Keras backend runs them. ``dupnet find`` and
+``dupnet.compare`` need none: :mod:`dupnet.descriptors` evaluates the same ``dupnet`` from plain arrays, which
+:func:`to_arrays` and :func:`from_arrays` carry to and fro.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from keras import ops
+
+from dupnet.files import atomic_path
+from dupnet.layers import CellFeatures, CellProjection, NeighbourhoodMean, PoolCells
+from dupnet.tiles import CELL_SIZE, TILE_SIZE
+
+__all__ = [
+    "FORMAT_VERSION",
+    "DupnetConfig",
+    "DupnetV0Config",
+    "build",
+    "dupnet",
+    "dupnet_v0",
+    "from_arrays",
+    "layer_table",
+    "load_arrays",
+    "load_model",
+    "save_arrays",
+    "save_model",
+    "to_arrays",
+]
+
+FORMAT_VERSION = 1
+"""Raised when a saved model can no longer be read by the code that follows."""
+
+SETTINGS_NAME = "dupnet.json"
+"""Member of a ``.keras`` archive, and array of a ``.npz`` file, that holds the settings as JSON."""
+
+
+@dataclass(frozen=True)
+class DupnetV0Config:
+    """Settings of :func:`dupnet_v0`. The defaults are the network of the original's figure."""
+
+    tile_size: int = TILE_SIZE
+    filters: tuple[int, ...] = (16, 32, 64, 128, 256)
+    dense_units: int = 128
+    threshold: float = 0.5
+    architecture: str = field(default="dupnet_v0", init=False)
+
+
+@dataclass(frozen=True)
+class DupnetConfig:
+    """Settings of :func:`dupnet`.
+
+    ``n_filters`` learned filters of ``cell_size`` x ``cell_size`` pixels see each cell in eight orientations.
+    ``cell_units`` are the widths of the layers that judge one cell, ``neighbour_units`` that of the layer
+    that sees a cell beside the mean of its neighbours, ``tile_units`` those after the cells are pooled.
+    ``sharpness`` (per unit of activation) sets how close the pooled soft minimum comes to the least cell. A
+    score at or above ``threshold`` reads "duplicate".
+    """
+
+    tile_size: int = TILE_SIZE
+    cell_size: int = CELL_SIZE
+    n_filters: int = 7
+    cell_units: tuple[int, ...] = (32, 32)
+    neighbour_units: int = 32
+    tile_units: tuple[int, ...] = (32,)
+    sharpness: float = 4.0
+    threshold: float = 0.5
+    architecture: str = field(default="dupnet", init=False)
+
+
+def dupnet(config: DupnetConfig | None = None) -> keras.Model:
+    """The siamese network: two uint8 RGB tiles (batch, size, size, 3) -> score (batch, 1) in [0, 1].
+
+    One ``encoder``, called twice, turns a tile into a small descriptor; one ``head`` compares two descriptors
+    without the pixels. The score is the same in either order and under joint flips and quarter turns, by
+    construction.
+
+    Raises
+    ------
+    ValueError
+        If the tile is not a whole number of cells.
+    """
+    config = config or DupnetConfig()
+    if config.tile_size % config.cell_size or config.tile_size < config.cell_size:
+        raise ValueError(
+            f"tile_size is {config.tile_size}; it must be a multiple of the cells' {config.cell_size}."
+        )
+    encoder = _encoder(config)
+    head = _head(config, encoder)
+    tile1, tile2 = _tile_inputs(config.tile_size)
+    model = keras.Model([tile1, tile2], head([encoder(tile1), encoder(tile2)]), name="dupnet")
+    model.settings = config
+    return model
+
+
+def _encoder(config: DupnetConfig) -> keras.Model:
+    tile = keras.Input((config.tile_size, config.tile_size, 3), dtype="uint8", name="tile")
+    projection = CellProjection(config.n_filters, config.cell_size, name="projection")
+    return keras.Model(tile, projection(tile), name="encoder")
+
+
+def _head(config: DupnetConfig, encoder: keras.Model) -> keras.Model:
+    first, second = (
+        {part: keras.Input(spec.shape[1:], name=f"{part}{side}") for part, spec in encoder.output.items()}
+        for side in (1, 2)
+    )
+    cells = CellFeatures(name="cell_features")(first, second)
+    for number, units in enumerate(config.cell_units, start=1):
+        cells = keras.layers.Dense(units, activation="relu", name=f"cell_{number}")(cells)
+    cells = NeighbourhoodMean(name="neighbourhood")(cells)
+    cells = keras.layers.Dense(config.neighbour_units, activation="relu", name="neighbour")(cells)
+    tile = PoolCells(config.sharpness, name="pool")(cells)
+    for number, units in enumerate(config.tile_units, start=1):
+        tile = keras.layers.Dense(units, activation="relu", name=f"tile_{number}")(tile)
+    score = keras.layers.Dense(1, activation="sigmoid", name="score")(tile)
+    return keras.Model([first, second], score, name="head")
+
+
+def dupnet_v0(config: DupnetV0Config | None = None) -> keras.Model:
+    """The original's network: two uint8 RGB tiles (batch, size, size, 3) -> score (batch, 1) in [0, 1].
+
+    Both tiles are stacked to six channels; each 3 x 3 convolution is followed by ReLU and 2 x 2 max pooling.
+    The score depends on the order of the tiles and on their orientation.
+
+    Raises
+    ------
+    ValueError
+        If the tile cannot be halved as often as there are convolutions.
+    """
+    config = config or DupnetV0Config()
+    halvings = len(config.filters)
+    if config.tile_size % 2**halvings or config.tile_size < 2**halvings:
+        raise ValueError(
+            f"tile_size is {config.tile_size}; {halvings} poolings need a multiple of {2**halvings}."
+        )
+    tile1, tile2 = _tile_inputs(config.tile_size)
+    stacked = keras.layers.Concatenate(name="stack")([tile1, tile2])
+    features = keras.layers.Rescaling(1.0 / 255.0, name="rescale")(stacked)
+    for number, filters in enumerate(config.filters, start=1):
+        features = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv_{number}")(
+            features
+        )
+        features = keras.layers.MaxPooling2D(2, name=f"pool_{number}")(features)
+    features = keras.layers.Flatten(name="flatten")(features)
+    features = keras.layers.Dense(config.dense_units, activation="relu", name="dense")(features)
+    score = keras.layers.Dense(1, activation="sigmoid", name="score")(features)
+    model = keras.Model([tile1, tile2], score, name="dupnet_v0")
+    model.settings = config
+    return model
+
+
+def _tile_inputs(tile_size: int) -> list[Any]:
+    return [keras.Input((tile_size, tile_size, 3), dtype="uint8", name=name) for name in ("tile1", "tile2")]
+
+
+def to_arrays(model: keras.Model) -> dict[str, npt.NDArray[np.float32]]:
+    """The weights by name, ``<layer>.<variable>`` such as ``projection.filters`` or ``cell_1.kernel``, as
+    float32."""
+    return {
+        f"{layer.name}.{variable.name}": np.asarray(ops.convert_to_numpy(variable), np.float32)
+        for layer in _layers(model)
+        for variable in layer.weights
+    }
+
+
+def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DupnetConfig | DupnetV0Config) -> keras.Model:
+    """The model of ``config`` with the weights that :func:`to_arrays` names; arrays of other names are left
+    alone.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing or of the wrong shape.
+    """
+    model = build(config)
+    for layer in _layers(model):
+        for variable in layer.weights:
+            name = f"{layer.name}.{variable.name}"
+            if name not in arrays or arrays[name].shape != tuple(variable.shape):
+                found = f"has shape {arrays[name].shape}" if name in arrays else "is missing"
+                raise ValueError(
+                    f"arrays: {name} {found}; {config.architecture} needs shape {tuple(variable.shape)}."
+                )
+            variable.assign(np.asarray(arrays[name], np.float32))
+    return model
+
+
+def build(config: DupnetConfig | DupnetV0Config) -> keras.Model:
+    """The untrained network that a configuration describes."""
+    return dupnet(config) if isinstance(config, DupnetConfig) else dupnet_v0(config)
+
+
+def _layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers that are no models themselves, inner models taken apart, each once."""
+    found: dict[str, keras.layers.Layer] = {}
+    for layer in model.layers:
+        inner = _layers(layer) if isinstance(layer, keras.Model) else [layer]
+        found.update((one.name, one) for one in inner)
+    return list(found.values())
+
+
+def layer_table(model: keras.Model) -> pd.DataFrame:
+    """One row a layer from input to output, for :func:`dupnet.figures.network`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``layer`` (its name and kind), ``output_shape`` (such as ``128 x 128 x 16``) and ``parameters``
+        (count).
+    """
+    rows = [
+        {
+            "layer": f"{layer.name}: {type(layer).__name__}",
+            "output_shape": _shape_text(layer.output),
+            "parameters": layer.count_params(),
+        }
+        for layer in _layers(model)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _shape_text(output: Any) -> str:
+    if isinstance(output, dict):
+        return ", ".join(f"{name} {_shape_text(part)}" for name, part in output.items())
+    return " x ".join(str(length) for length in output.shape[1:])
+
+
+def save_arrays(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Write weights and settings as ``.npz``, the arrays as float16: half the size, scores the same to 1e-2.
+
+    Raises
+    ------
+    ValueError
+        If a weight does not fit float16.
+    """
+    arrays = {name: array.astype(np.float16) for name, array in to_arrays(model).items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"model: {name} holds values beyond float16; its training diverged, train again."
+            )
+    settings = np.array(json.dumps(_settings_of(model), sort_keys=True))
+    with atomic_path(path) as beside:
+        np.savez_compressed(beside, allow_pickle=False, **{SETTINGS_NAME: settings}, **arrays)
+
+
+def load_arrays(path: str | os.PathLike[str]) -> keras.Model:
+    """The model that :func:`save_arrays` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another version or holds no such model.
+    """
+    name = os.fspath(path)
+    with np.load(path, allow_pickle=False) as stored:
+        if SETTINGS_NAME not in stored:
+            raise ValueError(f"{name}: holds no {SETTINGS_NAME}; it was not written by save_arrays.")
+        return from_arrays(stored, _config_from(str(stored[SETTINGS_NAME]), name))
+
+
+def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Write a ``.keras`` file that also holds the settings.
+
+    Raises
+    ------
+    ValueError
+        If ``path`` does not end in ``.keras``.
+    """
+    if not os.fspath(path).endswith(".keras"):
+        raise ValueError(f"path is {os.fspath(path)!r}; a model file must end in .keras.")
+    settings = json.dumps(_settings_of(model), indent=1, sort_keys=True)
+    with atomic_path(path) as beside:
+        model.save(beside)
+        with zipfile.ZipFile(beside, "a") as archive:
+            archive.writestr(SETTINGS_NAME, settings)
+
+
+def load_model(path: str | os.PathLike[str]) -> keras.Model:
+    """The model that :func:`save_model` wrote, with its ``settings``. Never runs code stored in the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is no model, holds a layer with code of its own (``Lambda``), or is of another version.
+    """
+    name = os.fspath(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{name}: no such file; write one with dupnet.models.save_model.")
+    if not name.endswith(".keras") or not zipfile.is_zipfile(path):
+        raise ValueError(f"{name}: not a .keras file; pass one that dupnet.models.save_model wrote.")
+    with zipfile.ZipFile(path) as archive:
+        members = archive.namelist()
+        if "config.json" in members:
+            _refuse_foreign_layers(json.loads(archive.read("config.json")), name)
+        if SETTINGS_NAME not in members:
+            raise ValueError(
+                f"{name}: holds no {SETTINGS_NAME}; pass one that dupnet.models.save_model wrote."
+            )
+        config = _config_from(archive.read(SETTINGS_NAME).decode(), name)
+    model = keras.saving.load_model(path, safe_mode=True)
+    model.settings = config
+    return model
+
+
+def _refuse_foreign_layers(node: Any, name: str) -> None:
+    """Raise for a stored configuration with a Lambda, or a class that is neither Keras's nor DupNet's."""
+    if isinstance(node, list):
+        for entry in node:
+            _refuse_foreign_layers(entry, name)
+    elif isinstance(node, dict):
+        kind, module = node.get("class_name"), str(node.get("module") or "")
+        if kind in ("Lambda", "__lambda__"):
+            raise ValueError(
+                f"{name}: holds a Lambda, code that would run on loading; build the model without."
+            )
+        if module.partition(".")[0] not in ("", "builtins", "dupnet", "keras"):
+            raise ValueError(f"{name}: holds {module}.{kind}; only layers of keras and dupnet are loaded.")
+        for entry in node.values():
+            _refuse_foreign_layers(entry, name)
+
+
+def _settings_of(model: keras.Model) -> dict[str, Any]:
+    config = getattr(model, "settings", None)
+    if not isinstance(config, DupnetConfig | DupnetV0Config):
+        raise ValueError(f"model {model.name!r} carries no settings; build it with dupnet.models.")
+    return {"format": FORMAT_VERSION, "keras": keras.__version__, "config": asdict(config)}
+
+
+def _config_from(settings_text: str, name: str) -> DupnetConfig | DupnetV0Config:
+    settings = json.loads(settings_text)
+    if settings.get("format") != FORMAT_VERSION:
+        raise ValueError(
+            f"{name}: written in format {settings.get('format')!r}, this code reads {FORMAT_VERSION}; "
+            "train again, or use the version of dupnet that wrote it."
+        )
+    stored = dict(settings["config"])
+    architecture = stored.pop("architecture", None)
+    kinds: dict[Any, Any] = {"dupnet": DupnetConfig, "dupnet_v0": DupnetV0Config}
+    if architecture not in kinds:
+        raise ValueError(f"{name}: architecture {architecture!r} is unknown; known are {', '.join(kinds)}.")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    try:
+        config: DupnetConfig | DupnetV0Config = kinds[architecture](**values)
+    except TypeError as error:
+        raise ValueError(f"{name}: settings of another version ({error}); train again.") from None
+    return config
