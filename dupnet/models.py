@@ -212,28 +212,44 @@ def _layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def layer_table(model: keras.Model) -> pd.DataFrame:
-    """One row a layer from input to output, for :func:`dupnet.figures.network`.
+    """One row an input or layer, for :func:`dupnet.figures.network`; what is shared stands once.
 
     Returns
     -------
     pandas.DataFrame
-        ``layer`` (its name and kind), ``output_shape`` (such as ``128 x 128 x 16``) and ``parameters``
-        (count).
+        ``layer`` (its name and what it does), ``output_shape`` (such as ``128 x 128 x 16``), ``parameters``.
     """
-    rows = [
-        {
-            "layer": f"{layer.name}: {type(layer).__name__}",
-            "output_shape": _shape_text(layer.output),
-            "parameters": layer.count_params(),
-        }
+    rows = [(f"{tensor.name}: RGB tile", _shape_text(tensor), 0) for tensor in model.inputs]
+    rows += [
+        (f"{layer.name}: {_what_it_does(layer)}", _shape_text(layer.output), layer.count_params())
         for layer in _layers(model)
+        if not isinstance(layer, keras.layers.InputLayer)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["layer", "output_shape", "parameters"])
+
+
+def _what_it_does(layer: keras.layers.Layer) -> str:
+    match layer:
+        case keras.layers.Conv2D():
+            return f"{layer.kernel_size[0]} x {layer.kernel_size[1]} convolution, {layer.activation.__name__}"
+        case keras.layers.MaxPooling2D():
+            return f"{layer.pool_size[0]} x {layer.pool_size[1]} max pooling"
+        case keras.layers.Dense():
+            return f"dense, {layer.activation.__name__}"
+        case CellProjection():
+            return f"{layer.n_filters} filters x 8 orientations"
+        case CellFeatures():
+            return "compare the two tiles' cells"
+        case NeighbourhoodMean():
+            return "beside the 3 x 3 mean"
+        case PoolCells():
+            return "mean and soft minimum over cells"
+    return str(type(layer).__name__).lower()
 
 
 def _shape_text(output: Any) -> str:
     if isinstance(output, dict):
-        return ", ".join(f"{name} {_shape_text(part)}" for name, part in output.items())
+        return " + ".join(_shape_text(part) for part in output.values())
     return " x ".join(str(length) for length in output.shape[1:])
 
 
