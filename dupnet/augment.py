@@ -66,11 +66,15 @@ def hls_shift(image: Image, hue: float = 0.0, lightness: float = 0.0, saturation
 
     Parameters
     ----------
-    image : (height, width, 3) uint8, RGB
-    hue : -180 to 180, degrees, added and wrapped
-    lightness : -100 to 100, percent. 100 takes lightness half the way to white, -100 half the way to black:
-        GIMP halves the value (``map_lightness`` in ``gimpoperationhuesaturation.c``).
-    saturation : -100 to 100, percent, a factor of ``1 + saturation / 100``, clipped at full saturation
+    image : (height, width, 3) uint8
+        RGB.
+    hue : -180 to 180
+        Degrees, added and wrapped.
+    lightness : -100 to 100
+        Percent. 100 takes lightness half the way to white, -100 half the way to black: GIMP halves the value
+        (``map_lightness`` in ``gimpoperationhuesaturation.c``).
+    saturation : -100 to 100
+        Percent, a factor of ``1 + saturation / 100``, clipped at full saturation.
 
     Returns
     -------
@@ -108,8 +112,10 @@ def jpeg(image: Image, quality: int) -> Image:
 
     Parameters
     ----------
-    image : (height, width, 3) RGB or (height, width) grey, uint8
-    quality : 1 to 100, on libjpeg's scale
+    image : (height, width, 3) or (height, width) uint8
+        RGB, or grey.
+    quality : 1 to 100
+        On libjpeg's scale.
 
     Raises
     ------
@@ -135,10 +141,11 @@ def dihedral(image: npt.NDArray[np.generic], element: int) -> npt.NDArray[np.gen
 
     Parameters
     ----------
-    image : (height, width), (height, width, 3), (n, height, width) or (n, height, width, 3); a last axis of
-        length 3 is taken for the channels
-    element : 0 to 7. ``element % 4`` counterclockwise quarter turns, after a left-right mirror from 4 on.
-        Every element from 4 on is its own inverse; 1 and 3 undo each other.
+    image : (height, width), (height, width, 3), (n, height, width) or (n, height, width, 3)
+        A last axis of length 3 is taken for the channels.
+    element : 0 to 7
+        ``element % 4`` counterclockwise quarter turns, after a left-right mirror from 4 on. Every element
+        from 4 on is its own inverse; 1 and 3 undo each other.
 
     Returns
     -------
@@ -178,8 +185,12 @@ def reprocess(image: Image, rng: np.random.Generator, config: AugmentConfig = Au
 
     Parameters
     ----------
-    image : (height, width, 3) uint8, RGB
-    rng : the source of every draw
+    image : (height, width, 3) uint8
+        RGB.
+    rng
+        The source of every draw.
+    config
+        The limits.
 
     Returns
     -------
@@ -215,8 +226,12 @@ def augment_pair(
 
     Parameters
     ----------
-    tile1, tile2 : (size, size, 3) uint8, RGB
-    rng : the source of every draw; equal generators give equal pairs
+    tile1, tile2 : (size, size, 3) uint8
+        RGB.
+    rng
+        The source of every draw; equal generators give equal pairs.
+    config
+        The limits and probabilities.
 
     Returns
     -------
@@ -249,8 +264,10 @@ def another_day(tile: Image, other_tile: Image, rng: np.random.Generator) -> Ima
 
     Parameters
     ----------
-    tile, other_tile : (height, width, 3) uint8, RGB, of one shape
-    rng : the source of every draw
+    tile, other_tile : (height, width, 3) uint8
+        RGB, of one shape.
+    rng
+        The source of every draw.
 
     Returns
     -------
@@ -287,8 +304,8 @@ def soft_blobs(
     ``share``.
     """
     height, width = shape[0], shape[1]
-    # Drawn at a quarter of the size, where smoothing costs a sixteenth and nothing finer survives it. Blobs of
-    # smoothed noise, cut at its median, are about four standard deviations of the smoothing wide.
+    # Drawn at a quarter of the size, where smoothing costs a sixteenth and nothing finer survives it. Blobs
+    # of smoothed noise, cut at its median, are about four standard deviations of the smoothing wide.
     noise = rng.standard_normal((-(-height // 4), -(-width // 4)), dtype=np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), diameter / 16)
     smooth = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -356,7 +373,8 @@ def _to_uint8(levels: npt.NDArray[np.float32]) -> Image:
 
 
 def _slow_levels(levels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Brightness and colour without detail under about 25 px: a Gaussian of 12 px, at a quarter of the size."""
+    """Brightness and colour without detail under about 25 px: a Gaussian of 12 px, at a quarter of the
+    size."""
     height, width = levels.shape[:2]
     small = cv2.resize(levels, (-(-width // 4), -(-height // 4)), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), 3.0)
