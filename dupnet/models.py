@@ -248,9 +248,7 @@ def _what_it_does(layer: keras.layers.Layer) -> str:
 
 
 def _shape_text(output: Any) -> str:
-    if isinstance(output, dict):
-        return " + ".join(_shape_text(part) for part in output.values())
-    return " x ".join(str(length) for length in output.shape[1:])
+    return " + ".join(" x ".join(map(str, part.shape[1:])) for part in keras.tree.flatten(output))
 
 
 def save_arrays(model: keras.Model, path: str | os.PathLike[str]) -> None:
