@@ -217,7 +217,8 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``layer`` (its name and what it does), ``output_shape`` (such as ``128 x 128 x 16``), ``parameters``.
+        ``layer`` (its name and what it does), ``output_shape`` (such as ``128 x 128 x 16``; of several, the largest),
+        ``parameters``.
     """
     rows = [(f"{tensor.name}: RGB tile", _shape_text(tensor), 0) for tensor in model.inputs]
     rows += [
@@ -248,7 +249,8 @@ def _what_it_does(layer: keras.layers.Layer) -> str:
 
 
 def _shape_text(output: Any) -> str:
-    return " + ".join(" x ".join(map(str, part.shape[1:])) for part in keras.tree.flatten(output))
+    largest = max(keras.tree.flatten(output), key=lambda part: int(np.prod(part.shape[1:])))
+    return " x ".join(str(length) for length in largest.shape[1:])
 
 
 def save_arrays(model: keras.Model, path: str | os.PathLike[str]) -> None:
