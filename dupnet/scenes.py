@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
+from dupnet.augment import hls_shift
 from dupnet.files import atomic_path, write_csv
 from dupnet.tiles import Grid, cell_texture, is_decidable, overlaps, split_tiles, tile_slices
 
@@ -296,7 +297,7 @@ def process(image: Image, processing: Processing) -> Image:
     table = 255.0 * np.clip(processing.gain * levels, 0, 1) ** processing.gamma
     toned = cv2.LUT(image, np.rint(table).astype(np.uint8)).astype(np.uint8)
     if processing.hue or processing.lightness or processing.saturation:
-        return _hls_shift(toned, processing.hue, processing.lightness, processing.saturation)
+        return hls_shift(toned, processing.hue, processing.lightness, processing.saturation)
     return toned
 
 
@@ -343,50 +344,54 @@ def another_day_tile(acquisition: Image, row: int, col: int, tile_size: int, see
     rng = np.random.default_rng([seed, _PATCHES, row, col])
     top, left = row * tile_size, col * tile_size
     tile = acquisition[top : top + tile_size, left : left + tile_size].astype(np.float32)
-    # A first patch of any size fits below this target, so the share stays within REPLACED_SHARE.
+    # The last patch, of any size, still fits above this target: the share stays within REPLACED_SHARE.
     target = rng.uniform(REPLACED_SHARE[0], REPLACED_SHARE[1] - np.pi / 4 * PATCH_SIDES[1] ** 2)
     replaced = np.zeros((tile_size, tile_size), dtype=bool)
-    centre = _most_textured(tile)
-    y, x = np.ogrid[:tile_size, :tile_size]
+    centre_y, centre_x = _most_textured(tile)
     while replaced.mean() < target:
         radius = tile_size * rng.uniform(*PATCH_SIDES) / 2
-        distance = np.hypot(y - centre[0], x - centre[1])
-        # Over 3/8 of the radius, half of it outside: an edge of 11 to 19 px, softer than any step in the picture.
-        weight = np.clip((radius - distance) / (0.375 * radius) + 0.5, 0, 1).astype(np.float32)[..., None]
-        tile += weight * (_likeliest_source(acquisition, top, left, tile, weight, rng) - tile)
-        replaced |= weight[..., 0] > 0.5
-        centre = rng.uniform(0, tile_size, 2)
+        # An edge 3/8 of the radius wide, half of it outside: 11 to 19 px of 256, softer than any step in the picture.
+        reach = 1.1875 * radius
+        rows = np.arange(max(0, round(centre_y - reach)), min(tile_size, round(centre_y + reach) + 1))
+        cols = np.arange(max(0, round(centre_x - reach)), min(tile_size, round(centre_x + reach) + 1))
+        distance = np.hypot(rows[:, None] - centre_y, cols[None, :] - centre_x)
+        weight = np.clip((reach - distance) / (0.375 * radius), 0, 1).astype(np.float32)[..., None]
+        box = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+        source = _likeliest_source(acquisition, top + int(rows[0]), left + int(cols[0]), tile[box], rng)
+        tile[box] += weight * (source - tile[box])
+        replaced[box] |= weight[..., 0] > 0.5
+        centre_y, centre_x = rng.uniform(0, tile_size, 2)
     return np.rint(tile).astype(np.uint8)
 
 
-def _most_textured(tile: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _most_textured(tile: npt.NDArray[np.float32]) -> tuple[float, float]:
     """Centre (y, x) of the cell with the most texture."""
-    grey = cv2.cvtColor(np.ascontiguousarray(tile, dtype=np.float32), cv2.COLOR_RGB2GRAY)
-    texture = cell_texture(grey[None])[0]
+    texture = cell_texture(cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY)[None])[0]
     size = tile.shape[0] / texture.shape[0]
-    return (np.array(np.unravel_index(int(texture.argmax()), texture.shape)) + 0.5) * size
+    y, x = np.unravel_index(int(texture.argmax()), texture.shape)
+    return (float(y) + 0.5) * size, (float(x) + 0.5) * size
 
 
 def _likeliest_source(
-    acquisition: Image, top: int, left: int, tile: npt.NDArray[np.float32], weight: npt.NDArray[np.float32],
-    rng: np.random.Generator, n_candidates: int = 6,
+    acquisition: Image, top: int, left: int, patch: npt.NDArray[np.float32], rng: np.random.Generator,
+    n_candidates: int = 6,
 ) -> npt.NDArray[np.float32]:  # fmt: skip
-    """Of some random squares elsewhere in the acquisition, the one nearest in mean colour under the patch.
+    """Of some random boxes elsewhere in the acquisition, of the patch's size, the one nearest to it in mean colour.
 
     Sea is replaced by sea where there is any: differences that meet the eye at once would make the cut easy.
     """
-    size = tile.shape[0]
-    total = float(weight.sum())
-    best, best_difference = tile, np.inf
+    height, width = patch.shape[:2]
+    best, best_difference = patch, np.inf
+    mean = np.array(cv2.mean(patch)[:3])
     for _ in range(n_candidates):
-        source_top = int(rng.integers(acquisition.shape[0] - size + 1))
-        source_left = int(rng.integers(acquisition.shape[1] - size + 1))
-        if abs(source_top - top) < size // 8 and abs(source_left - left) < size // 8:
+        source_top = int(rng.integers(acquisition.shape[0] - height + 1))
+        source_left = int(rng.integers(acquisition.shape[1] - width + 1))
+        if abs(source_top - top) < height // 2 and abs(source_left - left) < width // 2:
             continue
-        source = acquisition[source_top : source_top + size, source_left : source_left + size].astype(np.float32)
-        difference = float(np.abs((weight * (source - tile)).sum(axis=(0, 1)) / total).sum())
+        source = acquisition[source_top : source_top + height, source_left : source_left + width]
+        difference = float(np.abs(np.array(cv2.mean(source)[:3]) - mean).sum())
         if difference < best_difference:
-            best, best_difference = source, difference
+            best, best_difference = source.astype(np.float32), difference
     return best
 
 
@@ -458,12 +463,3 @@ def _check_rgb(image: Image, name: str) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"{name} has shape {image.shape} and type {image.dtype}; expected (height, width, 3) uint8.")
 
-
-def _hls_shift(image: Image, hue: float, lightness: float, saturation: float) -> Image:
-    """GIMP's hue-saturation: hue in degrees, lightness and saturation in percent."""
-    hls = cv2.cvtColor(image, cv2.COLOR_RGB2HLS_FULL).astype(np.float32)
-    hls[..., 0] = np.rint(hls[..., 0] + 255 * hue / 360) % 256
-    share = lightness / 200
-    hls[..., 1] = hls[..., 1] * (1 - share) + 255 * share if share > 0 else hls[..., 1] * (1 + share)
-    hls[..., 2] = np.clip(hls[..., 2] * (1 + saturation / 100), 0, 255)
-    return cv2.cvtColor(np.rint(hls).astype(np.uint8), cv2.COLOR_HLS2RGB_FULL).astype(np.uint8)
