@@ -1,0 +1,258 @@
+"""Figures of numbers: curves, intervals, tables, training, limits, cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from dupnet.figures.style import COLOURS, PALETTE, new_figure, require_columns, style
+
+__all__ = ["heatmap", "hls_limits", "intervals", "lines", "scaling", "training_history"]
+
+_MARKERS = "osD^vP*X"
+"""One marker a series, so that a figure can be read without its colours."""
+
+
+def training_history(history: pd.DataFrame) -> Figure:
+    """Loss by epoch, training and validation; below it any other measure that has a ``val_`` twin.
+
+    Parameters
+    ----------
+    history
+        One row an epoch: ``epoch``, ``loss``, ``val_loss`` and other measures with a twin named ``val_...``.
+    """
+    require_columns(history, ["epoch", "loss", "val_loss"])
+    measures = ["loss"] + [
+        name[4:] for name in history if name.startswith("val_") and name != "val_loss" and name[4:] in history
+    ]
+    with style():
+        figure = new_figure(height=1.9 * len(measures) + 0.6)
+        panels = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, measure in zip(panels, measures, strict=True):
+            axes.plot(history["epoch"], history[measure], label="training", marker="o", markersize=3)
+            axes.plot(
+                history["epoch"], history[f"val_{measure}"], label="validation", marker="s", markersize=3
+            )
+            axes.set_ylabel(measure.replace("_", " "))
+            if measure == "loss" and (history[["loss", "val_loss"]] > 0).all(axis=None):
+                axes.set_yscale("log")
+        panels[0].legend()
+        panels[-1].set_xlabel("epoch")
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def hls_limits(
+    table: pd.DataFrame, measure: str, limits: Mapping[str, float], threshold: float | None = None
+) -> Figure:
+    """A measure of likeness against the shift of each HLS channel, the limits shaded.
+
+    Parameters
+    ----------
+    table
+        Columns ``channel`` (``H``, ``L`` or ``S``), ``shift`` and ``measure``; several rows a shift are drawn
+        as their median and the range from the 5th to the 95th percentile.
+    measure
+        The column to draw.
+    limits
+        Largest shift, to either side, within which an image still reads as the same, by channel.
+    threshold
+        The level of the measure that sets the limits.
+    """
+    require_columns(table, ["channel", "shift", measure])
+    names = {"H": "hue (degrees)", "L": "lightness (%)", "S": "saturation (%)"}
+    with style():
+        figure = new_figure(height=3.0)
+        panels = figure.subplots(1, len(limits), sharey=True, squeeze=False)[0]
+        for number, (axes, (channel, limit)) in enumerate(zip(panels, limits.items(), strict=True)):
+            by_shift = table[table["channel"] == channel].groupby("shift")[measure]
+            low, middle, high = (by_shift.quantile(level) for level in (0.05, 0.5, 0.95))
+            axes.axvspan(-limit, limit, color=COLOURS["accent"], alpha=0.15, linewidth=0)
+            axes.fill_between(middle.index, low, high, color=PALETTE[0], alpha=0.25, linewidth=0)
+            axes.plot(middle.index, middle, marker="o", markersize=3.5)
+            if threshold is not None:
+                axes.axhline(threshold, color=COLOURS["ink"], linestyle="--", linewidth=1)
+            axes.set_xlabel(names.get(channel, channel))
+            axes.set_title(f"within ±{limit:g}", fontsize=10.5)
+            if number == 0:
+                axes.set_ylabel(measure.replace("_", " "))
+    return figure
+
+
+def scaling(table: pd.DataFrame, x: str = "n_images", y: str = "seconds", by: str = "method") -> Figure:
+    """Cost against size on logarithmic axes, one line a method, with its fitted exponent.
+
+    Parameters
+    ----------
+    table
+        One row a run; at least two sizes a method give an exponent.
+    x, y, by
+        Its columns: size, cost, and the method's name.
+    """
+    require_columns(table, [x, y, by])
+    with style():
+        figure = new_figure(height=3.8)
+        axes = figure.subplots()
+        for number, (name, rows) in enumerate(table.groupby(by, sort=False)):
+            ordered = rows.sort_values(x)
+            label = str(name)
+            if ordered[x].nunique() > 1:
+                exponent = np.polyfit(
+                    np.log(ordered[x].to_numpy(float)), np.log(ordered[y].to_numpy(float)), 1
+                )[0]
+                label += f"  (N$^{{{exponent:.2f}}}$)"
+            axes.plot(ordered[x], ordered[y], marker=_MARKERS[number % 8], markersize=5, label=label)
+        axes.set(xscale="log", yscale="log", xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
+        axes.grid(visible=True, which="major")
+        axes.legend()
+    return figure
+
+
+def lines(
+    table: pd.DataFrame, x: str, y: str, by: str, x_label: str = "", y_label: str = "", percent: bool = False
+) -> Figure:
+    """One line a series: column ``y`` against column ``x`` for each value of column ``by``.
+
+    Parameters
+    ----------
+    table
+        One row a point.
+    x, y, by
+        Its columns.
+    x_label, y_label
+        Axis labels; without them the columns' names.
+    percent
+        Show ``y``, a share in [0, 1], as per cent.
+    """
+    require_columns(table, [x, y, by])
+    with style():
+        figure = new_figure(height=3.6)
+        axes = figure.subplots()
+        for number, (name, rows) in enumerate(table.groupby(by, sort=False)):
+            ordered = rows.sort_values(x)
+            axes.plot(
+                ordered[x],
+                ordered[y],
+                marker=_MARKERS[number % 8],
+                markersize=4.5,
+                color=PALETTE[number % 8],
+                linestyle="-" if number < 8 else "--",
+                label=str(name),
+            )
+        axes.set(xlabel=x_label or x.replace("_", " "), ylabel=y_label or y.replace("_", " "))
+        if percent:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.grid(visible=True)
+        figure.legend(loc="outside right upper")
+    return figure
+
+
+def intervals(
+    table: pd.DataFrame,
+    name: str,
+    value: str,
+    low: str | None = None,
+    high: str | None = None,
+    x_label: str = "",
+    log: bool = False,
+    highlight: Sequence[str] = (),
+) -> Figure:
+    """One value a row with its interval, best read from top to bottom in the table's order.
+
+    Parameters
+    ----------
+    table
+        One row a value.
+    name, value, low, high
+        Its columns: label, value and, where there is an interval, its ends.
+    x_label
+        Axis label; without it the column's name.
+    log
+        Logarithmic axis; zeros are then drawn at its left end as open circles.
+    highlight
+        Names drawn in the accent colour.
+    """
+    require_columns(table, [column for column in (name, value, low, high) if column])
+    values = table[value].to_numpy(float)
+    floor = values[values > 0].min() / 3 if log and (values > 0).any() else 0.0
+    with style():
+        figure = new_figure(height=0.34 * len(table) + 0.9)
+        axes = figure.subplots()
+        for level, (_, row) in enumerate(table.iterrows()):
+            colour = COLOURS["accent"] if row[name] in highlight else COLOURS["duplicate"]
+            place = max(float(row[value]), floor)
+            if low and high:
+                axes.plot(
+                    [max(float(row[low]), floor), max(float(row[high]), floor)],
+                    [level, level],
+                    color=colour,
+                    linewidth=2,
+                )
+            empty = log and row[value] <= 0
+            axes.plot(
+                place, level, "o", color=colour, markersize=7, markerfacecolor="white" if empty else colour
+            )
+            axes.annotate(
+                f"{row[value]:.4g}",
+                (place, level),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9.5,
+            )
+        axes.set_yticks(range(len(table)), [str(text) for text in table[name]])
+        axes.set_ylim(len(table) - 0.5, -0.8)
+        if log:
+            axes.set_xscale("log")
+        axes.set_xlabel(x_label or value.replace("_", " "))
+        axes.grid(visible=True, axis="x")
+    return figure
+
+
+def heatmap(
+    table: pd.DataFrame, number_format: str = "{:.2f}", title: str = "", colour_label: str = ""
+) -> Figure:
+    """A table of numbers in [0, 1] as coloured cells with the numbers in them.
+
+    Parameters
+    ----------
+    table
+        Numbers; its index and columns are the labels. NaN leaves a cell without a number.
+    number_format
+        How a number is written.
+    title, colour_label
+        Text above the cells and beside the colour bar.
+    """
+    values = table.to_numpy(float)
+    with style():
+        figure = new_figure(height=0.36 * len(table) + 1.4)
+        axes = figure.subplots()
+        drawn = axes.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        for (row, col), value in np.ndenumerate(values):
+            if not np.isnan(value):
+                axes.text(
+                    col,
+                    row,
+                    number_format.format(value),
+                    ha="center",
+                    va="center",
+                    fontsize=9.5,
+                    color="white" if value < 0.5 else "black",
+                )
+        axes.set_xticks(
+            range(table.shape[1]),
+            [str(text) for text in table.columns],
+            rotation=35,
+            ha="right",
+            rotation_mode="anchor",
+        )
+        axes.set_yticks(range(len(table)), [str(text) for text in table.index])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(title)
+        figure.colorbar(drawn, ax=axes, label=colour_label, shrink=0.9)
+    return figure

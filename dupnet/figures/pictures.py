@@ -1,0 +1,208 @@
+"""Figures of images: pairs with their overlap outlined, tiles, mosaics, galleries of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+from dupnet.figures.style import COLOURS, PALETTE, new_figure, style
+from dupnet.tiles import Grid, Overlap
+
+__all__ = ["error_gallery", "mosaic_with_grid", "show_pair", "show_tiles"]
+
+Image = npt.NDArray[np.uint8]
+
+OUTLINE = PALETTE[4]
+"""Orange: seen on sea, land and cloud alike."""
+
+
+def show_tiles(tiles: Sequence[Image], titles: Sequence[str] | None = None, columns: int = 4) -> Figure:
+    """Tiles or whole images side by side, row by row.
+
+    Parameters
+    ----------
+    tiles
+        RGB uint8 (h, w, 3) or grey uint8 (h, w) arrays.
+    titles
+        A short title for each.
+    columns
+        Images in a row.
+
+    Raises
+    ------
+    ValueError
+        If there is no tile, or not one title a tile.
+    """
+    if not len(tiles) or (titles is not None and len(titles) != len(tiles)):
+        raise ValueError(
+            f"tiles has {len(tiles)} and titles {len(titles or [])} entries; give at least one tile, and as "
+            "many titles as tiles or none."
+        )
+    columns = min(columns, len(tiles))
+    n_rows = -(-len(tiles) // columns)
+    with style():
+        figure = new_figure(height=n_rows * (6.4 / columns + (0.3 if titles else 0.05)))
+        panels = figure.subplots(n_rows, columns, squeeze=False).ravel()
+        for index, panel in enumerate(panels):
+            panel.axis("off")
+            if index < len(tiles):
+                _draw_image(panel, tiles[index])
+                if titles:
+                    panel.set_title(titles[index], fontsize=10, loc="center", pad=3)
+    return figure
+
+
+def show_pair(
+    image1: Image,
+    image2: Image,
+    overlap: Overlap | None = None,
+    titles: tuple[str, str] = ("image 1", "image 2"),
+    grid: Grid = Grid(),
+) -> Figure:
+    """Two images of one grid side by side, tiles numbered, their overlap outlined.
+
+    Parameters
+    ----------
+    image1, image2
+        RGB uint8 (h, w, 3).
+    overlap
+        The tiles they share. Without it: the bare images.
+    titles
+        A line above each image.
+    grid
+        The tiles of one image; its tile size does not matter, so that reduced images can be shown.
+    """
+    with style():
+        figure = new_figure(height=3.6 * image1.shape[0] / image1.shape[1])
+        for axes, image, title, number in zip(
+            figure.subplots(1, 2), (image1, image2), titles, (1, 2), strict=True
+        ):
+            _draw_image(axes, image)
+            axes.axis("off")
+            axes.set_title(title, fontsize=10.5, loc="center", pad=4)
+            if overlap is not None:
+                _outline(
+                    axes, overlap.tiles1 if number == 1 else overlap.tiles2, grid, image.shape[1] / grid.cols
+                )
+    return figure
+
+
+def mosaic_with_grid(
+    mosaic: Image, tile_size: float, images: Sequence[tuple[str, int, int]] = (), grid: Grid = Grid()
+) -> Figure:
+    """A group's mosaic with its tile grid drawn in.
+
+    Parameters
+    ----------
+    mosaic
+        RGB uint8 (h, w, 3), at full or reduced scale.
+    tile_size
+        Side of a tile in the mosaic's own pixels, which may be a fraction when it was reduced.
+    images
+        Name, row and column (of the upper left tile, in tiles) of images to outline.
+    grid
+        The tiles of one image.
+    """
+    height, width = mosaic.shape[:2]
+    with style():
+        figure = new_figure(height=float(np.clip(6.4 * height / width, 1.5, 8.0)))
+        axes = figure.subplots()
+        _draw_image(axes, mosaic)
+        axes.set_xticks(np.arange(0, width + 1, tile_size) - 0.5, [])
+        axes.set_yticks(np.arange(0, height + 1, tile_size) - 0.5, [])
+        axes.grid(visible=True, color="white", linewidth=0.7, alpha=0.7)
+        axes.tick_params(length=0)
+        for number, (name, row, col) in enumerate(images):
+            colour = PALETTE[number % len(PALETTE)]
+            place = (col * tile_size - 0.5, row * tile_size - 0.5)
+            axes.add_patch(
+                Rectangle(
+                    place,
+                    grid.cols * tile_size,
+                    grid.rows * tile_size,
+                    fill=False,
+                    edgecolor=colour,
+                    linewidth=2.2,
+                )
+            )
+            _label(axes, place[0] + 0.1 * tile_size, place[1] + 0.2 * tile_size, name, ha="left")
+    return figure
+
+
+def error_gallery(pairs: Sequence[tuple[Image, Image, str]], differences: Sequence[Image]) -> Figure:
+    """Pairs of tiles, one a row: tile 1, tile 2, their difference, and in words what was found.
+
+    Parameters
+    ----------
+    pairs
+        Tile 1 and tile 2, RGB uint8 (h, w, 3), and a caption of a few short lines.
+    differences
+        One map a pair, RGB or grey uint8, as :func:`dupnet.previews.difference_map` makes it.
+
+    Raises
+    ------
+    ValueError
+        If there is no pair, or not one difference a pair.
+    """
+    if not len(pairs) or len(pairs) != len(differences):
+        raise ValueError(
+            f"pairs has {len(pairs)} and differences {len(differences)} entries; give at least one of both, "
+            "and as many of either."
+        )
+    with style():
+        figure = new_figure(height=1.5 * len(pairs) + 0.3)
+        panels = figure.subplots(len(pairs), 4, squeeze=False, width_ratios=[1, 1, 1, 1.35])
+        for row, ((tile1, tile2, caption), difference) in enumerate(zip(pairs, differences, strict=True)):
+            for axes, image, title in zip(
+                panels[row], (tile1, tile2, difference), ("tile 1", "tile 2", "difference"), strict=False
+            ):
+                _draw_image(axes, image)
+                axes.axis("off")
+                if row == 0:
+                    axes.set_title(title, loc="center", fontsize=10.5)
+            panels[row, 3].axis("off")
+            panels[row, 3].text(0, 0.5, caption, ha="left", va="center", fontsize=9.5)
+    return figure
+
+
+def _draw_image(axes: Axes, image: Image) -> None:
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+
+
+def _outline(axes: Axes, tiles: Sequence[int], grid: Grid, size: float) -> None:
+    for step in range(1, grid.rows):
+        axes.axhline(step * size - 0.5, color="white", linewidth=0.7, alpha=0.7)
+    for step in range(1, grid.cols):
+        axes.axvline(step * size - 0.5, color="white", linewidth=0.7, alpha=0.7)
+    for index in range(grid.n_tiles):
+        row, col = divmod(index, grid.cols)
+        _label(
+            axes,
+            (col + 0.5) * size,
+            (row + 0.5) * size,
+            str(index),
+            colour="white" if index in tiles else COLOURS["faint"],
+        )
+    (top, left), (bottom, right) = divmod(min(tiles), grid.cols), divmod(max(tiles), grid.cols)
+    inset = size * 0.02
+    axes.add_patch(
+        Rectangle(
+            (left * size - 0.5 + inset, top * size - 0.5 + inset),
+            (right - left + 1) * size - 2 * inset,
+            (bottom - top + 1) * size - 2 * inset,
+            fill=False,
+            edgecolor=OUTLINE,
+            linewidth=2.6,
+        )
+    )
+
+
+def _label(axes: Axes, x: float, y: float, text: str, colour: str = "white", ha: str = "center") -> None:
+    drawn = axes.text(x, y, text, color=colour, ha=ha, va="center", fontsize=11)
+    drawn.set_path_effects([withStroke(linewidth=2.2, foreground="black")])
