@@ -1,0 +1,120 @@
+# DupNet: two commands for a newcomer, `make run` and `make test`; `make help` lists the rest.
+# Everything happens in .venv; nothing outside this folder is touched, except that `make test` installs Chromium
+# through apt where it may (root on Debian) and where it is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+STAMP := $(VENV)/.installed
+IMAGES ?= data/sample/images
+OUT ?= output/find
+WORKERS ?= 2
+
+export MPLBACKEND := Agg
+export KERAS_BACKEND ?= tensorflow
+export TF_CPP_MIN_LOG_LEVEL := 2
+export TF_ENABLE_ONEDNN_OPTS := 0
+export PYTHONUNBUFFERED := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup run test lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed \
+	train test-distributed soak coverage system-packages clean distclean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+setup: $(STAMP)  ## make .venv and install requirements.txt and the package
+
+# The first interpreter that runs and is new enough; a name on the PATH is not proof (pyenv leaves shims that fail).
+$(STAMP): requirements.txt pyproject.toml
+	@base=; for name in python3.13 python3.12 python3.11 python3 python; do \
+		if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1; then \
+			base=$$name; break; fi; done; \
+	if [ -z "$$base" ]; then \
+		echo "DupNet needs Python 3.11, 3.12 or 3.13; none of python3.13 ... python3 on the PATH is one." >&2; exit 1; fi; \
+	echo "Setting up $(VENV) with $$($$base --version)"; \
+	if ! $$base -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+		echo "$$base has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; fi; \
+	if [ ! -x $(PYTHON) ] || ! $(PYTHON) -c 'import pip' >/dev/null 2>&1; then $$base -m venv --clear $(VENV); fi
+	@$(PYTHON) -m pip install --quiet --requirement requirements.txt
+	@$(PYTHON) -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+run: $(STAMP)  ## run every notebook on data/sample, then find its overlaps; names the figures and the report
+	@$(PYTHON) notebooks/run.py
+	@rm -rf output/find
+	@$(BIN)/dupnet find data/sample/images --out output/find
+	@echo
+	@echo "Figures:  notebooks/figures/  (the numbers behind each: notebooks/results/)"
+	@ls notebooks/figures/*.png | sed 's/^/  /'
+	@echo "Report:   output/find/report.html"
+
+test: $(STAMP) system-packages lint audit  ## lint, types, dependency audit, all tests, notebooks included
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal -m "not distributed and not soak"
+
+lint: $(STAMP)  ## ruff (check and format, notebooks too) and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+audit: $(STAMP)  ## known vulnerabilities of the pinned versions (needs the network; says so when there is none)
+	@$(PYTHON) -m pip check
+	@$(PYTHON) tests/audit.py requirements.txt
+
+notebooks: $(STAMP)  ## run every notebook top to bottom, in place, and print each one's time (IMAGES=... for other images)
+	@$(PYTHON) notebooks/run.py
+
+figures: notebooks  ## rebuild every figure and the numbers behind it (the notebooks write them), then the documents' tables
+	@$(PYTHON) docs/tables.py
+
+tables: $(STAMP)  ## write the tables in the documents anew from notebooks/results and benchmarks/results
+	@$(PYTHON) docs/tables.py
+
+docs: $(STAMP)  ## the API page, from the docstrings: docs/api/index.html
+	@$(PYTHON) -W error -m pdoc --docformat numpy --output-directory docs/api dupnet '!dupnet.cli'
+	@echo "docs/api/dupnet.html"
+
+bench: bench-accuracy bench-speed  ## accuracy and speed against the peers
+
+bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/results/accuracy*.csv
+	@$(PYTHON) benchmarks/accuracy.py
+
+bench-speed: $(STAMP)  ## images a second and memory, 1,000 to 192,556 images: benchmarks/results/speed*.csv
+	@$(PYTHON) benchmarks/speed.py
+
+train: $(STAMP)  ## train the shipped network anew (hours; fetches Derna)
+	@$(BIN)/dupnet train
+
+test-distributed: $(STAMP)  ## find on a Dask cluster, with workers killed on the way
+	@$(PYTHON) -m pytest -q -m distributed
+
+soak: $(STAMP)  ## 200 random kills of a run, each resumed and compared with the undisturbed result
+	@$(PYTHON) -m pytest -q -m soak
+
+coverage: $(STAMP)  ## the tests with line and branch coverage
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal --cov -m "not soak"
+
+requirements:  ## resolve requirements.txt anew from pyproject.toml
+	@$(PYTHON) -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --extra test \
+		--custom-compile-command "make requirements" --output-file requirements.txt pyproject.toml
+
+# The browser of the review tests. Anything else that a test needs is a Python package.
+system-packages:
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing chromium and chromium-driver for the tests of the review tool"; \
+		apt-get install -y -qq chromium chromium-driver >/dev/null 2>&1 \
+		|| { apt-get update -qq && apt-get install -y -qq chromium chromium-driver >/dev/null; }; \
+	else echo "chromium and chromedriver not found: the review tool's browser tests will be skipped." >&2; fi
+
+clean:  ## remove what the commands wrote outside the tree of git
+	rm -rf output docs/api build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+
+distclean: clean  ## also remove .venv
+	rm -rf $(VENV)
