@@ -110,9 +110,14 @@ def encode_jpeg(image: Image, quality: int) -> bytes:
 
 
 def solid_tile(kind: str, size: int, rng: np.random.Generator) -> Image:
-    """A solid tile (size, size, 3): ``white``, ``black`` or ``blue``.
+    """A solid tile (size, size, 3): ``white`` (saturated cloud), ``black``, ``blue`` (the border).
 
-    White is saturated cloud, blue an acquisition's border. The border is pure blue, a few levels off along its inner edge, which lies on a random side.
+    The border of an acquisition is pure blue, a few levels off along its inner edge, here on a random side.
+
+    Raises
+    ------
+    ValueError
+        If the kind is none of these.
     """
     tile = np.zeros((size, size, 3), dtype=np.uint8)
     if kind == "white":
