@@ -63,15 +63,14 @@ def hamming_distance(hash1: Bytes, hash2: Bytes) -> npt.NDArray[np.int64]:
     """
     if hash1.dtype != np.uint8 or hash2.dtype != np.uint8 or hash1.shape[-1] != hash2.shape[-1]:
         raise ValueError(
-            f"hash1 is {hash1.dtype} {hash1.shape}, hash2 {hash2.dtype} {hash2.shape}; expected uint8 hashes of "
-            "one length."
+            f"hash1 is {hash1.dtype} {hash1.shape}, hash2 {hash2.dtype} {hash2.shape}; "
+            "expected uint8 hashes of one length."
         )
     return np.asarray(np.bitwise_count(hash1 ^ hash2).sum(axis=-1, dtype=np.int64))
 
 
 def md5(tile: Bytes) -> str:
-    """MD5 of a tile's values in row order, as 32 hexadecimal digits. One level in one pixel changes all of
-    it."""
+    """MD5 of a tile's values in row order, as 32 hexadecimal digits. One level more changes all."""
     return hashlib.md5(np.ascontiguousarray(tile).tobytes(), usedforsecurity=False).hexdigest()
 
 
@@ -120,7 +119,7 @@ def opencv_phash(tile: Bytes) -> Bytes:
 def _img_hash() -> Any:
     if not hasattr(cv2, "img_hash"):
         raise ImportError(
-            "This OpenCV has no img_hash: uninstall opencv-python, then install opencv-contrib-python-headless."
+            "This OpenCV has no img_hash: replace opencv-python by opencv-contrib-python-headless."
         )
     return cv2.img_hash
 
