@@ -1,8 +1,8 @@
 """Run notebooks top to bottom and save them as a reader should find them.
 
 ``python notebooks/run.py`` runs all of them in the order of the course and prints each one's time;
-``python notebooks/run.py eda/tile_overlap --set IMAGES=/my/images --output output/mine`` runs one with another
-parameter in a workspace of its own, ``output/mine``, so that the committed notebooks, figures and results stay.
+``python notebooks/run.py eda/tile_overlap --set IMAGES=/my/images --output output/mine`` runs one with other
+images in a workspace of its own, ``output/mine``, so that the committed notebooks and figures stay.
 
 Each notebook runs in a fresh kernel whose working directory is the notebook's own folder, as in Jupyter.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from tqdm import tqdm
@@ -45,13 +46,13 @@ ORDER = (
 """The course: what overlaps, what each signal can tell, then data, network, evaluation and use."""
 
 CELL_TIMEOUT = 900
-"""Seconds after which a cell counts as hung; the longest, training on the sample, takes a fraction of that."""
+"""Seconds after which a cell counts as hung; the longest, training on the sample, takes a fraction of it."""
 
 Notebook = nbformat.NotebookNode
 
 
 def order(folder: Path = FOLDER) -> list[str]:
-    """The notebooks that exist under ``folder``, in the order of the course; one that ORDER lacks comes last."""
+    """The notebooks under ``folder``, in the order of the course; one that ORDER lacks comes last."""
     found = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("**/*.ipynb")}
     found = {name for name in found if ".ipynb_checkpoints" not in name}
     return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
@@ -65,14 +66,15 @@ def inject(notebook: Notebook, parameters: dict[str, Any]) -> None:
     ValueError
         If no cell has the tag, or the tagged cell does not set one of the names.
     """
-    for place, cell in enumerate(notebook.cells):
-        if "parameters" in cell.metadata.get("tags", []):
-            break
-    else:
+    tagged = [
+        place for place, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])
+    ]
+    if not tagged:
         raise ValueError('No cell is tagged "parameters"; tag the one that sets SEED and IMAGES.')
+    place = tagged[0]
     known = {
         target.id
-        for statement in ast.parse(cell.source).body
+        for statement in ast.parse(notebook.cells[place].source).body
         if isinstance(statement, ast.Assign)
         for target in statement.targets
         if isinstance(target, ast.Name)
@@ -81,14 +83,12 @@ def inject(notebook: Notebook, parameters: dict[str, Any]) -> None:
         if name not in known:
             raise ValueError(f"The parameters cell sets {', '.join(sorted(known))}; it has no {name}.")
     source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
-    injected = nbformat.v4.new_code_cell(
-        source, id="injected-parameters", metadata={"tags": ["injected-parameters"]}
-    )
-    notebook.cells.insert(place + 1, injected)
+    tag = "injected-parameters"
+    notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(source, id=tag, metadata={"tags": [tag]}))
 
 
 def workspace(folder: Path, sample: Path | None = None) -> Path:
-    """Make ``folder`` look like the repository to a notebook; returns its ``notebooks``, where figures will land.
+    """Make ``folder`` look like the repository to a notebook; returns its ``notebooks``, where figures land.
 
     ``folder/data`` links to what the repository's ``data`` holds, except ``processed`` (made anew) and, when
     given, ``sample``.
@@ -119,7 +119,8 @@ def execute(path: Path, parameters: dict[str, Any] | None = None, cwd: Path | No
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT,
-        kernel_name="python3",
+        # Over TCP, other users of the machine could read what the kernel says.
+        km=AsyncKernelManager(kernel_name="python3", transport="ipc" if os.name == "posix" else "tcp"),
         resources={"metadata": {"path": str(cwd or path.parent)}},
         coalesce_streams=True,
     )
