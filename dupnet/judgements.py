@@ -1,0 +1,226 @@
+"""A person's verdicts on overlaps, kept so that none is lost and none counts twice: an append-only CSV.
+
+One row a judgement: ``time`` (UTC, ISO 8601), ``image1, image2, overlap_tag``, and ``verdict``:
+``duplicate``, ``not_duplicate``, ``undecidable``, or ``undo``, which takes back the verdict on that overlap.
+What holds now follows from reading the rows in order.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+import pandas as pd
+
+__all__ = ["COLUMNS", "VERDICTS", "Judgements", "labels", "read_judgements"]
+
+COLUMNS = ("time", "image1", "image2", "overlap_tag", "verdict")
+"""Columns of the file."""
+
+VERDICTS = ("duplicate", "not_duplicate", "undecidable")
+"""What a person may say of an overlap."""
+
+Key = tuple[str, str, str]
+
+
+class Judgements:
+    """The verdicts in one file, open for more; use it as a context manager or :meth:`close` it.
+
+    Opening takes a lock: a second process that judges into the same file is refused. A last row that a crash
+    cut off was never confirmed to anyone and is removed.
+
+    Parameters
+    ----------
+    path
+        The CSV; made, with its header, if it is not there.
+
+    Raises
+    ------
+    ValueError
+        If the file is no table of judgements, or another process has it open.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._mutex = threading.Lock()
+        self._file = open(self.path, "a+b")  # noqa: SIM115  # closed by close()
+        try:
+            _lock(self._file, self.path)
+            rows, end = _complete_rows(self._file, self.path)
+            self._file.truncate(end)
+            if not rows:
+                self._append(COLUMNS)
+                _sync_folder(self.path.parent)
+        except BaseException:
+            self._file.close()
+            raise
+        self._order: list[Key] = []
+        self._verdicts: dict[Key, str] = {}
+        for row in rows[1:]:
+            self._apply((row[1], row[2], row[3]), row[4])
+
+    def __enter__(self) -> Judgements:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and give up its lock."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+    def verdict(self, image1: str, image2: str, overlap_tag: str) -> str | None:
+        """The verdict that holds on an overlap, or None."""
+        return self._verdicts.get((image1, image2, overlap_tag))
+
+    def judge(self, image1: str, image2: str, overlap_tag: str, verdict: str) -> bool:
+        """Write a verdict to disk; False, and nothing is written, if the overlap has one already.
+
+        Returns only after the operating system confirmed that the row is on the disk.
+
+        Raises
+        ------
+        ValueError
+            If ``verdict`` is not one of :data:`VERDICTS`.
+        """
+        if verdict not in VERDICTS:
+            raise ValueError(f"verdict is {verdict!r}; it must be one of {', '.join(VERDICTS)}.")
+        key = (image1, image2, overlap_tag)
+        with self._mutex:
+            if key in self._verdicts:
+                return False
+            self._append((_now(), *key, verdict))
+            self._apply(key, verdict)
+        return True
+
+    def undo(self) -> Key | None:
+        """Take back the latest verdict that holds, by one more row; returns whose it was, or None."""
+        with self._mutex:
+            if not self._order:
+                return None
+            key = self._order[-1]
+            self._append((_now(), *key, "undo"))
+            self._apply(key, "undo")
+        return key
+
+    def table(self) -> pd.DataFrame:
+        """The verdicts that hold, in the order given: ``image1, image2, overlap_tag, verdict``."""
+        return _table([(*key, self._verdicts[key]) for key in self._order])
+
+    def _apply(self, key: Key, verdict: str) -> None:
+        if verdict == "undo":
+            if self._verdicts.pop(key, None) is not None:
+                self._order.remove(key)
+        elif key not in self._verdicts:
+            self._verdicts[key] = verdict
+            self._order.append(key)
+
+    def _append(self, row: tuple[str, ...]) -> None:
+        text = io.StringIO()
+        # csv leaves a lone carriage return bare, and then reads it as the end of the row.
+        bare = not any("\r" in field for field in row)
+        csv.writer(text, quoting=csv.QUOTE_MINIMAL if bare else csv.QUOTE_ALL, lineterminator="\n").writerow(
+            row
+        )
+        # One write in append mode, then fsync: the row is there as a whole before anyone is told so.
+        self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def read_judgements(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """The verdicts that hold by a file: ``image1, image2, overlap_tag, verdict``; takes no lock.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no table of judgements.
+    """
+    with open(path, "rb") as file:
+        rows, _ = _complete_rows(file, Path(path))
+    holding: dict[Key, str] = {}
+    for _time, image1, image2, tag, verdict in rows[1:]:
+        if verdict == "undo":
+            holding.pop((image1, image2, tag), None)
+        else:
+            holding.setdefault((image1, image2, tag), verdict)
+    return _table([(*key, verdict) for key, verdict in holding.items()])
+
+
+def labels(judged: pd.DataFrame) -> pd.DataFrame:
+    """Labels to train and evaluate with: ``image1, image2, overlap_tag, is_duplicate`` (1 or 0).
+
+    ``judged`` is what :func:`read_judgements` gives; undecidable overlaps carry no label and are left out.
+    """
+    decided = judged[judged["verdict"] != "undecidable"].reset_index(drop=True)
+    table = decided[["image1", "image2", "overlap_tag"]].copy()
+    table["is_duplicate"] = (decided["verdict"] == "duplicate").astype(int)
+    return table
+
+
+def _table(rows: list[tuple[str, ...]]) -> pd.DataFrame:
+    # As objects: pandas' own strings are UTF-8 and cannot hold a file name that is not.
+    return pd.DataFrame(rows, columns=list(COLUMNS[1:]), dtype=object)
+
+
+def _complete_rows(file: io.BufferedRandom | io.BufferedReader, path: Path) -> tuple[list[list[str]], int]:
+    """All whole rows from the start of the file, and the byte at which the last of them ends."""
+    file.seek(0)
+    rows: list[list[str]] = []
+    pending, end = b"", 0
+    for line in file:
+        pending += line
+        # A quoted name may hold a line end; quotes inside it are doubled, so an even number closes it.
+        if line.endswith(b"\n") and pending.count(b'"') % 2 == 0:
+            end += len(pending)
+            text = pending.decode("utf-8", "surrogateescape")
+            rows.extend(csv.reader(io.StringIO(text, newline="")))
+            pending = b""
+    known = {*VERDICTS, "undo"}
+    sound = not rows or (
+        tuple(rows[0]) == COLUMNS and all(len(row) == 5 and row[4] in known for row in rows[1:])
+    )
+    if not sound or (not rows and pending and not b",".join(c.encode() for c in COLUMNS).startswith(pending)):
+        raise ValueError(
+            f"{path} is no table of judgements (columns {', '.join(COLUMNS)}); give another file name."
+        )
+    return rows, end
+
+
+def _lock(file: io.BufferedRandom, path: Path) -> None:
+    try:
+        import fcntl
+    except (
+        ImportError
+    ):  # Windows has no fcntl; there the warning about a second reviewer is lost, not a judgement
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise ValueError(f"{path} is being judged into by another process; close that one first.") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
