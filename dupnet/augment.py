@@ -18,7 +18,6 @@ import numpy.typing as npt
 __all__ = [
     "N_DIHEDRAL",
     "AugmentConfig",
-    "HLSComparison",
     "another_day",
     "augment_pair",
     "dihedral",
@@ -311,53 +310,6 @@ def soft_blobs(
     smooth = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_CUBIC)
     hard = (smooth > np.quantile(smooth, 1 - share)).astype(np.float32)
     return _float32(cv2.GaussianBlur(hard, (0, 0), 3.0))
-
-
-@dataclass(frozen=True)
-class HLSComparison:
-    """An image beside two copies with the same HLS shift: the one GIMP wrote and the one this package makes.
-
-    ``image`` and ``gimp_copy`` are (height, width, 3) uint8, RGB; the shifts are in GIMP's units.
-    """
-
-    image: Image
-    gimp_copy: Image
-    hue: float = 0.0
-    lightness: float = 0.0
-    saturation: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.image.shape != self.gimp_copy.shape:
-            raise ValueError(f"gimp_copy is {self.gimp_copy.shape}; it must be as image, {self.image.shape}.")
-
-    @property
-    def opencv_copy(self) -> Image:
-        """The image shifted by :func:`hls_shift`, (height, width, 3) uint8, RGB."""
-        return hls_shift(self.image, self.hue, self.lightness, self.saturation)
-
-    def deltas(self) -> dict[str, npt.NDArray[np.int16]]:
-        """Pixel-wise differences, each (height, width, 3) int16.
-
-        ``gimp`` and ``opencv`` are the copies less the image, ``between`` is the OpenCV copy less GIMP's.
-        """
-        image, gimp, opencv = (
-            array.astype(np.int16) for array in (self.image, self.gimp_copy, self.opencv_copy)
-        )
-        return {"gimp": gimp - image, "opencv": opencv - image, "between": opencv - gimp}
-
-    def summary(self) -> dict[str, float]:
-        """The shift, and of each delta the sum, mean and maximum of its absolute values, in levels.
-
-        ``<delta>_unequal`` is the share of values that differ, 0 to 1.
-        """
-        found = {"hue": self.hue, "lightness": self.lightness, "saturation": self.saturation}
-        for name, delta in self.deltas().items():
-            size = np.abs(delta)
-            found[f"{name}_sum"] = float(size.sum(dtype=np.int64))
-            found[f"{name}_mean"] = float(size.mean())
-            found[f"{name}_max"] = float(size.max())
-            found[f"{name}_unequal"] = float(np.mean(size > 0))
-        return found
 
 
 def _float32(array: npt.ArrayLike) -> npt.NDArray[np.float32]:
