@@ -16,6 +16,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
@@ -116,22 +117,26 @@ def execute(path: Path, parameters: dict[str, Any] | None = None, cwd: Path | No
     notebook = nbformat.read(path, as_version=4)
     if parameters:
         inject(notebook, parameters)
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_TIMEOUT,
-        # Over TCP, other users of the machine could read what the kernel says.
-        km=AsyncKernelManager(kernel_name="python3", transport="ipc" if os.name == "posix" else "tcp"),
-        resources={"metadata": {"path": str(cwd or path.parent)}},
-        coalesce_streams=True,
-    )
     name = path.relative_to(FOLDER).as_posix() if path.is_relative_to(FOLDER) else path.name
-    with (
-        client.setup_kernel(),
-        tqdm(notebook.cells, desc=name, unit="cell", leave=False, disable=not sys.stderr.isatty()) as cells,
-    ):
-        for index, cell in enumerate(cells):
-            client.execute_cell(cell, index)
-        client.set_widgets_metadata()
+    with TemporaryDirectory() as sockets:
+        # Over TCP, other users of the machine could read what the kernel says.
+        local = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
+        client = NotebookClient(
+            notebook,
+            timeout=CELL_TIMEOUT,
+            km=AsyncKernelManager(kernel_name="python3", **local),
+            resources={"metadata": {"path": str(cwd or path.parent)}},
+            coalesce_streams=True,
+        )
+        with (
+            client.setup_kernel(),
+            tqdm(
+                notebook.cells, desc=name, unit="cell", leave=False, disable=not sys.stderr.isatty()
+            ) as cells,
+        ):
+            for index, cell in enumerate(cells):
+                client.execute_cell(cell, index)
+            client.set_widgets_metadata()
     return tidy(notebook)
 
 
