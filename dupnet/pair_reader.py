@@ -1,0 +1,148 @@
+"""The pixels behind a pair table: tiles read, varied and labelled, each pair from its own seed.
+
+What a row shows depends on the seed, the epoch and the row alone, never on who reads it or in which order. So
+workers change nothing, and a stopped training goes on as if it had not been stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dupnet.augment import AugmentConfig, another_day, augment_pair
+from dupnet.images import load, n_workers
+from dupnet.tiles import TILE_SIZE, Grid, is_decidable, split_tiles
+
+__all__ = ["PairBatch", "PairReader"]
+
+CACHED_IMAGES = 400
+"""Decoded images kept: 700 MB of 768 x 768 RGB."""
+
+LEAST_CHANGE = 4.0
+"""Grey levels, root mean square over the changed part: what another day must change to count as another.
+Strong JPEG compression alone changes textured sea by up to 3."""
+
+Image = npt.NDArray[np.uint8]
+
+
+class PairBatch(NamedTuple):
+    """``tiles1``, ``tiles2``: (n, size, size, 3) uint8 RGB; ``is_duplicate``: (n,) float32, 1 or 0."""
+
+    tiles1: Image
+    tiles2: Image
+    is_duplicate: npt.NDArray[np.float32]
+
+
+class PairReader:
+    """Reads the rows of a pair table (columns as :data:`dupnet.pairs.PAIR_COLUMNS`).
+
+    Parameters
+    ----------
+    pairs
+        The table; only image1, tile1, image2, tile2 and is_duplicate are used.
+    folder
+        Where the images are.
+    augment
+        How both tiles are varied (:func:`dupnet.augment.augment_pair`); None to leave them as they are.
+    another_day_share
+        Share of the duplicates that are read as one place on another day, and so labelled 0.
+    tile_size
+        Side of a tile in pixels.
+    seed
+        Of everything that is drawn.
+    workers
+        Threads that make a batch; one for each core by default.
+    cached_images
+        Decoded images kept in memory.
+
+    Raises
+    ------
+    ValueError
+        If the table has no rows or lacks a column.
+    """
+
+    def __init__(
+        self,
+        pairs: pd.DataFrame,
+        folder: str | os.PathLike[str],
+        *,
+        augment: AugmentConfig | None = None,
+        another_day_share: float = 0.0,
+        tile_size: int = TILE_SIZE,
+        seed: int = 0,
+        workers: int | None = None,
+        cached_images: int = CACHED_IMAGES,
+    ) -> None:
+        columns = ("image1", "tile1", "image2", "tile2", "is_duplicate")
+        missing = [column for column in columns if column not in pairs.columns]
+        if missing or not len(pairs):
+            fault = f"lacks the column(s) {', '.join(missing)}" if missing else "has no rows"
+            raise ValueError(f"pairs {fault}; make it with dupnet.pairs.make_pairs.")
+        self._rows = list(pairs[list(columns)].itertuples(index=False, name=None))
+        self._folder = Path(folder)
+        self._augment = augment
+        self._another_day_share = another_day_share
+        self._tile_size = tile_size
+        self._seed = seed
+        self._pool = ThreadPoolExecutor(n_workers(workers))
+        self._tiles = lru_cache(maxsize=cached_images)(self._read_tiles)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def pair(self, row: int, epoch: int = 0) -> tuple[Image, Image, int]:
+        """Both tiles of a row and its label, as they are in one epoch."""
+        image1, tile1, image2, tile2, label = self._rows[row]
+        rng = np.random.default_rng([self._seed, epoch, row])
+        first, second = self._tile(image1, tile1), self._tile(image2, tile2)
+        if label and rng.random() < self._another_day_share:
+            other = self._tile_of_row(int(rng.integers(len(self._rows))))
+            changed = another_day(second, other, rng)
+            if _is_another(second, changed):
+                second, label = changed, 0
+        if self._augment is not None:
+            first, second = augment_pair(first, second, rng, self._augment)
+        return first, second, int(label)
+
+    def batch(self, rows: Sequence[int] | npt.NDArray[np.int64], epoch: int = 0) -> PairBatch:
+        """The pairs of several rows, made by the workers."""
+        found = list(self._pool.map(lambda row: self.pair(int(row), epoch), rows))
+        firsts, seconds, labels = zip(*found, strict=True)
+        return PairBatch(np.stack(firsts), np.stack(seconds), np.array(labels, np.float32))
+
+    def batches(self, size: int, epoch: int = 0) -> Iterator[PairBatch]:
+        """All rows in order, ``size`` at a time."""
+        for start in range(0, len(self), size):
+            yield self.batch(range(start, min(start + size, len(self))), epoch)
+
+    def _tile(self, image: str, tile: int) -> Image:
+        return np.asarray(self._tiles(image)[tile], np.uint8)
+
+    def _tile_of_row(self, row: int) -> Image:
+        return self._tile(self._rows[row][0], self._rows[row][1])
+
+    def _read_tiles(self, image: str) -> Image:
+        pixels, _ = load(self._folder / image, grey=False, tile_size=self._tile_size)
+        grid = Grid.of_image(pixels.shape[0], pixels.shape[1], self._tile_size)
+        return np.asarray(split_tiles(pixels, grid), np.uint8)
+
+
+def _is_another(tile: Image, changed: Image) -> bool:
+    """Whether the fine texture of a decidable tile changed by more than a new compression would change it."""
+    greys = np.stack([np.asarray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), np.uint8) for one in (tile, changed)])
+    if not is_decidable(greys).all():
+        return False
+    levels = greys.astype(np.float32)
+    difference = levels[1] - levels[0]
+    difference -= np.asarray(cv2.GaussianBlur(difference, (0, 0), 6.0))
+    moved = np.abs(difference) > LEAST_CHANGE / 2
+    return bool(moved.mean() > 0.02 and np.sqrt(np.mean(difference[moved] ** 2)) > LEAST_CHANGE)

@@ -1,0 +1,215 @@
+"""Training: batches that do not depend on workers, runs that resume, settings that are kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from dupnet import training
+from dupnet.augment import AugmentConfig
+from dupnet.models import DupnetV0Config
+from dupnet.pair_reader import PairReader
+from dupnet.training import PairBatches, TrainConfig, predict_pairs, train
+
+SIZE = 64
+CONFIG = TrainConfig(
+    model=DupnetV0Config(tile_size=SIZE, filters=(4, 4, 4), dense_units=4),
+    epochs=4,
+    batch_size=8,
+    plateau_patience=1,
+    plateau_factor=0.5,
+    learning_rate=3e-3,
+)
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
+    """Four images of 2 x 2 textured tiles, and all 40 pairs within them."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(4):
+        noise = rng.integers(0, 256, (2 * SIZE, 2 * SIZE, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.GaussianBlur(noise, (0, 0), 1.5))
+        for tile1 in range(4):
+            for tile2 in range(tile1, 4):
+                rows.append((f"{number}.png", tile1, f"{number}.png", tile2, int(tile1 == tile2), number))
+    pairs = pd.DataFrame(rows, columns=["image1", "tile1", "image2", "tile2", "is_duplicate", "group"])
+    pairs["split"] = np.where(pairs["group"] == 3, "validation", "train")
+    return folder, pairs
+
+
+def reader(collection: tuple[Path, pd.DataFrame], **options: object) -> PairReader:
+    folder, pairs = collection
+    return PairReader(pairs, folder, tile_size=SIZE, **options)  # type: ignore[arg-type]
+
+
+def test_pairs_are_what_the_table_says(collection: tuple[Path, pd.DataFrame]) -> None:
+    _, pairs = collection
+    plain = reader(collection)
+    for row in range(len(pairs)):
+        tile1, tile2, label = plain.pair(row)
+        assert tile1.shape == tile2.shape == (SIZE, SIZE, 3)
+        assert label == pairs["is_duplicate"][row] == np.array_equal(tile1, tile2)
+
+
+def test_batches_depend_on_seed_and_epoch_alone(collection: tuple[Path, pd.DataFrame]) -> None:
+    options = {"augment": AugmentConfig(), "another_day_share": 0.5, "seed": 3}
+    one = reader(collection, workers=1, **options).batch(range(40), epoch=2)
+    backwards = reader(collection, workers=3, cached_images=1, **options).batch(range(39, -1, -1), epoch=2)
+    for first, second in zip(one, backwards, strict=True):
+        np.testing.assert_array_equal(first, second[::-1])
+    other_epoch = reader(collection, **options).batch(range(40), epoch=3)
+    assert not np.array_equal(one.tiles1, other_epoch.tiles1)
+
+
+def test_another_day_turns_duplicates_into_non_duplicates(collection: tuple[Path, pd.DataFrame]) -> None:
+    _, pairs = collection
+    batch = reader(collection, another_day_share=1.0).batch(range(40))
+    was = pairs["is_duplicate"].to_numpy() == 1
+    assert (batch.is_duplicate[~was] == 0).all()
+    turned = was & (batch.is_duplicate == 0)
+    assert turned.sum() > 0.8 * was.sum()
+    for row in np.flatnonzero(was):
+        assert np.array_equal(batch.tiles1[row], batch.tiles2[row]) == (batch.is_duplicate[row] == 1)
+
+
+def test_an_epoch_shows_every_row_once_whoever_reads(
+    collection: tuple[Path, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: dict[int, list[int]] = {}
+    source = reader(collection)
+    original = source.batch
+
+    def record(rows: np.ndarray, epoch: int = 0) -> object:
+        shown.setdefault(epoch, []).extend(int(row) for row in rows)
+        return original(rows, epoch)
+
+    monkeypatch.setattr(source, "batch", record)
+    batches = PairBatches(source, 8, shuffle=True, seed=1)
+    for batches.epoch in range(2):
+        list(batches)
+    assert sorted(shown[0]) == sorted(shown[1]) == list(range(40))
+    assert shown[0] != shown[1]
+
+
+def test_rows_per_epoch_limits_an_epoch(collection: tuple[Path, pd.DataFrame]) -> None:
+    batches = PairBatches(reader(collection), 8, shuffle=True, rows_per_epoch=12)
+    assert batches.num_batches == 2
+    assert [len(labels) for _, labels in batches] == [8, 4]
+
+
+def test_fit_takes_each_epochs_own_batches(collection: tuple[Path, pd.DataFrame]) -> None:
+    """Keras may ask ahead; what it trains on must still be the rows of the epoch that it is in."""
+    seen: list[float] = []
+
+    class Sum(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, inputs: object) -> object:
+            return keras.ops.mean(keras.ops.cast(inputs[0], "float32"), axis=(1, 2, 3))[:, None]  # type: ignore[index]
+
+    def keep(_: object, predicted: object) -> object:
+        return keras.ops.sum(predicted)
+
+    tiles = [keras.Input((SIZE, SIZE, 3), dtype="uint8") for _ in range(2)]
+    output = keras.layers.Dense(1, trainable=False, kernel_initializer="ones")(Sum()(tiles))
+    model = keras.Model(tiles, output)
+    model.compile("sgd", keep, run_eagerly=True)
+    source = reader(collection, augment=AugmentConfig(), seed=5)
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["loss"]))
+    batches = PairBatches(source, 8, shuffle=True, rows_per_epoch=8, seed=5)
+    model.fit(batches, epochs=3, verbose=0, callbacks=[training._SetEpoch(batches), callback])
+    assert len(seen) == 3
+    for epoch, loss in enumerate(seen):
+        order = np.random.default_rng([5, epoch]).permutation(40)[:8]
+        expected = source.batch(order, epoch).tiles1.mean(axis=(1, 2, 3)).sum()
+        assert loss == pytest.approx(expected, rel=1e-4)
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_stopped_run_goes_on_to_the_same_history(
+    collection: tuple[Path, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, pairs = collection
+    whole = train(pairs, folder, tmp_path / "whole", CONFIG, verbose=0)
+
+    # Stopped in the middle of the third epoch.
+    original, calls = PairBatches.__getitem__, []
+
+    def stop_in_third_epoch(self: PairBatches, index: int) -> object:
+        calls.append(index)
+        if self._shuffle and self.epoch == 2 and index == 2:
+            raise Stop
+        return original(self, index)
+
+    monkeypatch.setattr(PairBatches, "__getitem__", stop_in_third_epoch)
+    with pytest.raises(Exception, match="Stop"):
+        train(pairs, folder, tmp_path / "stopped", CONFIG, verbose=0)
+    monkeypatch.setattr(PairBatches, "__getitem__", original)
+    assert len(pd.read_csv(tmp_path / "stopped" / "history.csv")) == 2
+
+    resumed = train(pairs, folder, tmp_path / "stopped", CONFIG, verbose=0)
+    pd.testing.assert_frame_equal(resumed.history, whole.history, rtol=1e-4)
+    assert len(whole.history) == CONFIG.epochs
+    assert list(whole.history["epoch"]) == [0, 1, 2, 3]
+    for one, other in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_the_best_model_is_kept_and_scores_in_order(
+    collection: tuple[Path, pd.DataFrame], tmp_path: Path
+) -> None:
+    folder, pairs = collection
+    found = train(pairs, folder, tmp_path, CONFIG, verbose=0)
+    assert found.model.settings == CONFIG.model
+    validation = pairs[pairs["split"] == "validation"]
+    options = {"augment": CONFIG.augment, "another_day_share": CONFIG.another_day_share, "tile_size": SIZE}
+    source = PairReader(validation, folder, **options)  # type: ignore[arg-type]
+    scores = predict_pairs(found.model, source, batch_size=4)
+    labels = source.batch(range(len(source))).is_duplicate
+    loss = -np.mean(np.where(labels == 1, np.log(scores), np.log1p(-scores)))
+    assert loss == pytest.approx(found.history["val_loss"].min(), rel=1e-3)
+
+
+def test_settings_are_written_and_another_run_is_refused(
+    collection: tuple[Path, pd.DataFrame], tmp_path: Path
+) -> None:
+    folder, pairs = collection
+    one_epoch = TrainConfig(model=CONFIG.model, epochs=1, batch_size=16, another_day_share=0.0)
+    train(pairs, folder, tmp_path, one_epoch, verbose=0)
+    written = json.loads((tmp_path / "train.json").read_text())
+    assert written["config"]["batch_size"] == 16
+    assert written["config"]["model"]["architecture"] == "dupnet_v0"
+    assert written["n_rows"] == {"train": 30, "validation": 10}
+    with pytest.raises(ValueError, match="another config"):
+        train(pairs, folder, tmp_path, CONFIG, verbose=0)
+
+
+def test_early_stop_ends_a_run_for_good(
+    collection: tuple[Path, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, pairs = collection
+    never_better = TrainConfig(
+        model=CONFIG.model, epochs=9, stop_patience=1, learning_rate=0.0, batch_size=16
+    )
+    first = train(pairs, folder, tmp_path, never_better, verbose=0)
+    assert len(first.history) < 9
+    monkeypatch.setattr(training.PairBatches, "__getitem__", lambda *_: pytest.fail("trained on"))
+    again = train(pairs, folder, tmp_path, never_better, verbose=0)
+    pd.testing.assert_frame_equal(again.history, first.history)
+
+
+def test_a_missing_split_is_named(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    folder, pairs = collection
+    with pytest.raises(ValueError, match="validation"):
+        train(pairs[pairs["split"] == "train"], folder, tmp_path, CONFIG, verbose=0)
+    with pytest.raises(ValueError, match="tile2"):
+        PairReader(pairs.drop(columns="tile2"), folder)
