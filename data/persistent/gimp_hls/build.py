@@ -58,6 +58,7 @@ def chart(side: int = 64) -> npt.NDArray[np.uint8]:
 
 
 def main() -> None:
+    """Write chart, picture and copies."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=HERE)
     out = parser.parse_args().out
