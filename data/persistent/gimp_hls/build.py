@@ -25,8 +25,7 @@ HUES = (-180, -90, -30, -10, -5, 5, 10, 30, 90, 180)  # degrees
 PERCENTS = (-100, -50, -20, -10, -5, 5, 10, 20, 50, 100)  # of lightness, and of saturation
 TOGETHER = ((10, 20, 20), (-10, -20, -20), (10, -20, 20), (5, -5, 5))  # hue, lightness, saturation at once
 
-# gimp-drawable-hue-saturation DRAWABLE RANGE HUE LIGHTNESS SATURATION OVERLAP; PNG without time stamp or
-# profile, so that the same picture gives the same bytes.
+# gimp-drawable-hue-saturation takes: layer, range, hue, lightness, saturation, overlap.
 SCRIPT = """
 (let* ((image (car (gimp-file-load RUN-NONINTERACTIVE "{source}" "{source}")))
        (layer (car (gimp-image-get-active-drawable image))))
@@ -57,6 +56,11 @@ def chart(side: int = 64) -> npt.NDArray[np.uint8]:
     return np.vstack([colours, greys]).astype(np.uint8)
 
 
+def write(path: Path, bgr: npt.NDArray[np.uint8]) -> None:
+    """Save pixels, in OpenCV's order of channels, and nothing else."""
+    cv2.imwrite(str(path), bgr, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
 def main() -> None:
     """Write chart, picture and copies."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -67,7 +71,7 @@ def main() -> None:
         parser.error("gimp-console is not installed; on Debian and Ubuntu: apt-get install gimp")
     if out.resolve() != HERE.resolve():
         shutil.copyfile(HERE / "roof.png", out / "roof.png")
-    cv2.imwrite(str(out / "chart.png"), cv2.cvtColor(chart(), cv2.COLOR_RGB2BGR))
+    write(out / "chart.png", cv2.cvtColor(chart(), cv2.COLOR_RGB2BGR))
     script = ""
     for image in ("chart", "roof"):
         for shift in shifts():
@@ -79,7 +83,9 @@ def main() -> None:
     # Interface, data and fonts are left out; the script comes in on standard input.
     command = ["gimp-console", "--no-interface", "--no-data", "--no-fonts", "--batch", "-"]
     subprocess.run(command, input=script + "(gimp-quit 0)\n", text=True, check=True, capture_output=True)
-    made = sorted(path.name for path in out.glob("*_h*_l*_s*.png"))
+    made = sorted(out.glob("*_h*_l*_s*.png"))
+    for path in made:
+        write(path, cv2.imread(str(path)))  # GIMP adds the time and a random number to each file
     print(f"{len(made)} copies in {out}")
 
 
