@@ -1,0 +1,456 @@
+"""How good a signal is: thresholds, errors, intervals, calibration, and signals compared on the same pairs.
+ A *signal* gives every pair a number that is higher where the tiles are more alike: a network's score, the
+negative of a Hamming distance. Rows of one overlap group are not independent, so intervals resample whole
+groups and cross-validation never splits one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import beta, norm
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GroupKFold
+from sklearn.tree import DecisionTreeClassifier
+
+from dupnet.images import map_in_order, n_workers
+from dupnet.metrics import PairMetric
+from dupnet.pair_reader import PairReader
+
+__all__ = [
+    "SEED_OVERLAPS",
+    "TARGET_PRECISION",
+    "Confusion",
+    "Interval",
+    "SignalQuality",
+    "best_threshold",
+    "bootstrap_groups",
+    "compare_signals",
+    "confusion",
+    "cross_validated_scores",
+    "exact_interval",
+    "expected_calibration_error",
+    "fit_tree",
+    "log_losses",
+    "lowest_of_overlaps",
+    "measure_pairs",
+    "quality",
+    "quality_with_intervals",
+    "reliability_table",
+    "roc_auc",
+    "threshold_for_precision",
+    "wilson_interval",
+]
+
+SEED_OVERLAPS = 38_780
+"""Labelled overlaps of the seed's evaluation, 12 of which its network got wrong; errors are stated per so
+many."""
+
+TARGET_PRECISION = 0.9999
+"""Precision at which the recall is stated: what the peers' benchmarks use."""
+
+Floats = npt.NDArray[np.floating[Any]]
+Labels = npt.NDArray[np.generic]
+
+
+class Interval(NamedTuple):
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of pairs by what they are and what they were called."""
+
+    true_duplicates: int
+    missed: int
+    false_duplicates: int
+    true_non_duplicates: int
+
+    @property
+    def n(self) -> int:
+        return self.true_duplicates + self.missed + self.false_duplicates + self.true_non_duplicates
+
+    @property
+    def errors(self) -> int:
+        return self.missed + self.false_duplicates
+
+    def table(self, level: float = 0.95) -> pd.DataFrame:
+        """One row a rate: ``rate, value, low, high, count, of`` with Wilson's interval.
+
+        Precision, recall, errors of all, and errors per 38,780.
+        """
+        called, are = self.true_duplicates + self.false_duplicates, self.true_duplicates + self.missed
+        rows = []
+        for name, count, of, scale in (
+            ("precision", self.true_duplicates, called, 1),
+            ("recall", self.true_duplicates, are, 1),
+            ("error_rate", self.errors, self.n, 1),
+            ("errors_per_38780", self.errors, self.n, SEED_OVERLAPS),
+        ):
+            low, high = wilson_interval(count, of, level) if of else (np.nan, np.nan)
+            value = scale * count / of if of else np.nan
+            rows.append((name, value, scale * low, scale * high, count, of))
+        return pd.DataFrame(rows, columns=["rate", "value", "low", "high", "count", "of"])
+
+
+class SignalQuality(NamedTuple):
+    """``errors_per_38780`` at the best threshold, ``recall`` at the target precision, ``auc`` (area under
+    ROC)."""
+
+    errors_per_38780: float
+    recall: float
+    auc: float
+
+
+def wilson_interval(count: int, of: int, level: float = 0.95) -> Interval:
+    """Wilson's interval of a share ``count / of``: close to the level for any share, never outside 0 to 1.
+
+    Source: Wilson, 1927, doi:10.1080/01621459.1927.10502953.
+
+    Raises
+    ------
+    ValueError
+        If ``count`` is not from 0 to ``of``, or ``of`` is 0.
+    """
+    _check_share(count, of)
+    z = float(norm.ppf((1 + level) / 2))
+    share, spread = count / of, z**2 / of
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * np.sqrt(share * (1 - share) / of + spread / (4 * of)) / (1 + spread)
+    return Interval(max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+
+
+def exact_interval(count: int, of: int, level: float = 0.95) -> Interval:
+    """Clopper and Pearson's interval of a share: never covers less than the level, and so wider.
+
+    For no error among ``of``, its upper end is the honest statement. Source: Clopper and Pearson, 1934,
+    doi:10.1093/biomet/26.4.404.
+
+    Raises
+    ------
+    ValueError
+        If ``count`` is not from 0 to ``of``, or ``of`` is 0.
+    """
+    _check_share(count, of)
+    tail = (1 - level) / 2
+    low = beta.ppf(tail, count, of - count + 1) if count else 0.0
+    high = beta.ppf(1 - tail, count + 1, of - count) if count < of else 1.0
+    return Interval(float(low), float(high))
+
+
+def _check_share(count: int, of: int) -> None:
+    if of < 1 or not 0 <= count <= of:
+        raise ValueError(f"count is {count} of {of}; it must be from 0 to of, and of at least 1.")
+
+
+def confusion(scores: Floats, is_duplicate: Labels, threshold: float) -> Confusion:
+    """Count what a threshold makes of scores; a score at or above it is called a duplicate."""
+    called, are = scores >= threshold, np.asarray(is_duplicate) == 1
+    return Confusion(
+        int((called & are).sum()),
+        int((~called & are).sum()),
+        int((called & ~are).sum()),
+        int((~called & ~are).sum()),
+    )
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Scores from high to low, and the weight of duplicates and non-duplicates at or above each distinct
+    one."""
+
+    thresholds: Floats
+    duplicates: Floats
+    non_duplicates: Floats
+
+
+def _steps(scores: Floats, is_duplicate: Labels, weights: Floats | None = None) -> _Steps:
+    scores, are = np.asarray(scores, np.float64), np.asarray(is_duplicate) == 1
+    if scores.shape != are.shape or scores.ndim != 1 or not len(scores):
+        raise ValueError(
+            f"scores has shape {scores.shape}, is_duplicate {are.shape}; both must be (n,), n > 0."
+        )
+    if np.isnan(scores).any():
+        raise ValueError(f"scores holds {np.isnan(scores).sum()} NaN; a signal must rank every pair.")
+    weight = np.ones(len(scores)) if weights is None else weights
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+    duplicates = np.cumsum(np.where(are, weight, 0.0)[order])[last]
+    non_duplicates = np.cumsum(np.where(are, 0.0, weight)[order])[last]
+    return _Steps(ranked[last], duplicates, non_duplicates)
+
+
+def best_threshold(scores: Floats, is_duplicate: Labels) -> tuple[float, int]:
+    """The threshold with the fewest errors, and their number.
+
+    Between two scores that do equally well the midpoint, so that it does not cling to either; where
+    everything is best called a non-duplicate, infinity. Chosen on the pairs it is judged on, it flatters the
+    signal.
+    """
+    steps = _steps(scores, is_duplicate)
+    errors = np.append(steps.duplicates[-1] - steps.duplicates + steps.non_duplicates, steps.duplicates[-1])
+    at = int(np.argmin(errors))
+    if at == len(steps.thresholds):
+        return np.inf, int(errors[at])
+    below = steps.thresholds[at + 1] if at + 1 < len(steps.thresholds) else steps.thresholds[at]
+    return float((steps.thresholds[at] + below) / 2), int(errors[at])
+
+
+def threshold_for_precision(
+    scores: Floats, is_duplicate: Labels, precision: float = TARGET_PRECISION
+) -> tuple[float, float]:
+    """The lowest safe threshold for a precision, and the recall there.
+
+    Conservative in two ways. Every higher threshold keeps the precision too, so that none is chosen that only
+    a lucky run of duplicates lifts over the target. And it is the score of the last duplicate that is
+    accepted, not a point in the gap below it. Infinity and a recall of 0 if no threshold will do.
+
+    With fewer than ``1 / (1 - precision)`` duplicates, the precision is reached only without any false
+    duplicate.
+
+    Raises
+    ------
+    ValueError
+        If there is no duplicate, or ``precision`` is not within 0 to 1.
+    """
+    if not 0 < precision <= 1:
+        raise ValueError(f"precision is {precision}; it must lie above 0 and be at most 1.")
+    steps = _steps(scores, is_duplicate)
+    if steps.duplicates[-1] == 0:
+        raise ValueError("is_duplicate holds no duplicate; a precision needs some.")
+    at = _last_safe(steps, precision)
+    if at < 0:
+        return np.inf, 0.0
+    # A last step that adds only non-duplicates within the allowance would lower the threshold for nothing.
+    at = int(np.searchsorted(steps.duplicates, steps.duplicates[at]))
+    return float(steps.thresholds[at]), float(steps.duplicates[at] / steps.duplicates[-1])
+
+
+def _last_safe(steps: _Steps, precision: float) -> int:
+    """The last step up to which all have the precision; -1 if there is none."""
+    safe = steps.duplicates >= precision * (steps.duplicates + steps.non_duplicates)
+    return int(np.argmin(safe)) - 1 if not safe.all() else len(safe) - 1
+
+
+def roc_auc(scores: Floats, is_duplicate: Labels) -> float:
+    """Area under the receiver operating characteristic: how often a duplicate outranks a non-duplicate."""
+    return quality(scores, is_duplicate).auc
+
+
+def quality(
+    scores: Floats, is_duplicate: Labels, weights: Floats | None = None, precision: float = TARGET_PRECISION
+) -> SignalQuality:
+    """The three numbers by which signals are compared; ``weights`` (n,) counts a row more than once or not at
+    all."""
+    steps = _steps(scores, is_duplicate, weights)
+    duplicates, non_duplicates = steps.duplicates, steps.non_duplicates
+    n_duplicates, n_others = duplicates[-1], non_duplicates[-1]
+    errors = np.append(n_duplicates - duplicates + non_duplicates, n_duplicates).min()
+    at = _last_safe(steps, precision)
+    gained = np.diff(np.append(0.0, duplicates))
+    below = n_others - non_duplicates
+    ties = np.diff(np.append(0.0, non_duplicates))
+    pairs = n_duplicates * n_others
+    return SignalQuality(
+        float(SEED_OVERLAPS * errors / (n_duplicates + n_others)),
+        float(duplicates[at] / n_duplicates) if at >= 0 and n_duplicates else 0.0,
+        float((gained * (below + ties / 2)).sum() / pairs) if pairs else np.nan,
+    )
+
+
+def bootstrap_groups(
+    statistic: Callable[[Floats], Sequence[float]],
+    groups: npt.NDArray[np.generic],
+    n_draws: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[Interval]:
+    """Percentile intervals of statistics when whole groups are drawn with replacement.
+
+    Parameters
+    ----------
+    statistic
+        Takes the weights (n,) of the rows, how often each was drawn, and returns one or more numbers, such as
+        ``lambda weights: quality(scores, is_duplicate, weights)``.
+    groups
+        (n,) the group of each row.
+    n_draws, level, seed
+        Number of draws, coverage of the intervals, and the seed of the draws.
+
+    Returns
+    -------
+    list of Interval
+        One for each number. An interval of zero width means that no draw differed, not that there is no
+        doubt.
+    """
+    rng = np.random.default_rng(seed)
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    n_groups = int(member.max()) + 1
+    drawn = [
+        statistic(
+            np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)[member].astype(np.float64)
+        )
+        for _ in range(n_draws)
+    ]
+    tail = 50 * (1 - level)
+    low, high = np.nanpercentile(
+        np.asarray(drawn, np.float64).reshape(n_draws, -1), [tail, 100 - tail], axis=0
+    )
+    return [Interval(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+
+
+def reliability_table(scores: Floats, is_duplicate: Labels, n_bins: int = 10) -> pd.DataFrame:
+    """Scores in [0, 1] in bins of equal width: ``low, high, n, mean_score, share_duplicate``; empty bins are
+    left out."""
+    scores, are = np.asarray(scores, np.float64), np.asarray(is_duplicate) == 1
+    if scores.min() < 0 or scores.max() > 1:
+        raise ValueError(f"scores span {scores.min()} to {scores.max()}; calibration needs scores in 0 to 1.")
+    place = np.minimum((scores * n_bins).astype(int), n_bins - 1)
+    table = pd.DataFrame({"place": place, "mean_score": scores, "share_duplicate": are.astype(float)})
+    found = table.groupby("place").agg(
+        n=("mean_score", "size"),
+        mean_score=("mean_score", "mean"),
+        share_duplicate=("share_duplicate", "mean"),
+    )
+    found.insert(0, "low", found.index / n_bins)
+    found.insert(1, "high", (found.index + 1) / n_bins)
+    return found.reset_index(drop=True)
+
+
+def expected_calibration_error(scores: Floats, is_duplicate: Labels, n_bins: int = 10) -> float:
+    """Mean distance between score and share of duplicates over the bins, weighted by their rows: 0 (perfect)
+    to 1."""
+    table = reliability_table(scores, is_duplicate, n_bins)
+    gap = (table["mean_score"] - table["share_duplicate"]).abs()
+    return float((gap * table["n"]).sum() / table["n"].sum())
+
+
+def measure_pairs(
+    reader: PairReader, metrics: Mapping[str, PairMetric], workers: int | None = None
+) -> pd.DataFrame:
+    """Every metric of every pair, turned so that higher means more alike.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``is_duplicate`` and one column a metric, in the order of the reader's rows.
+    """
+
+    def measure(row: int) -> dict[str, float]:
+        tile1, tile2, label = reader.pair(row)
+        found = {name: metric.likeness(tile1, tile2) for name, metric in metrics.items()}
+        return {"is_duplicate": label, **found}
+
+    return pd.DataFrame(list(map_in_order(measure, range(len(reader)), n_workers(workers))))
+
+
+def fit_tree(
+    features: pd.DataFrame, is_duplicate: Labels, max_depth: int | None = 1
+) -> DecisionTreeClassifier:
+    """A decision tree on the columns of ``features``, the same tree every time."""
+    return DecisionTreeClassifier(max_depth=max_depth, random_state=0).fit(features, np.asarray(is_duplicate))
+
+
+def cross_validated_scores(
+    features: pd.DataFrame, is_duplicate: Labels, groups: npt.NDArray[np.generic], n_folds: int = 5
+) -> Floats:
+    """Share of duplicates that a model fitted to other groups predicts for each row: (n,) 0 to 1.
+
+    One column: a decision tree of depth 1, that is a threshold. Several: a random forest of 200 trees.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer groups than folds.
+    """
+    labels, groups = np.asarray(is_duplicate), np.asarray(groups)
+    if len(np.unique(groups)) < n_folds:
+        raise ValueError(
+            f"groups: {len(np.unique(groups))} for {n_folds} folds; lower n_folds or add groups."
+        )
+    scores = np.full(len(labels), np.nan)
+    values = features.to_numpy(np.float64)
+    for fitted, held_out in GroupKFold(n_folds).split(values, labels, groups):
+        if values.shape[1] == 1:
+            model: Any = DecisionTreeClassifier(max_depth=1, random_state=0)
+        else:
+            model = RandomForestClassifier(200, min_samples_leaf=2, random_state=0, n_jobs=1)
+        model.fit(values[fitted], labels[fitted])
+        scores[held_out] = model.predict_proba(values[held_out])[:, list(model.classes_).index(1)]
+    return scores
+
+
+def compare_signals(
+    features: pd.DataFrame,
+    is_duplicate: Labels,
+    groups: npt.NDArray[np.generic],
+    combinations: Mapping[str, Sequence[str]] | None = None,
+    *,
+    n_folds: int = 5,
+    n_draws: int = 200,
+) -> pd.DataFrame:
+    """Each column alone and each combination of columns, on the same pairs.
+
+    ``cross_validated_errors`` counts, on every row, the verdict of a model fitted to other groups; the
+    threshold it carries over is what a user would have. ``errors_per_38780``, ``recall`` at 99.99 % precision
+    and ``auc`` judge the signal at thresholds of its own choice, with intervals by bootstrap over groups.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``signal, n, cross_validated_errors, cross_validated_per_38780`` and, for each of
+        ``errors_per_38780``, ``recall`` and ``auc``, the value and ``_low`` and ``_high``.
+    """
+    labels, groups = np.asarray(is_duplicate), np.asarray(groups)
+    signals = {column: [column] for column in features.columns}
+    rows = []
+    for name, columns in {**signals, **dict(combinations or {})}.items():
+        folded = cross_validated_scores(features[list(columns)], labels, groups, n_folds)
+        wrong = int(((folded >= 0.5) != (labels == 1)).sum())
+        signal = features[columns[0]].to_numpy(np.float64) if len(columns) == 1 else folded
+        row: dict[str, Any] = {
+            "signal": name,
+            "n": len(labels),
+            "cross_validated_errors": wrong,
+            "cross_validated_per_38780": SEED_OVERLAPS * wrong / len(labels),
+        }
+        row.update(quality_with_intervals(signal, labels, groups, n_draws))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def quality_with_intervals(
+    scores: Floats, is_duplicate: Labels, groups: npt.NDArray[np.generic], n_draws: int = 200
+) -> dict[str, float]:
+    """The fields of :class:`SignalQuality`, each with ``_low`` and ``_high`` by bootstrap over groups."""
+    found = quality(scores, is_duplicate)
+    spans = bootstrap_groups(lambda weights: quality(scores, is_duplicate, weights), groups, n_draws)
+    row: dict[str, float] = {}
+    for name, value, (low, high) in zip(found._fields, found, spans, strict=True):
+        row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
+def lowest_of_overlaps(scores: Floats, overlaps: npt.NDArray[np.generic]) -> pd.Series:
+    """Each overlap's lowest tile score, as the seed judged overlaps: Series indexed by overlap."""
+    return pd.Series(np.asarray(scores, np.float64)).groupby(np.asarray(overlaps)).min().rename("score")
+
+
+def log_losses(scores: Floats, is_duplicate: Labels) -> Floats:
+    """Binary cross-entropy of each row: (n,) from 0 up.
+
+    For showing what must not be a feature. It is ``-log(score)`` for a duplicate and ``-log(1 - score)`` for
+    any other pair, so beside the score it spells out the label: a tree that is given both is right on every
+    pair, whatever the network learned.
+    """
+    kept = np.clip(np.asarray(scores, np.float64), 1e-7, 1 - 1e-7)
+    return np.asarray(-np.where(np.asarray(is_duplicate) == 1, np.log(kept), np.log1p(-kept)))
