@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupnet.judgements import COLUMNS, Judgements, labels, read_judgements
+from dupnet.review.judgements import COLUMNS, Judgements, labels, read_judgements
 
 HEADER = ",".join(COLUMNS) + "\n"
 
@@ -32,6 +32,7 @@ def test_judge_undo_judge_again(tmp_path):
     ]
     with Judgements(path) as again:
         assert again.verdict("a.jpg", "c.jpg", "18") == "not_duplicate"
+        assert again.undo(among={("x.jpg", "y.jpg", "08")}) is None
         assert again.undo() == ("a.jpg", "c.jpg", "18")
         assert again.undo() == ("a.jpg", "b.jpg", "07")
         assert again.undo() is None
@@ -130,7 +131,7 @@ def test_a_name_that_is_not_utf8_survives(tmp_path):
 def test_what_was_confirmed_survives_a_kill(tmp_path):
     path = tmp_path / "j.csv"
     program = (
-        "import sys; from dupnet.judgements import Judgements; judged = Judgements(sys.argv[1])\n"
+        "import sys; from dupnet.review.judgements import Judgements; judged = Judgements(sys.argv[1])\n"
         "for i in range(10**6):\n    judged.judge(f'{i}', 'x', '07', 'duplicate'); print(i, flush=True)"
     )
     folder = Path(__file__).parent.parent

@@ -11,6 +11,7 @@ import csv
 import io
 import os
 import threading
+from collections.abc import Container
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -104,15 +105,18 @@ class Judgements:
             self._apply(key, verdict)
         return True
 
-    def undo(self) -> Key | None:
-        """Take back the latest verdict that holds, by one more row; returns whose it was, or None."""
+    def undo(self, among: Container[Key] | None = None) -> Key | None:
+        """Take back the latest verdict that holds, by one more row; returns whose it was, or None.
+
+        ``among`` restricts it to the overlaps (``image1, image2, overlap_tag``) of one table.
+        """
         with self._mutex:
-            if not self._order:
-                return None
-            key = self._order[-1]
-            self._append((_now(), *key, "undo"))
-            self._apply(key, "undo")
-        return key
+            for key in reversed(self._order):
+                if among is None or key in among:
+                    self._append((_now(), *key, "undo"))
+                    self._apply(key, "undo")
+                    return key
+        return None
 
     def table(self) -> pd.DataFrame:
         """The verdicts that hold, in the order given: ``image1, image2, overlap_tag, verdict``."""

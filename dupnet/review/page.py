@@ -1,0 +1,204 @@
+"""The review in a browser: a page on the loopback address that nobody but its opener can use.
+
+The address carries a random token. The first request trades it for a cookie (HttpOnly, SameSite=Strict), and
+every other request must bring that cookie, be addressed to this very host and port (a foreign name that
+points to 127.0.0.1 is refused), and, where the browser names the page that asked, come from this one. Any
+other gets an empty 403. Pictures are asked for by the number of a pair, never by a path.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from dupnet.previews import encode
+from dupnet.review.judgements import VERDICTS, labels
+from dupnet.review.queue import Review
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from werkzeug.serving import BaseWSGIServer
+
+__all__ = ["create_app", "make_server", "serve"]
+
+_ASSETS = {"review.css": "text/css", "review.js": "text/javascript"}
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def create_app(review: Review, token: str, port: int) -> Flask:
+    """The page as a WSGI application.
+
+    Parameters
+    ----------
+    review
+        What to judge.
+    token
+        The secret that the first request must carry.
+    port
+        Where it will be served; requests addressed elsewhere are refused.
+    """
+    from flask import Flask, Response, abort, jsonify, render_template, request
+
+    app = Flask("dupnet", static_folder=None, template_folder=str(files("dupnet") / "templates"))
+    hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+    # Cookies do not know ports: two reviews on one machine need two names.
+    cookie = f"dupnet_review_{port}"
+    app.config["MAX_CONTENT_LENGTH"] = 10_000
+
+    def is_token(given: str) -> bool:
+        return secrets.compare_digest(given.encode("utf-8", "replace"), token.encode())
+
+    @app.before_request
+    def admit() -> Response | None:
+        host, origin = request.host, request.headers.get("Origin")
+        opens = request.path == "/" and request.method == "GET" and is_token(request.args.get("token", ""))
+        admitted = (
+            host in hosts
+            and (origin is None or origin == f"http://{host}")
+            and (opens or request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none"))
+            and (opens or is_token(request.cookies.get(cookie, "")))
+            # A form of another page can post text, but not JSON.
+            and (request.method in ("GET", "HEAD") or (request.method == "POST" and request.is_json))
+        )
+        return None if admitted else Response(status=403)
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        response.headers.update(_HEADERS)
+        return response
+
+    @app.errorhandler(ValueError)
+    def refuse(error: ValueError) -> tuple[Response, int]:
+        return jsonify(error=str(error)), 404
+
+    @app.get("/")
+    def page() -> Response:
+        response = Response(render_template("review.html"), mimetype="text/html")
+        response.set_cookie(cookie, token, httponly=True, samesite="Strict")
+        return response
+
+    @app.get("/<name>")
+    def asset(name: str) -> Response:
+        if name not in _ASSETS:
+            abort(404)
+        text = (files("dupnet") / "templates" / name).read_text(encoding="utf-8")
+        return Response(text, mimetype=_ASSETS[name])
+
+    @app.get("/state")
+    def state() -> Response:
+        return jsonify(review.state(review.next_pair(request.args.get("after", -1, int))))
+
+    @app.post("/judge")
+    def judge() -> Response:
+        asked = request.get_json()
+        pair, verdict = (asked.get("pair"), asked.get("verdict")) if isinstance(asked, dict) else (None, None)
+        if type(pair) is not int or verdict not in VERDICTS:
+            abort(400)
+        review.judge(pair, verdict)  # returns when the row is on the disk, or was there before
+        return jsonify(review.state(review.next_pair(pair)))
+
+    @app.post("/undo")
+    def undo() -> Response:
+        pair = review.undo()
+        return jsonify(review.state(review.next_pair() if pair is None else pair))
+
+    @app.get("/picture/<int:pair>/<name>")
+    def picture(pair: int, name: str) -> Response:
+        image = review.picture(pair, name, request.args.get("tile", None, int))
+        whole = name in ("image1", "image2")
+        data = encode(image, ".jpg", 90) if whole else encode(image)  # differences must arrive to the level
+        return Response(data, mimetype="image/jpeg" if whole else "image/png")
+
+    @app.get("/scores/<int:pair>")
+    def scores(pair: int) -> Response:
+        return jsonify(review.tile_scores(pair))
+
+    @app.get("/labels.csv")
+    def export() -> Response:
+        text = labels(review.judgements.table()).to_csv(index=False, lineterminator="\n")
+        headers = {"Content-Disposition": "attachment; filename=labels.csv"}
+        return Response(text.encode("utf-8", "surrogateescape"), mimetype="text/csv", headers=headers)
+
+    return app
+
+
+def make_server(review: Review, port: int = 0) -> tuple[BaseWSGIServer, str]:
+    """A server on the loopback address, not yet serving, and the address to open.
+
+    Parameters
+    ----------
+    review
+        What to judge.
+    port
+        The port; 0 takes a free one.
+
+    Raises
+    ------
+    ValueError
+        If the port is in use.
+    """
+    from werkzeug.serving import WSGIRequestHandler
+    from werkzeug.serving import make_server as make
+
+    class QuietHandler(WSGIRequestHandler):
+        # The log would show the token to whoever reads the terminal later.
+        def log(self, type: str, message: str, *args: object) -> None:
+            pass
+
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port))
+    except OSError as error:
+        listening.close()
+        raise ValueError(f"port {port} cannot be used ({error.strerror}); choose another (--port).") from None
+    listening.listen()
+    port = listening.getsockname()[1]
+    token = secrets.token_urlsafe(32)
+    app = create_app(review, token, port)
+    server = make("127.0.0.1", port, app, threaded=True, request_handler=QuietHandler, fd=listening.fileno())
+    listening.close()
+    return server, f"http://127.0.0.1:{port}/?token={token}"
+
+
+def serve(
+    review: Review, port: int = 0, open_browser: bool = True, announce: Callable[[str], object] = print
+) -> None:
+    """Serve the page until Ctrl-C.
+
+    Parameters
+    ----------
+    review
+        What to judge; its judgements are closed at the end.
+    port
+        The port; 0 takes a free one.
+    open_browser
+        Open the page in the default browser.
+    announce
+        Takes the address, which is the only way in.
+    """
+    server, address = make_server(review, port)
+    announce(f"Judge the pairs at {address}\nEvery answer is kept in {review.judgements.path}. Ctrl-C ends.")
+    if open_browser:
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.server_close()
+        review.judgements.close()

@@ -1,0 +1,306 @@
+"""What to judge, in which order, and the pictures of it: the review without a screen."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dupnet.images import UnreadableImage, read_image
+from dupnet.previews import (
+    difference_map,
+    outline,
+    reduce_to,
+    shared_regions,
+    shown_name,
+    subtract_medians,
+)
+from dupnet.review.judgements import VERDICTS, Judgements
+from dupnet.tiles import TILE_SIZE, Grid, overlap_at, overlap_of_tag
+
+__all__ = ["PICTURES", "Review", "open_review", "read_pairs"]
+
+Pixels = npt.NDArray[np.uint8]
+
+PICTURES = ("image1", "image2", "region1", "region2", "levels1", "levels2", "absolute", "medians")
+"""What can be shown: either image with its overlap outlined; the shared region of either; that region
+less its channel medians, with wrap-around; the difference as it is, and of the regions less their medians."""
+
+WHOLE = 768
+"""Longest side in pixels at which a whole image is shown; larger ones are reduced."""
+
+
+class Review:
+    """Overlaps to judge, least certain first, and the judgements on them.
+
+    Parameters
+    ----------
+    pairs
+        As :func:`read_pairs` gives it: ``image1, image2, overlap_tag, score, verdict``.
+    images
+        The folder, or several, that hold the images; a name is looked up in their order.
+    judgements
+        Where the answers go.
+    tile_size
+        Side of a tile in pixels; the grid follows from it and from the first image that can be read.
+
+    Raises
+    ------
+    ValueError
+        If there is no pair, no image of them can be read, or the images' grid has no such overlap tag.
+    """
+
+    def __init__(
+        self,
+        pairs: pd.DataFrame,
+        images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        judgements: Judgements,
+        tile_size: int = TILE_SIZE,
+    ) -> None:
+        if pairs.empty:
+            raise ValueError("pairs is empty; there is nothing to judge.")
+        folders = [images] if isinstance(images, str | os.PathLike) else list(images)
+        self._folders = [Path(folder) for folder in folders]
+        self.judgements = judgements
+        self._read = lru_cache(maxsize=8)(self._read_now)
+        self.grid = self._first_grid(pairs, tile_size)
+        certainty = (pairs["score"].astype(float) - 0.5).abs().fillna(np.inf)
+        # Stable, so that pairs of one certainty stay in the order of the table.
+        self.pairs = pairs.iloc[np.argsort(certainty.to_numpy(), kind="stable")].reset_index(drop=True)
+        self._overlaps = {tag: overlap_of_tag(tag, self.grid) for tag in self.pairs["overlap_tag"].unique()}
+        self._keys = [
+            (str(a), str(b), str(tag)) for a, b, tag in self.pairs.iloc[:, :3].itertuples(index=False)
+        ]
+        self._numbers = {key: number for number, key in enumerate(self._keys)}
+
+    def next_pair(self, after: int = -1) -> int | None:
+        """The first pair without a judgement after pair ``after``, round the end; None if all have one."""
+        n_pairs = len(self.pairs)
+        for step in range(1, n_pairs + 1):
+            pair = (after + step) % n_pairs
+            if self.judgements.verdict(*self._keys[pair]) is None:
+                return pair
+        return None
+
+    def judge(self, pair: int, verdict: str) -> bool:
+        """Put a verdict on disk; False if the pair has one already.
+
+        Raises
+        ------
+        ValueError
+            If the verdict or the pair is unknown.
+        """
+        self._check(pair)
+        return self.judgements.judge(*self._keys[pair], verdict)
+
+    def undo(self) -> int | None:
+        """Take back the latest judgement on a pair of this table; returns the pair, None if there is none."""
+        key = self.judgements.undo(self._numbers)
+        return None if key is None else self._numbers[key]
+
+    def state(self, pair: int | None) -> dict[str, Any]:
+        """What a screen shows beside the pictures, names made safe to look at; pair None: all are judged."""
+        done = [verdict for key in self._keys if (verdict := self.judgements.verdict(*key)) is not None]
+        counts = {verdict: done.count(verdict) for verdict in VERDICTS}
+        progress = {"judged": len(done), "total": len(self.pairs), "counts": counts, "can_undo": bool(done)}
+        if pair is None:
+            return {"pair": None, **progress}
+        row, overlap = self.pairs.iloc[pair], self._overlaps[self._keys[pair][2]]
+        shown = {
+            "id": pair,
+            "image1": shown_name(self._keys[pair][0]),
+            "image2": shown_name(self._keys[pair][1]),
+            "overlap_tag": overlap.tag,
+            "row_offset": overlap.row_offset,
+            "col_offset": overlap.col_offset,
+            "tiles1": overlap.tiles1,
+            "tiles2": overlap.tiles2,
+            "score": None if np.isnan(row["score"]) else float(row["score"]),
+            "verdict": row["verdict"],
+        }
+        return {"pair": shown, **progress}
+
+    def picture(self, pair: int, name: str, tile: int | None = None) -> Pixels:
+        """One of :data:`PICTURES` as RGB uint8; ``tile`` k: only the k-th shared tile.
+
+        Raises
+        ------
+        ValueError
+            If there is no such pair, picture or tile, or a name leads out of the folder.
+        UnreadableImage
+            If an image cannot be read (any more).
+        """
+        self._check(pair)
+        image1, image2, tag = self._keys[pair]
+        overlap = self._overlaps[tag]
+        if name not in PICTURES:
+            raise ValueError(f"picture is {name!r}; it must be one of {', '.join(PICTURES)}.")
+        if name in ("image1", "image2"):
+            first = name == "image1"
+            image = reduce_to(self._read(image1 if first else image2), WHOLE)
+            return outline(image, overlap.tiles1 if first else overlap.tiles2, self.grid)
+        if tile is not None and not 0 <= tile < overlap.n_tiles:
+            raise ValueError(f"tile is {tile}; the overlap shares tiles 0 to {overlap.n_tiles - 1}.")
+        region1, region2 = shared_regions(self._read(image1), self._read(image2), overlap, self.grid)
+        match name:
+            case "region1" | "region2":
+                shown = region1 if name == "region1" else region2
+            case "levels1" | "levels2":
+                shown = subtract_medians(region1 if name == "levels1" else region2)
+            case _:
+                shown = difference_map(region1, region2, medians=name == "medians")
+        if tile is None:
+            return shown
+        row, col = divmod(overlap.tiles1[tile], self.grid.cols)
+        top, left = divmod(overlap.tiles1[0], self.grid.cols)
+        size = self.grid.tile_size
+        return shown[
+            (row - top) * size : (row - top + 1) * size, (col - left) * size : (col - left + 1) * size
+        ]
+
+    def tile_scores(self, pair: int) -> list[dict[str, Any]]:
+        """Score and verdict of each shared tile by the shipped model; raises as :meth:`picture`."""
+        from dupnet.descriptors import compare
+
+        self._check(pair)
+        n_tiles = self._overlaps[self._keys[pair][2]].n_tiles
+        tiles1, tiles2 = (
+            np.stack([self.picture(pair, name, tile) for tile in range(n_tiles)])
+            for name in ("region1", "region2")
+        )
+        table = compare(tiles1, tiles2)
+        return [{"score": float(row.score), "verdict": str(row.verdict)} for row in table.itertuples()]
+
+    def _check(self, pair: int) -> None:
+        if not 0 <= pair < len(self.pairs):
+            raise ValueError(f"pair is {pair}; there are pairs 0 to {len(self.pairs) - 1}.")
+
+    def _read_now(self, name: str) -> Pixels:
+        # Collections are flat: a name with a folder in it, from a table of unknown origin, is not followed.
+        if name in ("", ".", "..") or "/" in name or os.sep in name or (os.altsep and os.altsep in name):
+            raise ValueError(
+                f"image name {name!r} is not a plain file name; only files of the folder are shown."
+            )
+        for folder in self._folders:
+            if (folder / name).is_file():
+                return read_image(folder / name)
+        raise UnreadableImage(name, "not in the folder of images")
+
+    def _first_grid(self, pairs: pd.DataFrame, tile_size: int) -> Grid:
+        reason = ""
+        for name in pd.unique(pairs[["image1", "image2"]].to_numpy().ravel())[:100]:
+            try:
+                height, width = self._read(str(name)).shape[:2]
+                return Grid.of_image(height, width, tile_size)
+            except ValueError as error:
+                reason = reason or str(error)
+        raise ValueError(f"No image of these pairs can be shown: {reason} Name their folder (--images).")
+
+
+def read_pairs(path: str | os.PathLike[str], grid: Grid = Grid()) -> pd.DataFrame:
+    """A table of pairs to judge from a CSV or Parquet file, brought to one form, rows of one overlap once.
+
+    The file needs ``image1, image2`` and one of: ``overlap_tag`` (what ``find`` writes, labels, truth);
+    ``row_offset, col_offset``; or ``tile1, tile2`` (a table of tile pairs), which stand for the overlap that
+    puts the two tiles onto each other. ``score`` and ``verdict`` are taken along where they are there.
+
+    Returns
+    -------
+    ``image1, image2, overlap_tag, score, verdict``; ``score`` NaN and ``verdict`` empty where unknown.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    if Path(path).suffix == ".parquet":
+        table = pd.read_parquet(path)
+    else:
+        # As objects: a tag such as 07 is no number, and a name need not be UTF-8.
+        table = pd.read_csv(path, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
+    columns = set(table.columns)
+    if not {"image1", "image2"} <= columns:
+        raise ValueError(
+            f"{os.fspath(path)} lacks image1 or image2; it has {', '.join(map(str, table.columns))}."
+        )
+    if "overlap_tag" in columns:
+        tags = [str(tag) for tag in table["overlap_tag"]]
+    elif {"row_offset", "col_offset"} <= columns:
+        offsets = zip(table["row_offset"].astype(int), table["col_offset"].astype(int), strict=True)
+        tags = [overlap_at(row, col, grid).tag for row, col in offsets]
+    elif {"tile1", "tile2"} <= columns:
+        tags = [
+            _tag_of_tiles(int(one), int(two), grid)
+            for one, two in zip(table["tile1"], table["tile2"], strict=True)
+        ]
+    else:
+        raise ValueError(
+            f"{os.fspath(path)} lacks overlap_tag (or row_offset and col_offset, or tile1 and tile2)."
+        )
+    pairs = table[["image1", "image2"]].astype(object)
+    pairs["overlap_tag"] = tags
+    pairs["score"] = (
+        pd.to_numeric(table["score"], errors="coerce").astype(float) if "score" in columns else np.nan
+    )
+    pairs["verdict"] = table["verdict"].astype(object) if "verdict" in columns else ""
+    return pairs.drop_duplicates(["image1", "image2", "overlap_tag"]).reset_index(drop=True)
+
+
+def _tag_of_tiles(tile1: int, tile2: int, grid: Grid) -> str:
+    (row1, col1), (row2, col2) = divmod(tile1, grid.cols), divmod(tile2, grid.cols)
+    return overlap_at(row1 - row2, col1 - col2, grid).tag
+
+
+def open_review(
+    source: str | os.PathLike[str],
+    images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+    judgements: str | os.PathLike[str] | None = None,
+    tile_size: int | None = None,
+) -> Review:
+    """A review of what ``find`` wrote into a folder, or of any table of pairs.
+
+    Parameters
+    ----------
+    source
+        Output folder of ``find``, or a CSV or Parquet file as :func:`read_pairs` takes it.
+    images
+        Folder of the images; without it the one that ``find`` was run on, or ``images/`` beside the table.
+    judgements
+        File for the answers; without it ``judgements.csv`` in the output folder, or beside the table with the
+        table's name before it.
+    tile_size
+        Side of a tile; without it the one that ``find`` was run with, or 256.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder or table.
+    ValueError
+        If the folder of images is not known, or as :class:`Review`.
+    """
+    source = Path(source)
+    options: dict[str, Any] = {}
+    table, answers = source, source.with_name(f"{source.stem}_judgements.csv")
+    if source.is_dir():
+        table, answers = source / "overlaps.csv", source / "judgements.csv"
+        if (source / "run.json").is_file():
+            options = json.loads((source / "run.json").read_text(encoding="utf-8")).get("options", {})
+    if not table.is_file():
+        raise FileNotFoundError(
+            f"There is no {os.fspath(table)!r}; give the output folder of `dupnet find` or a table."
+        )
+    if images is None:
+        beside = table.parent / "images"
+        known = [options[name] for name in ("images", "against") if options.get(name)]
+        images = known or ([beside] if beside.is_dir() else None)
+    if images is None:
+        raise ValueError(f"The images of {os.fspath(table)!r} are not known; name their folder (--images).")
+    size = tile_size or int(options.get("stride") or options.get("tile_size") or TILE_SIZE)
+    return Review(read_pairs(table), images, Judgements(judgements or answers), size)

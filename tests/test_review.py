@@ -1,0 +1,443 @@
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from chromium import chromium, needs_chromium, page_errors, wait_for
+
+from dupnet.previews import difference_map
+from dupnet.review import Judgements, Review, open_review, read_judgements, read_pairs, widget
+from dupnet.review.page import make_server
+from dupnet.tiles import overlaps
+
+SIZE = 32  # pixels a tile
+N_PAIRS = 12
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def found(tmp_path):
+    """A folder as `dupnet find` leaves it: crops of one acquisition, their overlaps, scores in no order."""
+    acquisition = np.random.default_rng(0).integers(0, 256, (5 * SIZE, 5 * SIZE, 3), dtype=np.uint8)
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    out.mkdir()
+    cv2.imwrite(str(images / "centre.png"), acquisition[SIZE:-SIZE, SIZE:-SIZE])
+    rows = []
+    for number, overlap in enumerate(
+        [o for o in overlaps() if max(abs(o.row_offset), abs(o.col_offset)) == 1]
+    ):
+        top, left = SIZE * (1 + overlap.row_offset), SIZE * (1 + overlap.col_offset)
+        crop = acquisition[top : top + 3 * SIZE, left : left + 3 * SIZE].copy()
+        if number % 2:
+            crop[::3] += 1
+        cv2.imwrite(str(images / f"crop {number} <b>&.png"), crop)
+        rows.append(("centre.png", f"crop {number} <b>&.png", overlap.tag, 0.5 + 0.06 * (number * 5 % 8)))
+    for number in range(N_PAIRS - len(rows)):
+        rows.append((f"crop {number} <b>&.png", f"crop {number + 1} <b>&.png", "08", np.nan))
+    table = pd.DataFrame(rows, columns=["image1", "image2", "overlap_tag", "score"])
+    table["verdict"] = np.where(table["score"].isna(), "undecidable", "duplicate")
+    table.to_csv(out / "overlaps.csv", index=False)
+    (out / "run.json").write_text(json.dumps({"options": {"images": str(images), "tile_size": SIZE}}))
+    return out
+
+
+@pytest.fixture
+def review(found):
+    opened = open_review(found)
+    yield opened
+    opened.judgements.close()
+
+
+def test_least_certain_first_and_unscored_last(review):
+    scores = review.pairs["score"]
+    assert len(scores) == N_PAIRS
+    certain = (scores.dropna() - 0.5).abs()
+    assert certain.is_monotonic_increasing
+    assert scores.isna().tolist() == sorted(scores.isna().tolist())
+
+
+def test_pairs_are_judged_once_skipped_undone(review):
+    assert review.next_pair() == 0
+    assert review.judge(0, "duplicate")
+    assert not review.judge(0, "not_duplicate")
+    assert review.next_pair(0) == 1
+    assert review.next_pair(1) == 2  # pair 1 is skipped, not lost
+    for pair in range(2, N_PAIRS):
+        review.judge(pair, "undecidable")
+    assert review.next_pair(N_PAIRS - 1) == 1
+    review.judge(1, "not_duplicate")
+    assert review.next_pair(1) is None
+    state = review.state(None)
+    assert state["counts"] == {"duplicate": 1, "not_duplicate": 1, "undecidable": N_PAIRS - 2}
+    assert review.undo() == 1 and review.next_pair() == 1
+    assert not review.judge(5, "duplicate")
+    with pytest.raises(ValueError, match="pair is 99"):
+        review.judge(99, "duplicate")
+
+
+def test_pictures_show_the_shared_pixels(review):
+    pair = next(p for p in range(N_PAIRS) if "crop 1 " in review.pairs["image2"][p])  # crop 1 was changed
+    overlap = review.state(pair)["pair"]
+    regions = [review.picture(pair, name) for name in ("region1", "region2")]
+    assert regions[0].shape == regions[1].shape
+    assert np.array_equal(review.picture(pair, "absolute"), difference_map(*regions, medians=False))
+    assert review.picture(pair, "absolute").any()
+    assert not np.array_equal(review.picture(pair, "image1"), review.picture(pair, "image2"))
+    tiles = [review.picture(pair, "region1", tile) for tile in range(len(overlap["tiles1"]))]
+    columns = len({index % 3 for index in overlap["tiles1"]})
+    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+    assert np.array_equal(np.vstack(rows), regions[0])
+    for wrong in ({"tile": len(tiles)}, {"tile": -1}):
+        with pytest.raises(ValueError, match="tile is"):
+            review.picture(pair, "region1", **wrong)
+    with pytest.raises(ValueError, match="picture is"):
+        review.picture(pair, "everything")
+
+
+def test_unchanged_pair_has_no_difference_and_every_tile_equals(review):
+    pair = next(p for p in range(N_PAIRS) if "crop 0 " in review.pairs["image2"][p])
+    assert not review.picture(pair, "absolute").any()
+    for tile in range(len(review.state(pair)["pair"]["tiles1"])):
+        assert np.array_equal(review.picture(pair, "region1", tile), review.picture(pair, "region2", tile))
+
+
+def test_names_that_lead_elsewhere_are_refused(found, tmp_path):
+    cv2.imwrite(str(tmp_path / "secret.png"), np.zeros((96, 96, 3), np.uint8))
+    (tmp_path / "images" / "deeper").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "deeper" / "x.png"), np.zeros((96, 96, 3), np.uint8))
+    for name in ("../secret.png", str(tmp_path / "secret.png"), "deeper/x.png", "..", "", "vanished.png"):
+        pairs = pd.DataFrame(
+            [("centre.png", name, "08", 0.5, "")],
+            columns=["image1", "image2", "overlap_tag", "score", "verdict"],
+        )
+        with Judgements(tmp_path / "j.csv") as judgements:
+            with pytest.raises(ValueError, match=r"plain file name|not in the folder"):
+                Review(pairs, tmp_path / "images", judgements, SIZE).picture(0, "image2")
+
+
+def test_any_table_of_pairs_will_do(tmp_path):
+    head = "image1,image2,"
+    tables = {
+        "labels": head + "overlap_tag,is_duplicate\na,b,07,1\na,c,88,0\n",
+        "offsets": head + "row_offset,col_offset\na,b,0,-1\na,c,2,2\n",
+        "tiles": "image1,tile1,image2,tile2\na,0,b,1\na,3,b,4\na,8,c,0\n",
+    }
+    for name, text in tables.items():
+        (tmp_path / name).write_text(text)
+        pairs = read_pairs(tmp_path / name)
+        assert pairs["overlap_tag"].tolist() == ["07", "88"], name
+        assert pairs["score"].isna().all() and (pairs["verdict"] == "").all()
+    (tmp_path / "odd").write_text("image1,image2\na,b\n")
+    with pytest.raises(ValueError, match="lacks overlap_tag"):
+        read_pairs(tmp_path / "odd")
+
+
+def test_open_review_says_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"overlaps\.csv"):
+        open_review(tmp_path)
+    (tmp_path / "pairs.csv").write_text("image1,image2,overlap_tag\na,b,08\n")
+    with pytest.raises(ValueError, match="--images"):
+        open_review(tmp_path / "pairs.csv")
+    (tmp_path / "pairs.csv").write_text("image1,image2,overlap_tag\n")
+    with pytest.raises(ValueError, match="nothing to judge"):
+        open_review(tmp_path / "pairs.csv", tmp_path)
+
+
+def test_widget_judges_like_the_page(review):
+    pytest.importorskip("ipywidgets")
+    shown = widget(review)
+    progress, title, view, pictures, buttons = shown.children
+    assert "overlap" in title.value and "<b>" not in title.value
+    before = pictures.children[0].value
+    view.value = "differences"
+    assert pictures.children[0].value != before
+    by_name = {button.description: button for button in buttons.children}
+    by_name["not duplicate"].click()
+    by_name["next"].click()
+    by_name["duplicate"].click()
+    assert review.judgements.table()["verdict"].tolist() == ["not_duplicate", "duplicate"]
+    by_name["undo"].click()
+    assert progress.value == 1
+    for _ in range(N_PAIRS):
+        by_name["undecidable"].click()
+    assert title.value == "All pairs are judged." and by_name["next"].disabled
+
+
+# The page, spoken to directly
+
+
+@contextmanager
+def serving(opened):
+    server, address = make_server(opened)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.port, address.split("token=")[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def request(port, path, method="GET", body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.putrequest(method, path, skip_host="Host" in names)
+    for name, value in names.items():
+        connection.putheader(name, value)
+    if body is not None:
+        connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer, content
+
+
+def judge_request(port, cookie, pair=0, **headers):
+    body = json.dumps({"pair": pair, "verdict": "duplicate"}).encode()
+    headers = {"Content_Type": "application/json", "Cookie": cookie, **headers}
+    return request(port, "/judge", "POST", body, **headers)
+
+
+def test_only_its_opener_gets_anything(review):
+    with serving(review) as (port, token):
+        answer, page = request(port, f"/?token={token}")
+        cookie = answer.getheader("Set-Cookie")
+        assert answer.status == 200 and b"<main>" in page and token.encode() not in page
+        assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+        assert "script-src 'self'" in answer.getheader("Content-Security-Policy")
+        cookie = cookie.split(";")[0]
+        paths = [
+            "/",
+            "/state",
+            "/review.js",
+            "/review.css",
+            "/picture/0/image1",
+            "/scores/0",
+            "/labels.csv",
+            "/x",
+        ]
+        for path in paths[:-1]:
+            assert request(port, path, Cookie=cookie)[0].status == 200, path
+        for path in paths:
+            refused = {
+                "no token": request(port, path),
+                "wrong token": request(port, f"{path}?token={token[:-1]}", Cookie=cookie[:-1]),
+                "token past the first page": (
+                    request(port, f"{path}?token={token}") if path != "/" else None
+                ),
+                "rebound name": request(port, path, Cookie=cookie, Host=f"rebound.test:{port}"),
+                "other port": request(port, path, Cookie=cookie, Host="127.0.0.1:1"),
+                "other origin": request(port, path, Cookie=cookie, Origin="http://rebound.test"),
+                "null origin": request(port, path, Cookie=cookie, Origin="null"),
+                "other site": request(port, path, Cookie=cookie, Sec_Fetch_Site="cross-site"),
+                "sibling site": request(port, path, Cookie=cookie, Sec_Fetch_Site="same-site"),
+            }
+            for why, got in refused.items():
+                if got is not None:
+                    assert (got[0].status, got[1]) == (403, b""), (path, why)
+        assert request(port, f"/?token={token}", Host="rebound.test")[0].status == 403
+        for headers in ({"Content_Type": "text/plain"}, {"Origin": "http://127.0.0.1:1"}, {"Cookie": "a=b"}):
+            answer, content = judge_request(port, cookie, **headers)
+            assert (answer.status, content) == (403, b""), headers
+        assert len(review.judgements) == 0
+        assert judge_request(port, cookie, Origin=f"http://127.0.0.1:{port}")[0].status == 200
+        assert len(review.judgements) == 1
+        for path in (
+            "/picture/0/../../x",
+            "/picture/99/image1",
+            "/picture/0/x",
+            "/../review.py",
+            "/review.html",
+            "/%2e%2e/x",
+        ):
+            answer, content = request(port, path, Cookie=cookie)
+            assert answer.status == 404 and b"image" not in answer.getheader("Content-Type").encode(), path
+        for body in (
+            b"{}",
+            b'{"pair": "0", "verdict": "duplicate"}',
+            b'{"pair": 1, "verdict": "x"}',
+            b"[",
+            b"1",
+        ):
+            answer, _ = request(port, "/judge", "POST", body, Content_Type="application/json", Cookie=cookie)
+            assert 400 <= answer.status < 500, body
+        assert len(review.judgements) == 1
+
+
+def test_the_server_listens_on_the_loopback_address_only(review):
+    server, address = make_server(review)
+    assert server.socket.getsockname()[0] == "127.0.0.1" and address.startswith("http://127.0.0.1:")
+    with pytest.raises(ValueError, match="cannot be used"):
+        make_server(review, server.port)
+    server.server_close()
+
+
+def test_a_repeated_request_counts_once_and_labels_are_exported(review):
+    with serving(review) as (port, token):
+        cookie = request(port, f"/?token={token}")[0].getheader("Set-Cookie").split(";")[0]
+        for _ in range(3):
+            _, content = judge_request(port, cookie, pair=3)
+            assert json.loads(content)["judged"] == 1
+        key = review.pairs.loc[3]
+        lines = request(port, "/labels.csv", Cookie=cookie)[1].decode().splitlines()
+        assert lines == [
+            "image1,image2,overlap_tag,is_duplicate",
+            f"{key.image1},{key.image2},{key.overlap_tag},1",
+        ]
+    assert review.judgements.path.read_text().count("\n") == 2
+
+
+# The page in Chromium
+
+
+@contextmanager
+def review_process(folder):
+    """`dupnet review` as a process of its own, which can be killed."""
+    program = (
+        "import sys; from dupnet.review import open_review, serve\n"
+        "serve(open_review(sys.argv[1]), open_browser=False, announce=lambda text: print(text, flush=True))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, folder], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+    )
+    try:
+        yield process, process.stdout.readline().split()[-1]
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def pair_shown(driver):
+    return driver.find_element("tag name", "body").get_attribute("data-pair")
+
+
+def pictures_loaded(driver):
+    return driver.execute_script(
+        "const shown = [...document.querySelectorAll('#stage figure:not([hidden]) img')];"
+        "return shown.length > 0 && shown.every((image) => image.complete && image.naturalWidth > 0);"
+    )
+
+
+def press(driver, key):
+    driver.find_element("tag name", "body").send_keys(key)
+
+
+@needs_chromium
+def test_ten_pairs_by_keyboard_survive_a_kill(found):
+    given = "dnudnudnud"
+    names = {"d": "duplicate", "n": "not_duplicate", "u": "undecidable"}
+    with chromium() as driver:
+        with review_process(found) as (process, address):
+            driver.get(address)
+            seen = []
+            for key in given:
+                wait_for(driver, lambda d: pair_shown(d) is not None and pair_shown(d) not in seen)
+                seen.append(pair_shown(driver))
+                press(driver, key)
+                # Before the next pair shows, the answer is on disk.
+                wait_for(driver, lambda d: pair_shown(d) != seen[-1])
+                assert len(read_judgements(found / "judgements.csv")) == len(seen)
+            assert seen == [str(number) for number in range(10)]
+            assert "token" not in driver.current_url
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            press(driver, "d")
+            wait_for(driver, lambda d: "Not confirmed" in d.find_element("id", "error").text)
+        assert read_judgements(found / "judgements.csv")["verdict"].tolist() == [names[key] for key in given]
+        with review_process(found) as (process, address):
+            driver.get(address)
+            wait_for(driver, lambda d: "10 of 12" in d.find_element("id", "progress-text").text)
+            assert pair_shown(driver) == "10"
+            press(driver, "s")
+            wait_for(driver, lambda d: pair_shown(d) == "11")
+            press(driver, "z")
+            wait_for(driver, lambda d: pair_shown(d) == "9")
+            for key, after in (("n", "10"), ("d", "11"), ("d", "done")):
+                press(driver, key)
+                wait_for(driver, lambda d, after=after: pair_shown(d) == after)
+            assert driver.find_element("id", "done").is_displayed()
+    expected = [names[key] for key in given[:9]] + ["not_duplicate", "duplicate", "duplicate"]
+    judged = read_judgements(found / "judgements.csv")
+    assert judged["verdict"].tolist() == expected
+    assert not judged.duplicated(["image1", "image2", "overlap_tag"]).any()
+
+
+@needs_chromium
+def test_views_and_tiles_by_keyboard_and_by_hand(review):
+    with serving(review) as (port, token), chromium(width=390, height=844) as driver:
+        driver.get(f"http://127.0.0.1:{port}/?token={token}")
+        wait_for(driver, pictures_loaded)
+        assert driver.find_element("css selector", "figcaption").text == review.pairs["image1"][0]
+        for key, n_shown in (("2", 2), ("3", 1), ("4", 3), ("5", 1), ("1", 2)):
+            press(driver, key)
+            wait_for(driver, pictures_loaded)
+            assert len(driver.find_elements("css selector", "#stage figure:not([hidden])")) == n_shown, key
+        press(driver, "5")
+        first = driver.find_element("css selector", "#stage figure:not([hidden]) img").get_attribute("src")
+        wait_for(
+            driver,
+            lambda d: (
+                d.find_element("css selector", "#stage figure:not([hidden]) img").get_attribute("src")
+                != first
+            ),
+        )
+        press(driver, "2")
+        press(driver, "\ue014")  # arrow right: the first shared tile
+        wait_for(driver, pictures_loaded)
+        size = driver.execute_script("return document.querySelector('#stage img').naturalWidth")
+        assert size == SIZE
+        assert (
+            driver.find_element("css selector", "#tiles [aria-pressed=true]").get_attribute("data-tile")
+            == "0"
+        )
+        driver.find_element("css selector", "[data-verdict=duplicate]").click()
+        wait_for(driver, lambda d: pair_shown(d) == "1")
+        assert review.judgements.verdict(*review.pairs.iloc[0, :3]) == "duplicate"
+        # Nothing is cut off at a phone's width, and no button is too small for a finger.
+        assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+        heights = driver.execute_script(
+            "return [...document.querySelectorAll('footer button')].map(b => b.offsetHeight)"
+        )
+        assert min(heights) >= 40
+        assert page_errors(driver) == []
+
+
+@needs_chromium
+def test_another_page_in_the_same_browser_gets_nothing(review):
+    with serving(review) as (port, token), chromium() as driver:
+        driver.get(f"http://127.0.0.1:{port}/?token={token}")
+        wait_for(driver, pictures_loaded)
+        driver.get("data:text/html,<title>another page</title>")
+        script = """
+            const [base, done] = arguments;
+            const post = {method: "POST", credentials: "include", mode: "no-cors",
+                          headers: {"Content-Type": "text/plain"},
+                          body: '{"pair": 0, "verdict": "duplicate"}'};
+            const picture = new Promise((loaded) => {
+              const image = new Image();
+              image.onload = () => loaded("picture");
+              image.onerror = () => loaded("none");
+              image.src = base + "picture/0/image1";
+            });
+            const tries = [
+              fetch(base + "state", {credentials: "include"}).then((answer) => answer.text()),
+              fetch(base + "judge", post).then(() => "opaque"),
+              picture,
+            ];
+            Promise.allSettled(tries).then((all) => done(all.map((one) => one.value || "refused")));
+        """
+        got = driver.execute_async_script(script, f"http://127.0.0.1:{port}/")
+        assert got[0] == "refused" and got[1] in ("refused", "opaque") and got[2] == "none"
+        assert len(review.judgements) == 0
