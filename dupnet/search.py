@@ -1,0 +1,330 @@
+"""From search descriptors to candidates: every pair of tiles that look alike.
+ Small collections are searched exactly, by matrix products over blocks. Large ones go through several tables
+of locality-sensitive hashing (after Andoni, Indyk, Laarhoven, Razenshteyn and Schmidt, "Practical and optimal
+LSH for angular distance", 2015, arXiv:1509.02897): of two sets of fixed random directions, the best of each
+name the buckets that a descriptor falls into. Descriptors that share a bucket are compared exactly.
+
+Directions are of +1 and -1 and descriptors of whole numbers, so every product is a whole number below 2**24,
+which float32 holds exactly: what is found does not depend on the size of blocks, the number of workers or the
+order of the files, and whether two descriptors are compared depends on these two alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from dupnet.images import map_in_order, n_workers
+
+__all__ = ["EXACT_UP_TO", "MAX_NEIGHBOURS", "Candidates", "candidates"]
+
+EXACT_UP_TO = 150_000
+"""Descriptors up to which every pair is compared; beyond, the hash tables are faster (benchmarks/speed)."""
+
+N_TABLES = 16
+"""Hash tables. One misses a pair of cosine 0.8 with probability 0.36, of 0.7 with 0.60; all of them with
+1e-7 and 3e-4 (benchmarks/speed)."""
+
+N_PROBES = 8
+"""Buckets of one table that a descriptor falls into."""
+
+MAX_NEIGHBOURS = 64
+"""Later tiles that a tile is paired with at most. A place is seen in at most 9 images of a 3 x 3 grid cut at
+a stride of one tile; what looks like more than 64 others looks like everything: it is chained to the next."""
+
+_DIRECTIONS = 128  # of a set; with the opposites of each, two sets name (2 * 128)**2 = 2**16 buckets
+_BLOCK = 2048  # rows of a block: a product of two blocks is 16 MB
+_BATCH_ROWS = 2**14
+_BATCH_PRODUCTS = 2**21
+_COMPACT_AFTER = 2**22
+
+Descriptors = npt.NDArray[np.int8]
+Numbers = npt.NDArray[np.int64]
+Cosines = npt.NDArray[np.float32]
+Found = tuple[Numbers, Cosines]  # keys `number1 * n + number2` of pairs, number1 < number2
+
+
+class Candidates(NamedTuple):
+    """Pairs of tiles that look alike, and what was done to get them."""
+
+    rows1: Numbers
+    """Row of the first tile of each pair; pairs are sorted by ``rows1, rows2``, and ``rows1 < rows2``."""
+    rows2: Numbers
+    cosine: Cosines
+    n_searched: int
+    """Descriptors that took part."""
+    n_equal: int
+    """How many of them equal an earlier one bit by bit; these are searched once."""
+    exact: bool
+    """Whether every pair was compared."""
+
+
+def candidates(
+    descriptors: Descriptors,
+    valid: npt.NDArray[np.bool_] | None = None,
+    threshold: float = 0.6,
+    *,
+    workers: int | None = None,
+    exact_up_to: int = EXACT_UP_TO,
+    progress: bool = False,
+) -> Candidates:
+    """Every pair of descriptors whose cosine is at least ``threshold``.
+
+    Parameters
+    ----------
+    descriptors : (n, d) int8
+        Search descriptors of any length; may be memory-mapped.
+    valid : (n,) bool, optional
+        Rows that take part; all by default. Rows that are nought throughout never do.
+    threshold : float
+        Cosine, in (0, 1], from which two tiles are a candidate.
+    workers : int, optional
+        Threads; one for every core by default. The result does not depend on it.
+    exact_up_to : int
+        Number of different descriptors up to which all pairs are compared.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    Candidates
+        Where more than ``MAX_NEIGHBOURS`` tiles are all alike, each is paired with the next so many only.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit together, or the threshold is not in (0, 1].
+    """
+    if descriptors.ndim != 2 or descriptors.dtype != np.int8:
+        raise ValueError(f"descriptors is {descriptors.shape} of {descriptors.dtype}; pass (n, d) int8.")
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; a cosine in (0, 1] is needed.")
+    if valid is not None and valid.shape != descriptors.shape[:1]:
+        raise ValueError(
+            f"valid has shape {valid.shape}; {len(descriptors)} descriptors need one value each."
+        )
+    workers = n_workers(workers)
+    rows = np.arange(len(descriptors)) if valid is None else np.flatnonzero(valid)
+    rows = rows[_squared_lengths(descriptors, rows) > 0]
+    members, starts = _equal_sets(descriptors, rows)
+    searched = _Searched(descriptors, members[starts[:-1]], threshold, workers, progress)
+    exact = len(searched.rows) <= exact_up_to
+    with threadpool_limits(1, user_api="blas"):  # the threads are ours, a product each
+        keys, cosine = _gather(searched.all_pairs() if exact else searched.hashed_pairs(), len(searched.rows))
+    one, other, cosine = _with_equals(keys, cosine, members, starts)
+    order = np.lexsort((other, one))
+    return Candidates(
+        one[order], other[order], cosine[order], len(rows), len(rows) - len(searched.rows), exact
+    )
+
+
+class _Searched:
+    """Different descriptors, numbered in the order of ``rows``, and the two ways to search them."""
+
+    def __init__(
+        self, descriptors: Descriptors, rows: Numbers, threshold: float, workers: int, progress: bool
+    ) -> None:
+        self.descriptors = descriptors
+        self.rows = rows
+        self.threshold = threshold
+        self.workers = workers
+        self.progress = partial(tqdm, desc="search", disable=not progress, unit="step")
+        self.squares = _squared_lengths(descriptors, rows)
+
+    def all_pairs(self) -> Iterator[Found]:
+        """Every pair, by blocks of the product of all with all above the diagonal."""
+        n = len(self.rows)
+        blocks = [np.arange(at, min(at + _BLOCK, n))[None] for at in range(0, n, _BLOCK)]
+        pairs = [(one, other) for at, one in enumerate(blocks) for other in blocks[at:]]
+        return map_in_order(self._alike, self.progress(pairs), self.workers)
+
+    def hashed_pairs(self) -> Iterator[Found]:
+        """Every pair that shares a bucket, table by table; a pair is found in every bucket that it shares."""
+        for table in self.progress(range(N_TABLES)):
+            buckets = self._buckets(table)
+            yield from map_in_order(self._alike, _batches(*buckets), self.workers)
+
+    def _alike(self, batch: tuple[Numbers, Numbers]) -> Found:
+        """Pairs above the threshold: of ``batch[0][k]`` with ``batch[1][k]``, for all k; -1 is no number.
+
+        Of each number at most MAX_NEIGHBOURS, or a crowd of tiles that are all alike would take all the
+        memory.
+        """
+        one, other = batch
+        vectors1 = self._vectors(one)
+        vectors2 = vectors1 if other is one else self._vectors(other)
+        products = np.matmul(vectors1, vectors2.swapaxes(1, 2))
+        shortest = np.sqrt(self.squares[one].min() * self.squares[other].min())
+        # A little lower, so that rounding here loses nothing that the comparison of cosines below would keep.
+        above = products >= np.float32(0.9999 * self.threshold * shortest)
+        if other is one:  # ascending numbers: each pair once, and none with itself
+            above &= np.arange(one.shape[1])[:, None] < np.arange(one.shape[1])
+        if above.sum(axis=2).max(initial=0) > MAX_NEIGHBOURS:
+            above &= np.cumsum(above, axis=2, dtype=np.int32) <= MAX_NEIGHBOURS
+        at = np.flatnonzero(above)
+        k, i, j = np.unravel_index(at, products.shape)
+        number1, number2 = one[k, i], other[k, j]
+        cosine = products.reshape(-1)[at] / np.sqrt(self.squares[number1] * self.squares[number2])
+        kept = cosine >= self.threshold
+        return (number1 * len(self.rows) + number2)[kept], cosine[kept].astype(np.float32)
+
+    def _vectors(self, numbers: Numbers) -> npt.NDArray[np.float32]:
+        vectors = self.descriptors[self.rows[numbers]].astype(np.float32)
+        vectors[numbers < 0] = 0
+        return vectors
+
+    def _buckets(self, table: int) -> tuple[npt.NDArray[np.uint32], Numbers]:
+        """The buckets of a table: ``members[starts[b]:starts[b + 1]]``, numbers ascending, are bucket b."""
+        n = len(self.rows)
+        rng = np.random.default_rng([0, table])
+        signs = rng.choice(np.array([-1, 1], np.float32), (self.descriptors.shape[1], 2 * _DIRECTIONS))
+
+        def hashed(start: int) -> npt.NDArray[np.uint16]:
+            return _probes(self._vectors(np.arange(start, min(start + _BLOCK, n))) @ signs)
+
+        buckets = np.concatenate(list(map_in_order(hashed, range(0, n, _BLOCK), self.workers))).reshape(-1)
+        counts = np.bincount(buckets, minlength=4 * _DIRECTIONS**2)
+        members = np.argsort(buckets, kind="stable") // N_PROBES  # of 16 bits: a radix sort
+        return members.astype(np.uint32), np.concatenate([[0], np.cumsum(counts)])
+
+
+def _probes(projected: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """Buckets (n, N_PROBES) of n descriptors, from their products (n, 2 * _DIRECTIONS) with the directions.
+
+    A bucket is a direction of the first set and one of the second, each with its sign; the best have the
+    largest sum of both products. The i-th best of one set and the j-th of the other (counted from 1) can be
+    among the best N_PROBES only if i * j <= N_PROBES.
+    """
+    n = len(projected)
+    names, values = [], []
+    for part in (projected[:, :_DIRECTIONS], projected[:, _DIRECTIONS:]):
+        size = np.abs(part)
+        name, value = np.empty((n, N_PROBES), np.int64), np.empty((n, N_PROBES), np.float32)
+        for turn in range(N_PROBES):
+            best = size.argmax(axis=1)[:, None]
+            value[:, turn] = np.take_along_axis(size, best, 1)[:, 0]
+            name[:, turn] = (2 * best + (np.take_along_axis(part, best, 1) > 0))[:, 0]
+            np.put_along_axis(size, best, -1, 1)
+        names.append(name)
+        values.append(value)
+    ranks = np.arange(N_PROBES)
+    i, j = np.nonzero(np.outer(ranks + 1, ranks + 1) <= N_PROBES)
+    chosen = np.argsort(-(values[0][:, i] + values[1][:, j]), axis=1, kind="stable")[:, :N_PROBES]
+    buckets = names[0][:, i] * (2 * _DIRECTIONS) + names[1][:, j]
+    return np.take_along_axis(buckets, chosen, 1).astype(np.uint16)
+
+
+def _batches(members: npt.NDArray[np.uint32], starts: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
+    """Buckets gathered into batches of a bounded size for :meth:`_Searched._alike`.
+
+    Buckets of about one size go together, so that little is padded; one that is too large is taken apart into
+    blocks.
+    """
+    sizes = np.diff(starts)
+    order = np.argsort(sizes, kind="stable")
+    order = order[np.searchsorted(sizes[order], 2) :]
+    at = 0
+    while at < len(order) and sizes[order[at]] <= _BLOCK:
+        width = int(sizes[order[at]])
+        ahead = sizes[order[at : at + max(1, min(_BATCH_ROWS // width, _BATCH_PRODUCTS // width**2))]]
+        # The last bucket is the largest: all are padded to its size.
+        fits = (
+            ahead * np.arange(1, len(ahead) + 1) * np.maximum(ahead / _BATCH_PRODUCTS, 1 / _BATCH_ROWS) <= 1
+        )
+        batch = order[at : at + max(1, int(fits.sum()))]
+        place = np.arange(sizes[batch[-1]])
+        inside = place < sizes[batch][:, None]
+        numbers = np.full(inside.shape, -1, np.int64)
+        numbers[inside] = members[(starts[batch][:, None] + place)[inside]]
+        yield numbers, numbers
+        at += len(batch)
+    for bucket in order[at:]:
+        numbers = members[starts[bucket] : starts[bucket + 1]].astype(np.int64)[None]
+        blocks = np.split(numbers, range(_BLOCK, numbers.shape[1], _BLOCK), axis=1)
+        yield from ((one, other) for at, one in enumerate(blocks) for other in blocks[at:])
+
+
+def _gather(found: Iterable[Found], n: int) -> Found:
+    """All found pairs, sorted, each once, and no more than MAX_NEIGHBOURS for the first of them."""
+    keys, cosines = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    waiting: list[Found] = []
+    n_waiting = 0
+
+    def compact() -> Found:
+        together = np.concatenate([keys, *(key for key, _ in waiting)])
+        unique, first = np.unique(together, return_index=True)
+        rank = np.arange(len(unique)) - np.searchsorted(unique, unique // n * n) if n else unique
+        kept = rank < MAX_NEIGHBOURS
+        return unique[kept], np.concatenate([cosines, *(cosine for _, cosine in waiting)])[first[kept]]
+
+    for pairs in found:
+        waiting.append(pairs)
+        n_waiting += len(pairs[0])
+        if n_waiting > max(_COMPACT_AFTER, len(keys)):
+            keys, cosines = compact()
+            waiting, n_waiting = [], 0
+    return compact()
+
+
+def _equal_sets(descriptors: Descriptors, rows: Numbers) -> tuple[Numbers, Numbers]:
+    """Sets of equal descriptors: ``members[starts[k]:starts[k + 1]]``, ascending; sets by their first."""
+    words = -(-descriptors.shape[1] // 8)
+    factors = np.random.default_rng(0).integers(2**63, size=words, dtype=np.uint64) * 2 + 1
+    hashes = np.empty(len(rows), np.uint64)
+    for start in range(0, len(rows), _BATCH_ROWS):
+        part = descriptors[rows[start : start + _BATCH_ROWS]]
+        padded = np.zeros((len(part), 8 * words), np.int8)
+        padded[:, : part.shape[1]] = part
+        mixed = padded.view(np.uint64) * factors
+        hashes[start : start + len(part)] = ((mixed ^ (mixed >> 32)) * factors).sum(axis=1)
+    order = np.argsort(hashes, kind="stable")
+    begins = np.ones(len(rows), bool)
+    alike = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
+    for start in range(0, len(alike), _BATCH_ROWS):  # equal hashes prove nothing
+        at = alike[start : start + _BATCH_ROWS]
+        begins[at + 1] = (descriptors[rows[order[at]]] != descriptors[rows[order[at + 1]]]).any(axis=1)
+    leader = np.empty(len(rows), np.int64)
+    leader[order] = order[begins][np.cumsum(begins) - 1]
+    by_leader = np.argsort(leader, kind="stable")
+    starts = np.flatnonzero(np.diff(leader[by_leader], prepend=-1))
+    return rows[by_leader], np.append(starts, len(rows))
+
+
+def _with_equals(
+    keys: Numbers, cosine: Cosines, members: Numbers, starts: Numbers
+) -> tuple[Numbers, Numbers, Cosines]:
+    """Rows and cosines of all pairs, from pairs of sets: all with all, unless that is too many."""
+    sizes = np.diff(starts)
+    # Within a set: each with those that follow it.
+    set_of = np.repeat(np.arange(len(sizes)), sizes)
+    shared = np.flatnonzero(sizes[set_of] > 1)
+    within: list[tuple[Numbers, Numbers]] = []
+    for step in range(1, min(MAX_NEIGHBOURS, int(sizes.max(initial=1)) - 1) + 1):
+        shared = shared[shared + step < starts[set_of[shared] + 1]]
+        within.append((members[shared], members[shared + step]))
+    # Between two sets: every one with every other.
+    set1, set2 = np.divmod(keys, max(len(sizes), 1))
+    size1, size2 = sizes[set1], sizes[set2]
+    too_many = size1 * size2 > MAX_NEIGHBOURS**2
+    size1, size2 = np.where(too_many, 1, size1), np.where(too_many, 1, size2)
+    pair = np.repeat(np.arange(len(keys)), size1 * size2)
+    place = np.arange(len(pair)) - np.repeat(np.cumsum(size1 * size2) - size1 * size2, size1 * size2)
+    place1, place2 = np.divmod(place, size2[pair])
+    between = (members[starts[set1[pair]] + place1], members[starts[set2[pair]] + place2])
+    row1, row2 = (np.concatenate(rows) for rows in zip(between, *within, strict=True))
+    likeness = np.concatenate([cosine[pair], np.ones(len(row1) - len(pair), np.float32)])
+    return np.minimum(row1, row2), np.maximum(row1, row2), likeness
+
+
+def _squared_lengths(descriptors: Descriptors, rows: Numbers) -> npt.NDArray[np.float64]:
+    squares = np.empty(len(rows))
+    for start in range(0, len(rows), _BATCH_ROWS):
+        part = descriptors[rows[start : start + _BATCH_ROWS]]
+        squares[start : start + len(part)] = np.einsum("nd,nd->n", part, part, dtype=np.int32)
+    return squares
