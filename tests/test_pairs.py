@@ -1,0 +1,278 @@
+"""Pairs: labels that hold by construction, limits of the seed, and a split that nothing crosses."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from dupnet.hashes import block_mean_hash, hamming_distance
+from dupnet.pairs import (
+    MAX_NON_DUPLICATES,
+    PAIR_COLUMNS,
+    SPLITS,
+    load_pairs,
+    make_pairs,
+    overlap_groups,
+    pairs_within_images,
+    sample_pairs,
+    save_pairs,
+    split_by_group,
+    tile_signatures,
+)
+from dupnet.tiles import Grid, split_tiles
+
+SIZE = 64
+GRID = Grid(3, 3, SIZE)
+
+
+def texture(rng: np.random.Generator, rows: int, cols: int) -> np.ndarray:
+    """An acquisition of rows x cols tiles without any repetition."""
+    noise = rng.integers(0, 256, (rows * SIZE, cols * SIZE, 3), dtype=np.uint8)
+    return np.asarray(cv2.GaussianBlur(noise, (0, 0), 2.0) * 3 % 251, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
+    """Crops of six acquisitions that really overlap: the folder, their places, and the true overlaps."""
+    folder = tmp_path_factory.mktemp("collection")
+    rng = np.random.default_rng(0)
+    places, names = [], rng.permutation(1000)
+    for acquisition in range(6):
+        pixels = texture(rng, 5, 6)
+        for row, col in [(0, 0), (0, 1), (1, 2), (2, 0), (2, 3)][: 5 - acquisition % 3]:
+            name = f"{names[len(places)]:03d}.png"
+            crop = pixels[row * SIZE : (row + 3) * SIZE, col * SIZE : (col + 3) * SIZE]
+            cv2.imwrite(str(folder / name), crop[..., ::-1])
+            places.append((name, acquisition, row, col))
+    table = pd.DataFrame(places, columns=["image", "acquisition", "row", "col"]).sort_values("image")
+    overlaps = []
+    for one, two in combinations(table.itertuples(), 2):
+        apart = (two.row - one.row, two.col - one.col)
+        if one.acquisition == two.acquisition and max(map(abs, apart)) < 3:
+            overlaps.append((one.image, two.image, *apart))
+    return folder, table, pd.DataFrame(overlaps, columns=["image1", "image2", "row_offset", "col_offset"])
+
+
+def test_the_split_is_disjoint_down_to_the_pixels(
+    collection: tuple[Path, pd.DataFrame, pd.DataFrame],
+) -> None:
+    folder, table, overlaps = collection
+    pairs = make_pairs(folder, list(table["image"]), overlaps, ratios=(0.5, 0.25, 0.25), tile_size=SIZE)
+    assert set(pairs["split"]) == set(SPLITS)
+
+    shown: dict[bytes, set[str]] = {}
+    images_of: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for split, rows in pairs.groupby("split"):
+        images_of[split] = set(rows["image1"]) | set(rows["image2"])
+        for name in images_of[split]:
+            for tile in split_tiles(cv2.imread(str(folder / name)), GRID):
+                shown.setdefault(tile.tobytes(), set()).add(split)
+    # The collection does overlap: tiles are shown by several images, yet none by images of two splits.
+    assert len(shown) < 9 * len(table)
+    assert all(len(splits) == 1 for splits in shown.values())
+    for one, two in combinations(SPLITS, 2):
+        assert not images_of[one] & images_of[two]
+    split_of = {image: split for split, images in images_of.items() for image in images}
+    for row in overlaps.itertuples():
+        assert split_of[row.image1] == split_of[row.image2]
+
+
+def test_a_random_split_of_the_same_pairs_would_leak(
+    collection: tuple[Path, pd.DataFrame, pd.DataFrame],
+) -> None:
+    """What the test above rules out does happen without the groups."""
+    folder, table, overlaps = collection
+    alone = make_pairs(
+        folder, list(table["image"]), overlaps.iloc[:0], ratios=(0.5, 0.25, 0.25), tile_size=SIZE
+    )
+    split_of = dict(zip(alone["image1"], alone["split"], strict=True))
+    assert any(split_of[row.image1] != split_of[row.image2] for row in overlaps.itertuples())
+
+
+def test_labels_are_right(collection: tuple[Path, pd.DataFrame, pd.DataFrame]) -> None:
+    folder, table, overlaps = collection
+    pairs = make_pairs(folder, list(table["image"]), overlaps, ratios=(0.5, 0.25, 0.25), tile_size=SIZE)
+    assert list(pairs.columns) == list(PAIR_COLUMNS)
+    assert {"within_image", "alike_hash", "alike_colour"} == set(pairs["origin"])
+    place = table.set_index("image")
+    for row in pairs.itertuples():
+        ground = []
+        for image, tile in ((row.image1, row.tile1), (row.image2, row.tile2)):
+            acquisition, top, left = place.loc[image, ["acquisition", "row", "col"]]
+            ground.append((acquisition, top + tile // 3, left + tile % 3))
+        assert row.is_duplicate == (ground[0] == ground[1])
+        assert (row.origin == "within_image") == (row.image1 == row.image2)
+    assert not pairs.duplicated(["image1", "tile1", "image2", "tile2"]).any()
+
+
+def test_at_most_nine_and_twenty_seven_rows_of_an_image(
+    collection: tuple[Path, pd.DataFrame, pd.DataFrame],
+) -> None:
+    folder, table, _ = collection
+    names = list(table["image"])[:2]
+    signatures = tile_signatures(folder, names, tile_size=SIZE)
+    kept = pairs_within_images(signatures)
+    everything = pairs_within_images(signatures, max_non_duplicates=36)
+    for name in names:
+        counts = kept[kept["image1"] == name]["is_duplicate"].value_counts()
+        assert counts.to_dict() == {0: MAX_NON_DUPLICATES, 1: 9}
+        assert everything[everything["image1"] == name]["is_duplicate"].value_counts().to_dict() == {
+            0: 36,
+            1: 9,
+        }
+        # Those kept are the most alike.
+        distance = everything[(everything["image1"] == name) & (everything["is_duplicate"] == 0)]
+        left_out = distance.merge(kept, how="left", indicator=True).query("_merge == 'left_only'")
+        assert len(left_out) == 9
+        of_kept = kept[(kept["image1"] == name) & (kept["is_duplicate"] == 0)]["block_mean_distance"]
+        assert of_kept.max() <= left_out["block_mean_distance"].min()
+
+
+def test_block_mean_distance_is_that_of_the_tiles(
+    collection: tuple[Path, pd.DataFrame, pd.DataFrame],
+) -> None:
+    folder, table, _ = collection
+    name = table["image"].iloc[0]
+    pairs = pairs_within_images(tile_signatures(folder, [name], tile_size=SIZE))
+    grey = cv2.cvtColor(cv2.imread(str(folder / name)), cv2.COLOR_BGR2GRAY)
+    hashes = block_mean_hash(split_tiles(grey, GRID))
+    for row in pairs.itertuples():
+        assert row.block_mean_distance == hamming_distance(hashes[row.tile1], hashes[row.tile2])
+
+
+def test_solid_and_equal_tiles_make_no_pairs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    image = texture(rng, 3, 3)
+    white, copy, weak = 4, (0, 8), 2
+    tiles = split_tiles(image, GRID).copy()
+    tiles[white] = 255
+    tiles[copy[1]] = tiles[copy[0]]
+    tiles[weak] = 77
+    tiles[weak][3, 3] = 90  # not solid, yet nothing to judge by
+    rows = tiles.reshape(3, 3, SIZE, SIZE, 3).swapaxes(1, 2).reshape(3 * SIZE, 3 * SIZE, 3)
+    cv2.imwrite(str(tmp_path / "a.png"), rows)
+    pairs = pairs_within_images(tile_signatures(tmp_path, ["a.png"], tile_size=SIZE), max_non_duplicates=36)
+    assert white not in {*pairs["tile1"], *pairs["tile2"]}
+    assert pairs["is_duplicate"].sum() == 8
+    assert (pairs["is_duplicate"] == 0).sum() == 8 * 7 // 2 - 1
+    assert copy not in set(zip(pairs["tile1"], pairs["tile2"], strict=True))
+    assert (pairs["tile1"] <= pairs["tile2"]).all()
+    undecidable = (pairs["tile1"] == weak) | (pairs["tile2"] == weak)
+    assert (pairs["is_decidable"] == 0)[undecidable].all()
+
+
+def test_overlap_groups_are_components() -> None:
+    images = ["a", "b", "c", "d", "e", "f"]
+    overlaps = pd.DataFrame({"image1": ["b", "a", "d"], "image2": ["c", "b", "f"]})
+    assert overlap_groups(images, overlaps).to_dict() == {"a": 0, "b": 0, "c": 0, "d": 1, "e": 2, "f": 1}
+    assert list(overlap_groups(images, overlaps.iloc[:0])) == list(range(6))
+    with pytest.raises(ValueError, match="'z'"):
+        overlap_groups(images, pd.DataFrame({"image1": ["a"], "image2": ["z"]}))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_split_by_group_fills_the_ratios_with_whole_groups(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = pd.Series(rng.integers(0, 60, 400), index=[f"{n}.jpg" for n in range(400)], name="group")
+    split = split_by_group(groups, (0.7, 0.2, 0.1), seed)
+    assert (split.groupby(groups).nunique() == 1).all()
+    share = split.value_counts(normalize=True)
+    for name, ratio in zip(SPLITS, (0.7, 0.2, 0.1), strict=True):
+        assert share[name] == pytest.approx(ratio, abs=0.03)
+    assert split.equals(split_by_group(groups, (0.7, 0.2, 0.1), seed))
+    assert not split.equals(split_by_group(groups, (0.7, 0.2, 0.1), seed + 1))
+
+
+def test_split_by_group_leaves_no_split_empty() -> None:
+    groups = pd.Series([0] * 50 + [1] * 2 + [2], index=range(53))
+    assert set(split_by_group(groups, (0.98, 0.01, 0.01))) == set(SPLITS)
+    assert set(split_by_group(groups, (0.5, 0.0, 0.5))) == {"train", "test"}
+    with pytest.raises(ValueError, match="2 overlap group"):
+        split_by_group(groups.iloc[:52])
+    with pytest.raises(ValueError, match="ratios"):
+        split_by_group(groups, (0.5, 0.1, 0.1))
+
+
+def test_a_given_split_must_not_tear_a_group(collection: tuple[Path, pd.DataFrame, pd.DataFrame]) -> None:
+    folder, table, overlaps = collection
+    splits = {name: SPLITS[number % 3] for number, name in enumerate(table["image"])}
+    with pytest.raises(ValueError, match="share ground"):
+        make_pairs(folder, list(table["image"]), overlaps, splits=splits, tile_size=SIZE)
+    by_acquisition = {row.image: SPLITS[row.acquisition % 3] for row in table.itertuples()}
+    pairs = make_pairs(folder, list(table["image"]), overlaps, splits=by_acquisition, tile_size=SIZE)
+    assert (pairs["split"] == pairs["image2"].map(by_acquisition)).all()
+
+
+def test_sample_is_balanced_in_every_split_and_whole_where_small() -> None:
+    rng = np.random.default_rng(0)
+    pairs = pd.DataFrame(
+        {
+            "row": range(1200),
+            "split": rng.choice(SPLITS, 1200, p=[0.7, 0.2, 0.1]),
+            "is_duplicate": (rng.random(1200) < 0.25).astype(int),
+        }
+    )
+    sample = sample_pairs(pairs, 300, seed=1)
+    assert len(sample) == 300
+    assert sample["row"].is_monotonic_increasing
+    counts = sample.groupby(["split", "is_duplicate"]).size().unstack()
+    assert (abs(counts[0] - counts[1]) <= 1).all()
+    share = sample["split"].value_counts(normalize=True) - pairs["split"].value_counts(normalize=True)
+    assert share.abs().max() < 0.01
+    # 300 duplicates are all there are: the other label fills up.
+    assert sample_pairs(pairs, 1000)["is_duplicate"].sum() == pairs["is_duplicate"].sum()
+    assert sample_pairs(pairs, 1200).equals(pairs)
+    assert sample_pairs(pairs, 150_000).equals(pairs)
+    assert sample.equals(sample_pairs(pairs, 300, seed=1))
+    assert not sample.equals(sample_pairs(pairs, 300, seed=2))
+
+
+def test_hard_negatives_are_harder_than_chance(collection: tuple[Path, pd.DataFrame, pd.DataFrame]) -> None:
+    folder, table, overlaps = collection
+    pairs = make_pairs(folder, list(table["image"]), overlaps, ratios=(0.5, 0.25, 0.25), tile_size=SIZE)
+    alike = pairs.loc[pairs["origin"] == "alike_hash", "block_mean_distance"].mean()
+    signatures = tile_signatures(folder, list(table["image"]), tile_size=SIZE)
+    chance = hamming_distance(signatures.hash[:, None], signatures.hash[None]).mean()
+    assert alike < 0.9 * chance
+    group = overlap_groups(list(table["image"]), overlaps)
+    across = pairs[pairs["origin"] != "within_image"]
+    assert (across["image1"].map(group) != across["image2"].map(group)).all()
+    none = make_pairs(
+        folder,
+        list(table["image"]),
+        overlaps,
+        n_across_per_image=0,
+        ratios=(0.5, 0.25, 0.25),
+        tile_size=SIZE,
+    )
+    assert set(none["origin"]) == {"within_image"}
+
+
+def test_tables_come_back_as_they_were(
+    collection: tuple[Path, pd.DataFrame, pd.DataFrame], tmp_path: Path
+) -> None:
+    folder, table, overlaps = collection
+    options = {"ratios": (0.5, 0.25, 0.25), "tile_size": SIZE, "n_rows": 100}
+    pairs = make_pairs(folder, list(table["image"]), overlaps, **options)  # type: ignore[arg-type]
+    save_pairs(pairs, tmp_path / "pairs.csv")
+    for ending in ("csv", "parquet"):
+        pd.testing.assert_frame_equal(load_pairs(tmp_path / f"pairs.{ending}"), pairs, check_dtype=False)
+    again = make_pairs(folder, list(table["image"]), overlaps, **options, workers=1)  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(again, pairs)
+    pairs.drop(columns="split").to_csv(tmp_path / "short.csv", index=False)
+    with pytest.raises(ValueError, match="split"):
+        load_pairs(tmp_path / "short.csv")
+
+
+def test_images_of_two_sizes_are_refused(tmp_path: Path) -> None:
+    for name, rows in (("a.png", 1), ("b.png", 2)):
+        cv2.imwrite(str(tmp_path / name), texture(np.random.default_rng(0), rows, 2))
+    with pytest.raises(ValueError, match=r"b\.png: 2 x 2"):
+        tile_signatures(tmp_path, ["a.png", "b.png"], tile_size=SIZE)
+    with pytest.raises(ValueError, match="empty"):
+        tile_signatures(tmp_path, [], tile_size=SIZE)
