@@ -1,0 +1,251 @@
+"""How well a signal tells duplicates from the rest: labelled pairs of known truth, measured by every metric.
+
+A *signal* is any number computed from two tiles, a distance or a likeness: the metrics of
+:data:`dupnet.metrics.PAIR_METRICS`, or a network's score. All are measured on the same pairs here, which come
+from a collection with known overlaps, so that every duplicate is a pair of different files and the
+non-duplicates are the hard ones: another day, alike in hash, alike in colour, neighbours in one image.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dupnet.images import map_in_order, n_workers
+from dupnet.metrics import PAIR_METRICS
+from dupnet.pair_reader import PairReader
+from dupnet.pairs import (
+    TileSignatures,
+    overlap_groups,
+    pairs_across_images,
+    pairs_within_images,
+    tile_signatures,
+)
+from dupnet.tiles import TILE_SIZE, Grid, overlap_at
+
+__all__ = ["ORIGINS", "known_overlaps", "labelled_pairs", "measure", "pairs_of_overlaps", "separation"]
+
+ORIGINS = {
+    "overlap": "duplicates: one tile of the acquisition in two images, each with its own processing and JPEG",
+    "another_day": "one place, registered to the pixel, on another day",
+    "alike_hash": "tiles of unconnected images, among the nearest in BlockMeanHash",
+    "alike_colour": "tiles of unconnected images, among the nearest in colour",
+    "within_image": "two tiles of one image, among its most alike in BlockMeanHash",
+}
+"""Where a labelled pair comes from; all but the first are non-duplicates."""
+
+SEED_OVERLAPS = 38_780
+"""Overlaps of the original's evaluation, the unit in which its error count, 12, was reported."""
+
+
+def known_overlaps(folder: str | os.PathLike[str]) -> pd.DataFrame:
+    """Every overlap of a folder of images: ``truth.csv`` beside it or, without one, what DupNet finds.
+
+    What is found is no truth: signals measured on it are measured against DupNet's own verdicts.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``image1, image2, overlap_tag, row_offset, col_offset, n_tiles, is_duplicate``.
+    """
+    path = Path(folder).absolute().parent / "truth.csv"
+    columns = ["image1", "image2", "overlap_tag", "row_offset", "col_offset", "n_tiles", "is_duplicate"]
+    if path.exists():
+        return pd.read_csv(path, dtype={"overlap_tag": str})[columns]
+    from dupnet.find import find_overlaps
+
+    found = find_overlaps(folder).overlaps
+    return found[found["verdict"] == "duplicate"].assign(is_duplicate=1)[columns].reset_index(drop=True)
+
+
+def pairs_of_overlaps(overlaps: pd.DataFrame, grid: Grid = Grid()) -> pd.DataFrame:
+    """Every pair of tiles that registered images share: one row a tile of each overlap.
+
+    Parameters
+    ----------
+    overlaps
+        Columns ``image1, image2, row_offset, col_offset`` and ``is_duplicate`` (without it: 1).
+    grid
+        The tiles of an image.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``image1, tile1, image2, tile2, is_duplicate, origin`` (``overlap`` or ``another_day``).
+    """
+    rows = overlaps.assign(is_duplicate=overlaps.get("is_duplicate", 1))
+    offsets = zip(rows["row_offset"], rows["col_offset"], strict=True)
+    shared = [overlap_at(int(row_offset), int(col_offset), grid) for row_offset, col_offset in offsets]
+    rows["tile1"] = [overlap.tiles1 for overlap in shared]
+    rows["tile2"] = [overlap.tiles2 for overlap in shared]
+    rows = rows.explode(["tile1", "tile2"], ignore_index=True)
+    rows = rows.astype({"tile1": np.int64, "tile2": np.int64})
+    rows["origin"] = np.where(rows["is_duplicate"] == 1, "overlap", "another_day")
+    return rows[["image1", "tile1", "image2", "tile2", "is_duplicate", "origin"]]
+
+
+def labelled_pairs(
+    folder: str | os.PathLike[str],
+    images: Sequence[str],
+    truth: pd.DataFrame,
+    *,
+    n_pairs: int = 2_000,
+    seed: int = 0,
+    grid: Grid = Grid(),
+    workers: int | None = None,
+) -> pd.DataFrame:
+    """Labelled pairs of decidable tiles of a collection whose truth is known, half of them duplicates.
+
+    Parameters
+    ----------
+    folder
+        Where the images are.
+    images
+        Names of those to use, all of one size.
+    truth
+        Every overlap among them, with ``is_duplicate`` (``truth.csv`` of a cut collection).
+    n_pairs
+        Rows wanted; fewer come back where one label runs out. The non-duplicates are shared out evenly over
+        their origins (:data:`ORIGINS`), as far as there are any.
+    seed
+        Of the choice.
+    grid
+        The tiles of an image.
+    workers
+        Threads that read images; one for each core by default.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``image1, tile1, image2, tile2, is_duplicate, origin, group`` (overlap group of image 1).
+    """
+    signatures = tile_signatures(folder, images, tile_size=grid.tile_size, workers=workers)
+    known = truth[truth["image1"].isin(images) & truth["image2"].isin(images)]
+    groups = overlap_groups(images, known)
+    one_split = pd.Series("test", index=groups.index)
+    columns = ["image1", "tile1", "image2", "tile2", "is_duplicate", "origin"]
+    parts = [pairs_of_overlaps(known, grid)]
+    parts += [pairs_within_images(signatures).query("is_duplicate == 0")[columns]]
+    parts += [pairs_across_images(signatures, groups, one_split, 2 * n_pairs / len(images), seed)[columns]]
+    pairs = pd.concat(parts, ignore_index=True)
+    pairs = pairs[_decidable(pairs, signatures)].sample(frac=1, random_state=seed)
+
+    duplicates = pairs[pairs["is_duplicate"] == 1].head(n_pairs // 2)
+    rest = pairs[pairs["is_duplicate"] == 0]
+    # Dealt in turn over the origins, so that a rare one is used up before a common one fills the table.
+    turn = rest.groupby("origin").cumcount()
+    rest = rest.loc[turn.sort_values(kind="stable").index[: len(duplicates)]]
+    chosen = pd.concat([duplicates.head(len(rest)), rest]).sort_values(columns[:4], ignore_index=True)
+    chosen["group"] = groups.reindex(chosen["image1"]).to_numpy()
+    return chosen
+
+
+def measure(
+    pairs: pd.DataFrame,
+    folder: str | os.PathLike[str],
+    metrics: Sequence[str] | None = None,
+    *,
+    tile_size: int = TILE_SIZE,
+    workers: int | None = None,
+) -> pd.DataFrame:
+    """``pairs`` with one more column for each metric: its value for the two tiles, as it comes.
+
+    Parameters
+    ----------
+    pairs
+        Columns ``image1, tile1, image2, tile2, is_duplicate``.
+    folder
+        Where the images are.
+    metrics
+        Names from :data:`dupnet.metrics.PAIR_METRICS`; all by default.
+    tile_size
+        Side of a tile in pixels.
+    workers
+        Threads; one for each core by default.
+
+    Raises
+    ------
+    ValueError
+        If there is no such metric.
+    """
+    names = list(PAIR_METRICS) if metrics is None else list(metrics)
+    unknown = [name for name in names if name not in PAIR_METRICS]
+    if unknown:
+        raise ValueError(f"metrics: no metric is called {unknown[0]!r}; there are {', '.join(PAIR_METRICS)}.")
+    reader = PairReader(pairs, folder, tile_size=tile_size, workers=1)
+    values = map_in_order(partial(_row, reader, names), range(len(pairs)), n_workers(workers))
+    found = pd.DataFrame(list(values), columns=names, index=pairs.index)
+    return pd.concat([pairs, found], axis=1)
+
+
+def _row(reader: PairReader, names: Sequence[str], row: int) -> list[float]:
+    tile1, tile2, _ = reader.pair(row)
+    return [float(PAIR_METRICS[name](tile1, tile2)) for name in names]
+
+
+def separation(table: pd.DataFrame, signals: Sequence[str]) -> pd.DataFrame:
+    """How well each signal separates, by itself and with the best threshold that the same pairs allow.
+
+    Parameters
+    ----------
+    table
+        What :func:`measure` returned. A signal that is no metric counts as a likeness.
+    signals
+        Columns to judge.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a signal, best first: ``signal``; ``auc``, the chance that a duplicate is more alike than a
+        non-duplicate (ties count half); ``threshold``, the value with fewest errors, and ``errors`` there;
+        ``errors_per_38780``, the same in the unit of the original's evaluation; ``recall_without_false``, the
+        share of duplicates more alike than every non-duplicate.
+    """
+    truth = table["is_duplicate"].to_numpy().astype(bool)
+    rows = []
+    for signal in signals:
+        sign = 1.0 if signal not in PAIR_METRICS or PAIR_METRICS[signal].higher_is_alike else -1.0
+        likeness = sign * table[signal].to_numpy(np.float64)
+        threshold, errors = _best_threshold(likeness, truth)
+        rows.append(
+            {
+                "signal": signal,
+                "auc": _auc(likeness, truth),
+                "threshold": sign * threshold,
+                "errors": errors,
+                "errors_per_38780": errors / len(table) * SEED_OVERLAPS,
+                "recall_without_false": float((likeness[truth] > likeness[~truth].max()).mean()),
+            }
+        )
+    return pd.DataFrame(rows).sort_values("errors", kind="stable", ignore_index=True)
+
+
+def _auc(likeness: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]) -> float:
+    rank = pd.Series(likeness).rank().to_numpy()
+    n_true = int(truth.sum())
+    n_false = len(truth) - n_true
+    return float((rank[truth].sum() - n_true * (n_true + 1) / 2) / (n_true * n_false))
+
+
+def _best_threshold(likeness: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]) -> tuple[float, int]:
+    """Likeness from which to say duplicate so that fewest are wrong; half way to the next lower value."""
+    levels = np.unique(likeness)
+    missed = np.searchsorted(np.sort(likeness[truth]), levels, side="left")
+    false = (~truth).sum() - np.searchsorted(np.sort(likeness[~truth]), levels, side="left")
+    errors = np.append(missed + false, truth.sum())  # the last: never say duplicate
+    best = int(errors.argmin())
+    below, here = levels[max(best - 1, 0)], np.append(levels, np.inf)[best]
+    return float((below + here) / 2), int(errors[best])
+
+
+def _decidable(pairs: pd.DataFrame, signatures: TileSignatures) -> npt.NDArray[np.bool_]:
+    place = {name: number * signatures.n_tiles for number, name in enumerate(signatures.images)}
+    rows1 = pairs["image1"].map(place).to_numpy() + pairs["tile1"].to_numpy()
+    rows2 = pairs["image2"].map(place).to_numpy() + pairs["tile2"].to_numpy()
+    return np.asarray(signatures.decidable[rows1] & signatures.decidable[rows2])

@@ -1,0 +1,124 @@
+"""Labelled pairs and the measure of separation, against what the cutter knows and against brute force."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dupnet.images import list_images, read_image
+from dupnet.metrics import PAIR_METRICS
+from dupnet.pair_reader import PairReader
+from dupnet.scenes import Collection, cut_collection
+from dupnet.signals import known_overlaps, labelled_pairs, measure, pairs_of_overlaps, separation
+from dupnet.tiles import Grid, overlap_of_tag, tile_slices
+
+GRID = Grid(3, 3, 64)
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Collection]:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (48, 64, 3), np.uint8)
+    acquisition = np.kron(coarse, np.ones((8, 8, 1), np.uint8)) ^ rng.integers(0, 16, (384, 512, 3), np.uint8)
+    folder = tmp_path_factory.mktemp("cut")
+    cut = cut_collection(acquisition, folder, image_size=192, stride=64, another_day_share=0.3, seed=1)
+    return folder, cut
+
+
+def test_duplicates_show_the_same_ground(collection: tuple[Path, Collection]) -> None:
+    cut = collection[1]
+    pairs = pairs_of_overlaps(cut.truth, GRID)
+    assert len(pairs) == cut.truth["n_tiles"].sum()
+    origin = cut.images.set_index("image")
+    for row in pairs.itertuples():
+        places = []
+        for image, tile in ((row.image1, row.tile1), (row.image2, row.tile2)):
+            row_of_tile, col_of_tile = divmod(tile, GRID.cols)
+            places.append((origin.row[image] + row_of_tile, origin.col[image] + col_of_tile))
+        assert places[0] == places[1]
+        assert row.is_duplicate == int(origin.day[row.image1] == origin.day[row.image2])
+        assert row.origin == ("overlap" if row.is_duplicate else "another_day")
+
+
+def test_without_labels_overlaps_are_duplicates(collection: tuple[Path, Collection]) -> None:
+    overlaps = collection[1].truth.drop(columns="is_duplicate").head(3)
+    assert (pairs_of_overlaps(overlaps, GRID)["is_duplicate"] == 1).all()
+
+
+def test_known_overlaps_reads_the_truth_with_its_leading_zeros(collection: tuple[Path, Collection]) -> None:
+    folder, cut = collection
+    found = known_overlaps(folder / "images")
+    assert found["overlap_tag"].tolist() == cut.truth["overlap_tag"].tolist()
+    assert found["overlap_tag"].str.startswith("0").any()
+    assert found["is_duplicate"].sum() == cut.truth["is_duplicate"].sum()
+
+
+def test_labelled_pairs_are_balanced_and_true(collection: tuple[Path, Collection]) -> None:
+    folder, cut = collection
+    names = list_images(folder / "images")
+    pairs = labelled_pairs(folder / "images", names, cut.truth, n_pairs=60, grid=GRID)
+    assert pairs["is_duplicate"].value_counts().to_dict() == {0: 30, 1: 30}
+    assert set(pairs.loc[pairs["is_duplicate"] == 0, "origin"]) == {"another_day", "within_image"}
+    known = {
+        (row.image1, tile1, row.image2, tile2)
+        for row in cut.truth.itertuples()
+        if row.is_duplicate
+        for tile1, tile2 in zip(*tiles_of(row.overlap_tag), strict=True)
+    }
+    for row in pairs.itertuples():
+        same = (row.image1, row.tile1, row.image2, row.tile2) in known
+        assert same == bool(row.is_duplicate)
+    again = labelled_pairs(folder / "images", names, cut.truth, n_pairs=60, grid=GRID)
+    pd.testing.assert_frame_equal(pairs, again)
+
+
+def tiles_of(tag: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    overlap = overlap_of_tag(tag, GRID)
+    return overlap.tiles1, overlap.tiles2
+
+
+def test_measure_is_the_metric_of_the_two_tiles(collection: tuple[Path, Collection]) -> None:
+    folder = collection[0] / "images"
+    pairs = pairs_of_overlaps(collection[1].truth.head(4), GRID)
+    found = measure(pairs, folder, ["unequal_values", "correlation"], tile_size=64)
+    assert len(found) == len(pairs) and found.index.equals(pairs.index)
+    for row in found.itertuples():
+        tile1 = read_image(folder / row.image1)[tile_slices(row.tile1, GRID)]
+        tile2 = read_image(folder / row.image2)[tile_slices(row.tile2, GRID)]
+        assert row.unequal_values == PAIR_METRICS["unequal_values"](tile1, tile2)
+        assert row.correlation == PAIR_METRICS["correlation"](tile1, tile2)
+    first, _, _ = PairReader(pairs, folder, tile_size=64).pair(0)
+    assert first.shape == (64, 64, 3)
+    with pytest.raises(ValueError, match="no metric is called 'nonsense'"):
+        measure(pairs, folder, ["nonsense"], tile_size=64)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=30).filter(
+        lambda rows: 0 < sum(truth for _, truth in rows) < len(rows)
+    )
+)
+def test_separation_against_brute_force(rows: list[tuple[int, bool]]) -> None:
+    values, truth = (np.array(column) for column in zip(*rows, strict=True))
+    table = pd.DataFrame({"score": values, "unequal_values": -values, "is_duplicate": truth.astype(int)})
+    thresholds = [*sorted(set(values)), np.inf]
+    errors = min(int(((values >= threshold) != truth).sum()) for threshold in thresholds)
+    wins = [(a > b) + (a == b) / 2 for a in values[truth] for b in values[~truth]]
+    found = separation(table, ["score", "unequal_values"]).set_index("signal")
+    for signal, sign in (("score", 1), ("unequal_values", -1)):  # unequal_values counts: fewer is more alike
+        row = found.loc[signal]
+        assert row["errors"] == errors
+        assert row["errors_per_38780"] == pytest.approx(errors / len(rows) * 38_780)
+        assert row["auc"] == pytest.approx(np.mean(wins))
+        assert row["recall_without_false"] == np.mean(values[truth] > values[~truth].max())
+        assert ((values >= sign * row["threshold"]) != truth).sum() == errors
+
+
+def test_separation_lists_the_best_first() -> None:
+    table = pd.DataFrame({"bad": [0.0, 1, 0, 1], "good": [0.0, 0, 1, 1], "is_duplicate": [0, 0, 1, 1]})
+    assert separation(table, ["bad", "good"])["signal"].tolist() == ["good", "bad"]
