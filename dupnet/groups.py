@@ -132,13 +132,12 @@ def resolve(
 ) -> Resolution:
     """Verify proposals, place the images, verify what their places imply, and again until nothing is new.
 
-    The parameters are those of :func:`dupnet.overlaps.verify`. Overlaps that positions imply and that have no
-    decidable tile are listed as ``undecidable``; those cut are left out.
+    The parameters are those of :func:`dupnet.overlaps.verify`. Of overlaps without a decidable tile, those
+    that positions imply are listed, as ``undecidable``; overlaps that were cut are not.
     """
     options = (images, score_pairs, decidable, threshold, grid, batch_size)
     found, rejected = verify(proposals, *options)
-    is_duplicate = found["verdict"] == "duplicate"
-    undecidable, found = found[~is_duplicate], found[is_duplicate]
+    found = found[found["verdict"] == "duplicate"]
     while True:
         groups, cuts = place(found, images, rejected)
         implied = complete(groups, [found, rejected], *options)
@@ -148,7 +147,7 @@ def resolve(
         found = concatenate([found, implied.overlaps[is_duplicate]])
         rejected = concatenate([rejected, implied.rejected])
     is_cut = pd.MultiIndex.from_frame(found[_KEY]).isin(pd.MultiIndex.from_frame(cuts[_KEY]))
-    return Resolution(concatenate([found[~is_cut], undecidable, implied.overlaps]), groups, cuts)
+    return Resolution(concatenate([found[~is_cut], implied.overlaps]), groups, cuts)
 
 
 def _thousandths(score: pd.Series, n_decidable: npt.ArrayLike) -> npt.NDArray[np.int64]:

@@ -50,7 +50,7 @@ def proposals(*rows):
     return pd.DataFrame(rows, columns=["image1", "image2", "row_offset", "col_offset"], dtype=np.int64)
 
 
-# --- voting ---------------------------------------------------------------------------------------------------
+# --- voting ---------------------------------------------------------------------------------------
 
 
 def brute_vote(rows1, rows2, cosine, grid):
@@ -117,7 +117,7 @@ def test_votes_refuse_columns_of_different_length():
         vote([[1]], [[10]], [[0.5]])
 
 
-# --- verification ---------------------------------------------------------------------------------------------
+# --- verification ---------------------------------------------------------------------------------
 
 
 def brute_verify(table, images, decidable, threshold, grid):
@@ -144,7 +144,9 @@ def brute_verify(table, images, decidable, threshold, grid):
 
 
 def records(table):
-    return [tuple(None if value != value else value for value in row) for row in table.itertuples(index=False)]
+    return [
+        tuple(None if value != value else value for value in row) for row in table.itertuples(index=False)
+    ]
 
 
 @given(st.data())
@@ -220,7 +222,7 @@ def test_a_score_at_the_threshold_agrees_and_the_verdict_uses_all_its_digits():
 
 
 def test_of_two_offsets_of_one_pair_the_one_that_agrees_remains():
-    """The Airbus images 9b34f2f64 and e8b058856 were proposed at two tags; a person judged 05 wrong and 18 right."""
+    """A person judged the Airbus images 9b34f2f64 and e8b058856 at two tags: 05 wrong and 18 right."""
     wrong, right = overlap_at(-1, 0), overlap_at(0, 1)
     assert (wrong.tag, right.tag) == ("05", "18")
     same_ground = {(row1, row2 + 9) for row1, row2 in zip(right.tiles1, right.tiles2, strict=True)}
@@ -271,7 +273,7 @@ def test_images_are_numbered_by_sorted_unique_names():
             image_index(wrong)
 
 
-# --- geometry of groups ---------------------------------------------------------------------------------------
+# --- geometry of groups ---------------------------------------------------------------------------
 
 
 def brute_neighbours(group, row, col, grid):
@@ -291,7 +293,9 @@ def test_neighbours_agree_with_a_plain_loop(data):
     places = data.draw(st.lists(place, max_size=30))
     group, row, col = (list(column) for column in zip(*places, strict=True)) if places else ([], [], [])
     found = neighbours(group, row, col, grid)
-    assert [tuple(pair) for pair in np.stack(found, axis=1).tolist()] == brute_neighbours(group, row, col, grid)
+    assert [tuple(pair) for pair in np.stack(found, axis=1).tolist()] == brute_neighbours(
+        group, row, col, grid
+    )
 
 
 def test_neighbours_refuse_negative_places():
@@ -350,7 +354,9 @@ def test_groups_of_unknown_images_are_refused():
 def test_tables_are_joined_in_order_each_overlap_once():
     columns = list(REJECTED_COLUMNS)
     one = pd.DataFrame([("b", "c", 0, 0, 0.5)], columns=columns)
-    other = pd.DataFrame([("b", "c", 0, 0, 0.4), ("a", "c", 1, 0, 0.3), ("a", "c", -1, 0, 0.2)], columns=columns)
+    other = pd.DataFrame(
+        [("b", "c", 0, 0, 0.4), ("a", "c", 1, 0, 0.3), ("a", "c", -1, 0, 0.2)], columns=columns
+    )
     assert concatenate([one, other]).values.tolist() == [
         ["a", "c", -1, 0, 0.2],
         ["a", "c", 1, 0, 0.3],

@@ -68,7 +68,7 @@ def test_small_problems_are_solved_to_the_best(data):
 
 
 def test_harder_problems_are_solved_nearly_always_to_the_best():
-    """The search is a local one; on small problems full of contradictions it misses the best once in a hundred."""
+    """The search is a local one: on small problems full of contradictions it misses the best now and then."""
     rng = np.random.default_rng(0)
     reached, n_problems = 0, 60
     for _ in range(n_problems):
@@ -96,7 +96,10 @@ def test_a_consistent_group_gets_its_own_positions_back(data):
     for a, b in links:
         group[group == group[b]] = group[a]
     found = Relations(
-        links[:, 0], links[:, 1], position[links[:, 1]] - position[links[:, 0]], rng.integers(1, 9, len(links))
+        links[:, 0],
+        links[:, 1],
+        position[links[:, 1]] - position[links[:, 0]],
+        rng.integers(1, 9, len(links)),
     )
     got_group, got_position = solve(n, found)
     same_up_to_translation(got_group, got_position, group, position)
@@ -105,7 +108,7 @@ def test_a_consistent_group_gets_its_own_positions_back(data):
 @given(st.integers(0, 10_000))
 @settings(max_examples=15, deadline=None, derandomize=True)
 def test_planted_wrong_overlaps_are_found(seed):
-    """A dense group: every image has several true neighbours, and wrong overlaps are as strong as true ones."""
+    """Every image of the group has several true neighbours; wrong overlaps are as strong as true ones."""
     rng = np.random.default_rng(seed)
     side = 7
     row, col = (axis.ravel() for axis in np.mgrid[:side, :side])
@@ -139,7 +142,10 @@ def test_the_direction_of_a_relation_does_not_matter(seed):
     found = Relations(a, b, rng.integers(-1, 2, (k, 2)), rng.choice([-5, 3, 4, 7], k))
     turn = rng.random(k) < 0.5
     turned = Relations(
-        np.where(turn, b, a), np.where(turn, a, b), np.where(turn, -1, 1)[:, None] * found.offset, found.weight
+        np.where(turn, b, a),
+        np.where(turn, a, b),
+        np.where(turn, -1, 1)[:, None] * found.offset,
+        found.weight,
     )
     for got, wanted in zip(solve(n, turned), solve(n, found), strict=True):
         np.testing.assert_array_equal(got, wanted)
@@ -163,7 +169,7 @@ def test_moving_the_frame_of_an_image_moves_only_that_image(seed):
         np.testing.assert_array_equal(moved_group, group)
 
 
-# --- the cases that the method is for ----------------------------------------------------------------------------
+# --- the cases that the method is for -------------------------------------------------------------
 
 
 def satisfied(found, n):
@@ -176,7 +182,10 @@ def test_the_weakest_relation_of_a_contradictory_loop_is_cut():
         weights = [50, 60, 70, 80]
         weights[weakest] = 10
         found = relations(
-            (0, 1, 0, 1, weights[0]), (1, 2, 1, 0, weights[1]), (2, 3, 0, -1, weights[2]), (0, 3, 2, 0, weights[3])
+            (0, 1, 0, 1, weights[0]),
+            (1, 2, 1, 0, weights[1]),
+            (2, 3, 0, -1, weights[2]),
+            (0, 3, 2, 0, weights[3]),
         )
         assert satisfied(found, 4) == [row != weakest for row in range(4)]
 
@@ -202,7 +211,11 @@ def test_two_sides_shift_as_wholes_when_the_link_between_them_is_wrong():
 
 def test_two_offsets_of_one_pair_cannot_both_hold():
     assert satisfied(relations((0, 1, 0, 1, 20), (0, 1, 1, 0, 30)), 2) == [False, True]
-    assert satisfied(relations((0, 1, 0, 1, 20), (1, 0, 0, -1, 15), (0, 1, 1, 0, 30)), 2) == [True, True, False]
+    assert satisfied(relations((0, 1, 0, 1, 20), (1, 0, 0, -1, 15), (0, 1, 1, 0, 30)), 2) == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_of_equals_the_first_is_kept():
@@ -219,7 +232,9 @@ def two_days(link_weight, n_rejected, rejected_weight=-40):
             for b in range(a + 1, 4):
                 rows.append((day + a, day + b, *(places[b] - places[a]), 50))
     rows.append((0, 4, 0, 0, link_weight))
-    apart = [(a, 4 + b, *(places[b] - places[a]), rejected_weight) for a in range(4) for b in range(4) if a or b]
+    apart = [
+        (a, 4 + b, *(places[b] - places[a]), rejected_weight) for a in range(4) for b in range(4) if a or b
+    ]
     return relations(*rows, *apart[:n_rejected])
 
 
@@ -241,13 +256,13 @@ def test_what_is_rejected_at_another_offset_does_not_count():
 
 
 def test_a_side_shifts_to_where_less_is_rejected():
-    # Image 2 may lie at column 1 or 2 as seen from image 0; the heavier offset puts it on ground of 1 that differs.
+    # Image 2 may lie at column 1 or 2 as seen from image 0; the heavier offset puts it on image 1, which differs.
     found = relations((0, 1, 0, 1, 90), (0, 2, 0, 1, 50), (0, 2, 0, 2, 30), (1, 2, 0, 0, -40))
     assert satisfied(found, 3) == [True, False, True, False]
 
 
 def test_parted_groups_merge_where_that_gains():
-    """Once images 0 and 1 are parted, image 2 is free to join either, at the offset that most relations want."""
+    """Once images 0 and 1 are parted, image 2 is free to join either, at the offset that most want."""
     found = relations((0, 1, 0, 0, 10), (0, 1, 0, 0, -100), (0, 2, 1, 0, 5), (1, 2, 1, 0, 7), (1, 2, 0, 1, 4))
     group, position = solve(3, found)
     assert group.tolist() == [0, 1, 1]
