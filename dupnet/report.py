@@ -1,0 +1,264 @@
+"""What ``find`` found, on one page that needs nothing beside itself: no network, no other file, no plug-in.
+
+Names come from files of unknown origin: the template escapes them, control and direction characters are
+spelled out, and a content security policy allows only the page's own script and style, named by their hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dupnet.files import atomic_path
+from dupnet.images import UnreadableImage, load
+from dupnet.mosaics import mosaic
+from dupnet.previews import data_uri, difference_map, reduce_to, shared_regions, shown_name
+from dupnet.tiles import TILE_SIZE, Grid, Overlap, overlap_of_tag
+
+__all__ = ["render", "write"]
+
+Pixels = npt.NDArray[np.uint8]
+Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+N_BINS = 25
+"""Bars of the score histogram."""
+
+MAX_ROWS = 500
+"""Rows that a list of files or cuts shows; the rest is in the CSV beside the report."""
+
+MOSAIC_SIDE, REGION_SIDE = 900, 320
+"""Longest side in pixels of a mosaic and of a pair's region; ``QUALITY`` (WebP) keeps either under 150 kB."""
+QUALITY = 70
+
+
+class Result(Protocol):
+    """What the report reads of a :class:`dupnet.find.FindResult`."""
+
+    overlaps: pd.DataFrame
+    groups: pd.DataFrame
+    unreadable: pd.DataFrame
+    cuts: pd.DataFrame
+    counts: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+
+def write(
+    result: Result,
+    images_folder: Folders,
+    path: str | os.PathLike[str],
+    n_groups: int = 8,
+    n_pairs: int = 24,
+) -> None:
+    """Write the report as one HTML file.
+
+    Parameters
+    ----------
+    result
+        What ``find`` returned.
+    images_folder
+        The folder, or several, that hold the images; a name is looked up in their order. Images that have
+        vanished meanwhile are left out.
+    path
+        The file to write.
+    n_groups, n_pairs
+        Largest groups shown as mosaics; least certain overlaps shown as pictures.
+    """
+    text = render(result, images_folder, n_groups, n_pairs)
+    with atomic_path(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def render(result: Result, images_folder: Folders, n_groups: int = 8, n_pairs: int = 24) -> str:
+    """The report's HTML; see :func:`write`. The same result and images give the same text."""
+    from jinja2 import Environment, FileSystemLoader
+
+    from dupnet import __version__
+
+    read = _reader(images_folder)
+    grid = _grid(result, read)
+    templates = files("dupnet") / "templates"
+    style, script = ((templates / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    environment = Environment(loader=FileSystemLoader(str(templates)), autoescape=True, trim_blocks=True)
+    environment.filters["shown"] = lambda name: shown_name(str(name))
+    duplicates = result.overlaps[result.overlaps["verdict"] == "duplicate"]
+    return environment.get_template("report.html").render(
+        version=__version__,
+        style=style,
+        script=script,
+        policy="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src {_source(style)}; script-src {_source(script)}",
+        counts=_counts(result),
+        bars=_bars(duplicates["score"]),
+        groups=list(_groups(result.groups, grid, images_folder, n_groups)) if grid else [],
+        pairs=list(_pairs(result.overlaps, grid, read, n_pairs)) if grid else [],
+        table=_table(result.overlaps),
+        unreadable=result.unreadable.head(MAX_ROWS).to_dict("records"),
+        n_unreadable=len(result.unreadable),
+        cuts=_cuts(result.cuts),
+        n_cuts=len(result.cuts),
+        max_rows=MAX_ROWS,
+    )
+
+
+def _source(text: str) -> str:
+    """A script or style as a content security policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _folder_list(folders: Folders) -> list[str | os.PathLike[str]]:
+    return [folders] if isinstance(folders, str | os.PathLike) else list(folders)
+
+
+def _reader(images_folder: Folders) -> Callable[[str], Pixels | None]:
+    """A function from an image's name to its pixels, None if it cannot be read (any more)."""
+
+    def read(name: str) -> Pixels | None:
+        for folder in _folder_list(images_folder):
+            try:
+                return load(Path(folder, name), grey=False)[0]
+            except UnreadableImage:
+                continue
+        return None
+
+    return read
+
+
+def _grid(result: Result, read: Callable[[str], Pixels | None]) -> Grid | None:
+    """The images' grid, from the first that can be read; None if there is none."""
+    tile_size = int(result.options.get("stride") or result.options.get("tile_size") or TILE_SIZE)
+    for name in result.groups["image"].head(100):
+        image = read(name)
+        if image is not None:
+            return Grid.of_image(image.shape[0], image.shape[1], tile_size)
+    return None
+
+
+def _counts(result: Result) -> list[tuple[str, str]]:
+    sizes = result.groups["group"].value_counts()
+    verdicts = result.overlaps["verdict"]
+    counts = {
+        "images": len(result.groups),
+        "duplicate overlaps": int((verdicts == "duplicate").sum()),
+        "undecidable overlaps": int((verdicts == "undecidable").sum()),
+        "groups of two and more": int((sizes > 1).sum()),
+        "images in them": int(sizes[sizes > 1].sum()),
+        "images in the largest": int(sizes.max()) if len(sizes) else 0,
+        "unreadable files": len(result.unreadable),
+        "overlaps cut": len(result.cuts),
+    }
+    for name, value in result.counts.items():
+        if isinstance(value, int | np.integer):
+            counts.setdefault(name.replace("_", " "), int(value))
+    return [(name, f"{value:,}") for name, value in counts.items()]
+
+
+def _bars(scores: pd.Series) -> list[dict[str, Any]]:
+    """The score histogram; heights grow with the logarithm, so that few doubtful overlaps stay visible."""
+    counts, edges = np.histogram(scores.dropna().to_numpy(float).clip(0, 1), np.linspace(0, 1, N_BINS + 1))
+    heights = np.log1p(counts) / np.log1p(max(counts.max(), 1))
+    return [
+        {"count": int(count), "low": low, "high": high, "height": 100 * height}
+        for count, low, high, height in zip(counts, edges[:-1], edges[1:], heights, strict=True)
+    ]
+
+
+def _groups(groups: pd.DataFrame, grid: Grid, folders: Folders, n_groups: int) -> Iterator[dict[str, Any]]:
+    sizes = groups["group"].value_counts(sort=False).sort_index()
+    largest = sizes[sizes > 1].sort_values(ascending=False, kind="stable").head(n_groups)
+    for group, n_images in largest.items():
+        members = groups[groups["group"] == group].sort_values(["row", "col", "image"])
+        rows, cols = int(members["row"].max()) + grid.rows, int(members["col"].max()) + grid.cols
+        picture = _mosaic(members, int(group), grid, folders, max(rows, cols))
+        yield {
+            "group": group,
+            "n_images": n_images,
+            "rows": rows,
+            "cols": cols,
+            "picture": None if picture is None else data_uri(picture, ".webp", QUALITY),
+            "shape": None if picture is None else picture.shape,
+            "images": members.head(MAX_ROWS).to_dict("records"),
+        }
+
+
+def _mosaic(members: pd.DataFrame, group: int, grid: Grid, folders: Folders, n_tiles: int) -> Pixels | None:
+    """The mosaic in a size to look at; None if an image of it cannot be read (any more)."""
+    size = grid.tile_size
+    divisors = [divisor for divisor in range(1, size + 1) if size % divisor == 0]
+    reduction = next((n for n in divisors if n_tiles * size // n <= MOSAIC_SIDE), size)
+    for folder in _folder_list(folders):
+        try:
+            return reduce_to(mosaic(members, group, folder, grid, reduction), MOSAIC_SIDE)
+        except UnreadableImage:
+            continue
+    return None
+
+
+def _pairs(
+    overlaps: pd.DataFrame, grid: Grid, read: Callable[[str], Pixels | None], n_pairs: int
+) -> Iterator[dict[str, Any]]:
+    """The least certain overlaps first; those without a score, where nothing could be judged, last."""
+    doubt = (overlaps["score"].astype(float) - 0.5).abs().sort_values(kind="stable", na_position="last")
+    shown = 0
+    for row in overlaps.loc[doubt.index].itertuples(index=False):
+        if shown == n_pairs:
+            return
+        image1, image2 = read(row.image1), read(row.image2)
+        overlap = overlap_of_tag(row.overlap_tag, grid)
+        if image1 is None or image2 is None:
+            continue
+        region1, region2 = shared_regions(image1, image2, overlap, grid)
+        pictures = [region1, region2, difference_map(region1, region2)]
+        shown += 1
+        yield {
+            "image1": row.image1,
+            "image2": row.image2,
+            "tag": row.overlap_tag,
+            "score": None if pd.isna(row.score) else float(row.score),
+            "verdict": row.verdict,
+            "n_tiles": int(row.n_tiles),
+            "n_decidable": int(row.n_decidable),
+            "pictures": [data_uri(reduce_to(picture, REGION_SIDE), ".webp", QUALITY) for picture in pictures],
+            "key": _key(overlap, grid),
+        }
+
+
+def _key(overlap: Overlap, grid: Grid) -> dict[str, Any]:
+    """Where the two images lie, in tiles, for a small drawing: image 1 at the origin."""
+    (top, left), (bottom, right) = divmod(overlap.tiles1[0], grid.cols), divmod(overlap.tiles1[-1], grid.cols)
+    return {
+        "x": overlap.col_offset, "y": overlap.row_offset, "cols": grid.cols, "rows": grid.rows,
+        "shared": (left, top, right - left + 1, bottom - top + 1),
+    }  # fmt: skip
+
+
+def _table(overlaps: pd.DataFrame) -> dict[str, Any]:
+    """The overlaps by column, each name once: about 50 bytes an overlap."""
+    codes, names = pd.factorize(overlaps[["image1", "image2"]].to_numpy().ravel())
+    return {
+        "names": [shown_name(str(name)) for name in names],
+        "image1": codes[0::2].tolist(),
+        "image2": codes[1::2].tolist(),
+        "overlap_tag": overlaps["overlap_tag"].astype(str).tolist(),
+        "n_tiles": overlaps["n_tiles"].astype(int).tolist(),
+        "n_decidable": overlaps["n_decidable"].astype(int).tolist(),
+        "score": [None if np.isnan(score) else round(score, 4) for score in overlaps["score"].astype(float)],
+        "verdict": overlaps["verdict"].astype(str).tolist(),
+    }
+
+
+def _cuts(cuts: pd.DataFrame) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = cuts.head(MAX_ROWS).to_dict("records")
+    for row in rows:
+        row["missed"] = (
+            "" if pd.isna(row["row_residual"]) else f"{row['row_residual']:+d}, {row['col_residual']:+d}"
+        )
+    return rows
