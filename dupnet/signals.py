@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.evaluation import best_threshold, quality
 from dupnet.images import map_in_order, n_workers
 from dupnet.metrics import PAIR_METRICS
 from dupnet.pair_reader import PairReader
@@ -39,9 +40,6 @@ ORIGINS = {
     "within_image": "two tiles of one image, among its most alike in BlockMeanHash",
 }
 """Where a labelled pair comes from; all but the first are non-duplicates."""
-
-SEED_OVERLAPS = 38_780
-"""Overlaps of the original's evaluation, the unit in which its error count, 12, was reported."""
 
 
 def known_overlaps(folder: str | os.PathLike[str]) -> pd.DataFrame:
@@ -202,46 +200,18 @@ def separation(table: pd.DataFrame, signals: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a signal, best first: ``signal``; ``auc``, the chance that a duplicate is more alike than a
-        non-duplicate (ties count half); ``threshold``, the value with fewest errors, and ``errors`` there;
-        ``errors_per_38780``, the same in the unit of the original's evaluation; ``recall_without_false``, the
-        share of duplicates more alike than every non-duplicate.
+        One row a signal, best first: ``signal``; ``threshold``, the value with fewest errors, and ``errors``
+        there; then ``errors_per_38780``, ``recall`` and ``auc`` as in :func:`dupnet.evaluation.quality`.
     """
-    truth = table["is_duplicate"].to_numpy().astype(bool)
+    truth = table["is_duplicate"].to_numpy()
     rows = []
     for signal in signals:
         sign = 1.0 if signal not in PAIR_METRICS or PAIR_METRICS[signal].higher_is_alike else -1.0
         likeness = sign * table[signal].to_numpy(np.float64)
-        threshold, errors = _best_threshold(likeness, truth)
-        rows.append(
-            {
-                "signal": signal,
-                "auc": _auc(likeness, truth),
-                "threshold": sign * threshold,
-                "errors": errors,
-                "errors_per_38780": errors / len(table) * SEED_OVERLAPS,
-                "recall_without_false": float((likeness[truth] > likeness[~truth].max()).mean()),
-            }
-        )
+        threshold, errors = best_threshold(likeness, truth)
+        found = quality(likeness, truth)._asdict()
+        rows.append({"signal": signal, "threshold": sign * threshold, "errors": errors, **found})
     return pd.DataFrame(rows).sort_values("errors", kind="stable", ignore_index=True)
-
-
-def _auc(likeness: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]) -> float:
-    rank = pd.Series(likeness).rank().to_numpy()
-    n_true = int(truth.sum())
-    n_false = len(truth) - n_true
-    return float((rank[truth].sum() - n_true * (n_true + 1) / 2) / (n_true * n_false))
-
-
-def _best_threshold(likeness: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]) -> tuple[float, int]:
-    """Likeness from which to say duplicate so that fewest are wrong; half way to the next lower value."""
-    levels = np.unique(likeness)
-    missed = np.searchsorted(np.sort(likeness[truth]), levels, side="left")
-    false = (~truth).sum() - np.searchsorted(np.sort(likeness[~truth]), levels, side="left")
-    errors = np.append(missed + false, truth.sum())  # the last: never say duplicate
-    best = int(errors.argmin())
-    below, here = levels[max(best - 1, 0)], np.append(levels, np.inf)[best]
-    return float((below + here) / 2), int(errors[best])
 
 
 def _decidable(pairs: pd.DataFrame, signatures: TileSignatures) -> npt.NDArray[np.bool_]:
