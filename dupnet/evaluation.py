@@ -18,10 +18,6 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GroupKFold
 from sklearn.tree import DecisionTreeClassifier
 
-from dupnet.images import map_in_order, n_workers
-from dupnet.metrics import PairMetric
-from dupnet.pair_reader import PairReader
-
 __all__ = [
     "SEED_OVERLAPS",
     "TARGET_PRECISION",
@@ -38,7 +34,6 @@ __all__ = [
     "fit_tree",
     "log_losses",
     "lowest_of_overlaps",
-    "measure_pairs",
     "quality",
     "quality_with_intervals",
     "reliability_table",
@@ -332,25 +327,6 @@ def expected_calibration_error(scores: Floats, is_duplicate: Labels, n_bins: int
     table = reliability_table(scores, is_duplicate, n_bins)
     gap = (table["mean_score"] - table["share_duplicate"]).abs()
     return float((gap * table["n"]).sum() / table["n"].sum())
-
-
-def measure_pairs(
-    reader: PairReader, metrics: Mapping[str, PairMetric], workers: int | None = None
-) -> pd.DataFrame:
-    """Every metric of every pair, turned so that higher means more alike.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``is_duplicate`` and one column a metric, in the order of the reader's rows.
-    """
-
-    def measure(row: int) -> dict[str, float]:
-        tile1, tile2, label = reader.pair(row)
-        found = {name: metric.likeness(tile1, tile2) for name, metric in metrics.items()}
-        return {"is_duplicate": label, **found}
-
-    return pd.DataFrame(list(map_in_order(measure, range(len(reader)), n_workers(workers))))
 
 
 def fit_tree(

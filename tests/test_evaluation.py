@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,15 +23,12 @@ from dupnet.evaluation import (
     fit_tree,
     log_losses,
     lowest_of_overlaps,
-    measure_pairs,
     quality,
     reliability_table,
     roc_auc,
     threshold_for_precision,
     wilson_interval,
 )
-from dupnet.metrics import PairMetric, absolute_difference, correlation
-from dupnet.pair_reader import PairReader
 
 # Few distinct scores, so that ties are common.
 LABELLED = st.integers(2, 40).flatmap(
@@ -270,26 +264,3 @@ def test_loss_beside_the_score_leaks_the_label() -> None:
 def test_an_overlap_is_judged_by_its_lowest_tile() -> None:
     found = lowest_of_overlaps(np.array([0.9, 0.2, 0.8, 0.7]), np.array(["a", "a", "b", "b"]))
     assert found.to_dict() == {"a": 0.2, "b": 0.7}
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_measures_are_the_metrics_turned(tmp_path: Path, workers: int) -> None:
-    rng = np.random.default_rng(0)
-    for name in "ab":
-        cv2.imwrite(str(tmp_path / f"{name}.png"), rng.integers(0, 256, (64, 128, 3), dtype=np.uint8))
-    pairs = pd.DataFrame(
-        [("a.png", 0, "a.png", 0, 1), ("a.png", 0, "a.png", 1, 0), ("a.png", 1, "b.png", 1, 0)],
-        columns=["image1", "tile1", "image2", "tile2", "is_duplicate"],
-    )
-    reader = PairReader(pairs, tmp_path, tile_size=64)
-    metrics = {
-        "difference": PairMetric(absolute_difference, False, "levels"),
-        "correlation": PairMetric(correlation, True, "-1 to 1"),
-    }
-    found = measure_pairs(reader, metrics, workers)
-    assert list(found.columns) == ["is_duplicate", "difference", "correlation"]
-    assert list(found["is_duplicate"]) == [1, 0, 0]
-    for row in range(3):
-        tile1, tile2, _ = reader.pair(row)
-        assert found["difference"][row] == -absolute_difference(tile1, tile2)
-        assert found["correlation"][row] == correlation(tile1, tile2)
