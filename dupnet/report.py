@@ -22,7 +22,7 @@ from dupnet.files import atomic_path
 from dupnet.images import UnreadableImage, load
 from dupnet.mosaics import mosaic
 from dupnet.previews import data_uri, difference_map, reduce_to, shared_regions, shown_name
-from dupnet.tiles import TILE_SIZE, Grid, Overlap, overlap_of_tag
+from dupnet.tiles import Grid, Overlap, overlap_of_tag
 
 __all__ = ["render", "write"]
 
@@ -39,16 +39,40 @@ MOSAIC_SIDE, REGION_SIDE = 900, 320
 """Longest side in pixels of a mosaic and of a pair's region; ``QUALITY`` (WebP) keeps either under 150 kB."""
 QUALITY = 70
 
+COUNTS = {
+    "unreadable": "files left out",
+    "converted": "images converted to RGB",
+    "tiles_undecidable": "tiles with nothing to judge by (solid and the like)",
+    "tiles_equal": "tiles equal to another, searched once",
+    "candidates": "pairs of tiles that look alike",
+    "proposals": "overlaps proposed by them",
+    "duplicate": "duplicate overlaps",
+    "undecidable": "undecidable overlaps",
+    "cuts": "overlaps cut",
+    "groups_of_several": "groups of several images",
+    "largest_group": "images in the largest group",
+    "images_in_groups": "images that overlap another",
+}
+"""What the counts of a run are called on the page, where their name does not say it."""
+
 
 class Result(Protocol):
-    """What the report reads of a :class:`dupnet.find.FindResult`."""
+    """What the report reads of a :class:`dupnet.results.FindResult`."""
 
-    overlaps: pd.DataFrame
-    groups: pd.DataFrame
-    unreadable: pd.DataFrame
-    cuts: pd.DataFrame
-    counts: Mapping[str, Any]
-    options: Mapping[str, Any]
+    @property
+    def overlaps(self) -> pd.DataFrame: ...
+    @property
+    def groups(self) -> pd.DataFrame: ...
+    @property
+    def unreadable(self) -> pd.DataFrame: ...
+    @property
+    def converted(self) -> pd.DataFrame: ...
+    @property
+    def cuts(self) -> pd.DataFrame: ...
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def counts(self) -> Mapping[str, int]: ...
 
 
 def write(
@@ -84,7 +108,6 @@ def render(result: Result, images_folder: Folders, n_groups: int = 8, n_pairs: i
     from dupnet import __version__
 
     read = _reader(images_folder)
-    grid = _grid(result, read)
     templates = files("dupnet") / "templates"
     style, script = ((templates / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     environment = Environment(loader=FileSystemLoader(str(templates)), autoescape=True, trim_blocks=True)
@@ -96,13 +119,15 @@ def render(result: Result, images_folder: Folders, n_groups: int = 8, n_pairs: i
         script=script,
         policy="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src {_source(style)}; script-src {_source(script)}",
-        counts=_counts(result),
+        counts=[(COUNTS.get(name, name.replace("_", " ")), f"{n:,}") for name, n in result.counts.items()],
         bars=_bars(duplicates["score"]),
-        groups=list(_groups(result.groups, grid, images_folder, n_groups)) if grid else [],
-        pairs=list(_pairs(result.overlaps, grid, read, n_pairs)) if grid else [],
+        groups=list(_groups(result.groups, result.grid, images_folder, n_groups)),
+        pairs=list(_pairs(result.overlaps, result.grid, read, n_pairs)),
         table=_table(result.overlaps),
         unreadable=result.unreadable.head(MAX_ROWS).to_dict("records"),
         n_unreadable=len(result.unreadable),
+        converted=result.converted.head(MAX_ROWS).to_dict("records"),
+        n_converted=len(result.converted),
         cuts=_cuts(result.cuts),
         n_cuts=len(result.cuts),
         max_rows=MAX_ROWS,
@@ -130,35 +155,6 @@ def _reader(images_folder: Folders) -> Callable[[str], Pixels | None]:
         return None
 
     return read
-
-
-def _grid(result: Result, read: Callable[[str], Pixels | None]) -> Grid | None:
-    """The images' grid, from the first that can be read; None if there is none."""
-    tile_size = int(result.options.get("stride") or result.options.get("tile_size") or TILE_SIZE)
-    for name in result.groups["image"].head(100):
-        image = read(name)
-        if image is not None:
-            return Grid.of_image(image.shape[0], image.shape[1], tile_size)
-    return None
-
-
-def _counts(result: Result) -> list[tuple[str, str]]:
-    sizes = result.groups["group"].value_counts()
-    verdicts = result.overlaps["verdict"]
-    counts = {
-        "images": len(result.groups),
-        "duplicate overlaps": int((verdicts == "duplicate").sum()),
-        "undecidable overlaps": int((verdicts == "undecidable").sum()),
-        "groups of two and more": int((sizes > 1).sum()),
-        "images in them": int(sizes[sizes > 1].sum()),
-        "images in the largest": int(sizes.max()) if len(sizes) else 0,
-        "unreadable files": len(result.unreadable),
-        "overlaps cut": len(result.cuts),
-    }
-    for name, value in result.counts.items():
-        if isinstance(value, int | np.integer):
-            counts.setdefault(name.replace("_", " "), int(value))
-    return [(name, f"{value:,}") for name, value in counts.items()]
 
 
 def _bars(scores: pd.Series) -> list[dict[str, Any]]:
@@ -212,9 +208,9 @@ def _pairs(
         if shown == n_pairs:
             return
         image1, image2 = read(row.image1), read(row.image2)
-        overlap = overlap_of_tag(row.overlap_tag, grid)
         if image1 is None or image2 is None:
             continue
+        overlap = overlap_of_tag(row.overlap_tag, grid)
         region1, region2 = shared_regions(image1, image2, overlap, grid)
         pictures = [region1, region2, difference_map(region1, region2)]
         shown += 1

@@ -93,7 +93,8 @@ def collection(tmp_path):
     )
     result = SimpleNamespace(
         overlaps=table, groups=groups, cuts=cuts, unreadable=unreadable,
-        counts={"images": 8, "solid_tiles": 1234, "equal_tiles": 5}, options={"tile_size": SIZE},
+        counts={"images": 8, "tiles_undecidable": 1234, "duplicate": 17}, grid=GRID,
+        converted=pd.DataFrame([(names[0], "grey")], columns=["image", "note"]),
     )  # fmt: skip
     return result, folder
 
@@ -162,8 +163,9 @@ def test_counts_tables_and_pictures_are_those_of_the_result(collection):
     result, folder = collection
     page = Page(report.render(result, folder, n_pairs=3))
     shown = " ".join(" ".join(page.text).split())
-    n_duplicates = int((result.overlaps["verdict"] == "duplicate").sum())
-    assert f"duplicate overlaps {n_duplicates} " in shown and "solid tiles 1,234 " in shown
+    assert (
+        "images 8 tiles with nothing to judge by (solid and the like) 1,234 duplicate overlaps 17 " in shown
+    )
     assert "Group 0: 8 images on 4 x 6 tiles" in shown
     table = json.loads(page.data)
     assert table["overlap_tag"] == result.overlaps["overlap_tag"].tolist()
@@ -200,7 +202,7 @@ def test_nothing_found_and_nothing_readable(tmp_path):
     nothing = SimpleNamespace(
         overlaps=empty("image1", "image2", "overlap_tag", "n_tiles", "n_decidable", "score", "verdict"),
         groups=empty("image", "group", "row", "col"), unreadable=empty("image", "reason"),
-        cuts=empty("image1", "row_residual"), counts={}, options={},
+        cuts=empty("image1", "row_residual"), counts={}, grid=GRID, converted=empty("image", "note"),
     )  # fmt: skip
     shown = " ".join(Page(report.render(nothing, tmp_path)).text)
     for sentence in (
