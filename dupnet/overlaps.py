@@ -358,7 +358,7 @@ def _lowest_scores(
     score_pairs: ScorePairs,
     threshold: float,
 ) -> npt.NDArray[np.float64]:
-    """Lowest score over the judged tiles (m, n_tiles) up to the first that disagrees; NaN where there is none."""
+    """Lowest score over the judged tiles (m, n_tiles) to the first that disagrees; NaN if there is none."""
     lowest = np.full(len(judged), np.nan)
     tile_order = np.argsort(~judged, axis=1, kind="stable")
     n_judged = judged.sum(axis=1)

@@ -256,7 +256,7 @@ def test_what_is_rejected_at_another_offset_does_not_count():
 
 
 def test_a_side_shifts_to_where_less_is_rejected():
-    # Image 2 may lie at column 1 or 2 as seen from image 0; the heavier offset puts it on image 1, which differs.
+    # Image 2 may lie at column 1 or 2; the heavier offset puts it on image 1, which differs.
     found = relations((0, 1, 0, 1, 90), (0, 2, 0, 1, 50), (0, 2, 0, 2, 30), (1, 2, 0, 0, -40))
     assert satisfied(found, 3) == [True, False, True, False]
 
