@@ -16,7 +16,7 @@ from chromium import chromium, needs_chromium, page_errors, wait_for
 from dupnet.previews import difference_map
 from dupnet.review import Judgements, Review, open_review, read_judgements, read_pairs, widget
 from dupnet.review.page import make_server
-from dupnet.tiles import overlaps
+from dupnet.tiles import Grid, overlaps
 
 SIZE = 32  # pixels a tile
 N_PAIRS = 12
@@ -46,7 +46,7 @@ def found(tmp_path):
     table = pd.DataFrame(rows, columns=["image1", "image2", "overlap_tag", "score"])
     table["verdict"] = np.where(table["score"].isna(), "undecidable", "duplicate")
     table.to_csv(out / "overlaps.csv", index=False)
-    (out / "run.json").write_text(json.dumps({"options": {"images": str(images), "tile_size": SIZE}}))
+    (out / "run.json").write_text(json.dumps({"folders": [str(images)], "grid": {"tile_size": SIZE}}))
     return out
 
 
@@ -121,7 +121,7 @@ def test_names_that_lead_elsewhere_are_refused(found, tmp_path):
         )
         with Judgements(tmp_path / "j.csv") as judgements:
             with pytest.raises(ValueError, match=r"plain file name|not in the folder"):
-                Review(pairs, tmp_path / "images", judgements, SIZE).picture(0, "image2")
+                Review(pairs, tmp_path / "images", judgements, Grid(3, 3, SIZE)).picture(0, "image2")
 
 
 def test_any_table_of_pairs_will_do(tmp_path):
@@ -136,6 +136,8 @@ def test_any_table_of_pairs_will_do(tmp_path):
         pairs = read_pairs(tmp_path / name)
         assert pairs["overlap_tag"].tolist() == ["07", "88"], name
         assert pairs["score"].isna().all() and (pairs["verdict"] == "").all()
+    (tmp_path / "tiles").write_text("image1,tile1,image2,tile2\na,0,b,1\na,3,b,2\n")
+    assert read_pairs(tmp_path / "tiles", Grid(2, 2))["overlap_tag"].tolist() == ["02", "13"]
     (tmp_path / "odd").write_text("image1,image2\na,b\n")
     with pytest.raises(ValueError, match="lacks overlap_tag"):
         read_pairs(tmp_path / "odd")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dupnet.review.judgements import VERDICTS, Judgements, labels, read_judgements
 from dupnet.review.notebook import widget
 from dupnet.review.page import serve
-from dupnet.review.queue import PICTURES, Review, open_review, read_pairs
+from dupnet.review.queue import PICTURES, Review, open_review
+from dupnet.review.tables import read_pairs
 
 __all__ = [
     "PICTURES",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.images import UnreadableImage, read_image
+from dupnet.images import UnreadableImage, load
 from dupnet.previews import (
     difference_map,
     outline,
@@ -23,11 +23,13 @@ from dupnet.previews import (
     subtract_medians,
 )
 from dupnet.review.judgements import VERDICTS, Judgements
-from dupnet.tiles import TILE_SIZE, Grid, overlap_at, overlap_of_tag
+from dupnet.review.tables import as_pairs, read_table
+from dupnet.tiles import TILE_SIZE, Grid, overlap_of_tag
 
-__all__ = ["PICTURES", "Review", "open_review", "read_pairs"]
+__all__ = ["PICTURES", "Review", "open_review"]
 
 Pixels = npt.NDArray[np.uint8]
+Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 PICTURES = ("image1", "image2", "region1", "region2", "levels1", "levels2", "absolute", "medians")
 """What can be shown: either image with its overlap outlined; the shared region of either; that region
@@ -43,34 +45,32 @@ class Review:
     Parameters
     ----------
     pairs
-        As :func:`read_pairs` gives it: ``image1, image2, overlap_tag, score, verdict``.
+        As :func:`~dupnet.review.read_pairs` gives it: ``image1, image2, overlap_tag, score, verdict``.
     images
         The folder, or several, that hold the images; a name is looked up in their order.
     judgements
         Where the answers go.
-    tile_size
-        Side of a tile in pixels; the grid follows from it and from the first image that can be read.
+    grid
+        The tiles of one image.
 
     Raises
     ------
     ValueError
-        If there is no pair, no image of them can be read, or the images' grid has no such overlap tag.
+        If there is no pair, or the grid has no such overlap tag.
     """
 
     def __init__(
         self,
         pairs: pd.DataFrame,
-        images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        images: Folders,
         judgements: Judgements,
-        tile_size: int = TILE_SIZE,
+        grid: Grid = Grid(),
     ) -> None:
         if pairs.empty:
             raise ValueError("pairs is empty; there is nothing to judge.")
-        folders = [images] if isinstance(images, str | os.PathLike) else list(images)
-        self._folders = [Path(folder) for folder in folders]
         self.judgements = judgements
-        self._read = lru_cache(maxsize=8)(self._read_now)
-        self.grid = self._first_grid(pairs, tile_size)
+        self.grid = grid
+        self._read = lru_cache(maxsize=8)(partial(_read_from, _folder_list(images)))
         certainty = (pairs["score"].astype(float) - 0.5).abs().fillna(np.inf)
         # Stable, so that pairs of one certainty stay in the order of the table.
         self.pairs = pairs.iloc[np.argsort(certainty.to_numpy(), kind="stable")].reset_index(drop=True)
@@ -182,85 +182,10 @@ class Review:
         if not 0 <= pair < len(self.pairs):
             raise ValueError(f"pair is {pair}; there are pairs 0 to {len(self.pairs) - 1}.")
 
-    def _read_now(self, name: str) -> Pixels:
-        # Collections are flat: a name with a folder in it, from a table of unknown origin, is not followed.
-        if name in ("", ".", "..") or "/" in name or os.sep in name or (os.altsep and os.altsep in name):
-            raise ValueError(
-                f"image name {name!r} is not a plain file name; only files of the folder are shown."
-            )
-        for folder in self._folders:
-            if (folder / name).is_file():
-                return read_image(folder / name)
-        raise UnreadableImage(name, "not in the folder of images")
-
-    def _first_grid(self, pairs: pd.DataFrame, tile_size: int) -> Grid:
-        reason = ""
-        for name in pd.unique(pairs[["image1", "image2"]].to_numpy().ravel())[:100]:
-            try:
-                height, width = self._read(str(name)).shape[:2]
-                return Grid.of_image(height, width, tile_size)
-            except ValueError as error:
-                reason = reason or str(error)
-        raise ValueError(f"No image of these pairs can be shown: {reason} Name their folder (--images).")
-
-
-def read_pairs(path: str | os.PathLike[str], grid: Grid = Grid()) -> pd.DataFrame:
-    """A table of pairs to judge from a CSV or Parquet file, brought to one form, rows of one overlap once.
-
-    The file needs ``image1, image2`` and one of: ``overlap_tag`` (what ``find`` writes, labels, truth);
-    ``row_offset, col_offset``; or ``tile1, tile2`` (a table of tile pairs), which stand for the overlap that
-    puts the two tiles onto each other. ``score`` and ``verdict`` are taken along where they are there.
-
-    Returns
-    -------
-    ``image1, image2, overlap_tag, score, verdict``; ``score`` NaN and ``verdict`` empty where unknown.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing.
-    """
-    if Path(path).suffix == ".parquet":
-        table = pd.read_parquet(path)
-    else:
-        # As objects: a tag such as 07 is no number, and a name need not be UTF-8.
-        table = pd.read_csv(path, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
-    columns = set(table.columns)
-    if not {"image1", "image2"} <= columns:
-        raise ValueError(
-            f"{os.fspath(path)} lacks image1 or image2; it has {', '.join(map(str, table.columns))}."
-        )
-    if "overlap_tag" in columns:
-        tags = [str(tag) for tag in table["overlap_tag"]]
-    elif {"row_offset", "col_offset"} <= columns:
-        offsets = zip(table["row_offset"].astype(int), table["col_offset"].astype(int), strict=True)
-        tags = [overlap_at(row, col, grid).tag for row, col in offsets]
-    elif {"tile1", "tile2"} <= columns:
-        tags = [
-            _tag_of_tiles(int(one), int(two), grid)
-            for one, two in zip(table["tile1"], table["tile2"], strict=True)
-        ]
-    else:
-        raise ValueError(
-            f"{os.fspath(path)} lacks overlap_tag (or row_offset and col_offset, or tile1 and tile2)."
-        )
-    pairs = table[["image1", "image2"]].astype(object)
-    pairs["overlap_tag"] = tags
-    pairs["score"] = (
-        pd.to_numeric(table["score"], errors="coerce").astype(float) if "score" in columns else np.nan
-    )
-    pairs["verdict"] = table["verdict"].astype(object) if "verdict" in columns else ""
-    return pairs.drop_duplicates(["image1", "image2", "overlap_tag"]).reset_index(drop=True)
-
-
-def _tag_of_tiles(tile1: int, tile2: int, grid: Grid) -> str:
-    (row1, col1), (row2, col2) = divmod(tile1, grid.cols), divmod(tile2, grid.cols)
-    return overlap_at(row1 - row2, col1 - col2, grid).tag
-
 
 def open_review(
     source: str | os.PathLike[str],
-    images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+    images: Folders | None = None,
     judgements: str | os.PathLike[str] | None = None,
     tile_size: int | None = None,
 ) -> Review:
@@ -269,7 +194,7 @@ def open_review(
     Parameters
     ----------
     source
-        Output folder of ``find``, or a CSV or Parquet file as :func:`read_pairs` takes it.
+        Output folder of ``find``, or a CSV or Parquet file as :func:`~dupnet.review.read_pairs` takes it.
     images
         Folder of the images; without it the one that ``find`` was run on, or ``images/`` beside the table.
     judgements
@@ -286,21 +211,53 @@ def open_review(
         If the folder of images is not known, or as :class:`Review`.
     """
     source = Path(source)
-    options: dict[str, Any] = {}
-    table, answers = source, source.with_name(f"{source.stem}_judgements.csv")
+    folders: Folders | None = images
+    table_path, answers = source, source.with_name(f"{source.stem}_judgements.csv")
     if source.is_dir():
-        table, answers = source / "overlaps.csv", source / "judgements.csv"
+        table_path, answers = source / "overlaps.csv", source / "judgements.csv"
         if (source / "run.json").is_file():
-            options = json.loads((source / "run.json").read_text(encoding="utf-8")).get("options", {})
-    if not table.is_file():
+            run = json.loads((source / "run.json").read_text(encoding="utf-8"))
+            folders = images or run["folders"]
+            tile_size = tile_size or run["grid"]["tile_size"]
+    if not table_path.is_file():
         raise FileNotFoundError(
-            f"There is no {os.fspath(table)!r}; give the output folder of `dupnet find` or a table."
+            f"There is no {os.fspath(table_path)!r}; give the output folder of `dupnet find` or a table."
         )
-    if images is None:
-        beside = table.parent / "images"
-        known = [options[name] for name in ("images", "against") if options.get(name)]
-        images = known or ([beside] if beside.is_dir() else None)
-    if images is None:
-        raise ValueError(f"The images of {os.fspath(table)!r} are not known; name their folder (--images).")
-    size = tile_size or int(options.get("stride") or options.get("tile_size") or TILE_SIZE)
-    return Review(read_pairs(table), images, Judgements(judgements or answers), size)
+    if folders is None and (table_path.parent / "images").is_dir():
+        folders = table_path.parent / "images"
+    if folders is None:
+        raise ValueError(
+            f"The images of {os.fspath(table_path)!r} are not known; name their folder (--images)."
+        )
+    table = read_table(table_path)
+    grid = _grid_of(table, _folder_list(folders), tile_size or TILE_SIZE)
+    pairs = as_pairs(table, os.fspath(table_path), grid)
+    return Review(pairs, folders, Judgements(judgements or answers), grid)
+
+
+def _folder_list(folders: Folders) -> list[Path]:
+    return [Path(folders)] if isinstance(folders, str | os.PathLike) else [Path(folder) for folder in folders]
+
+
+def _read_from(folders: list[Path], name: str) -> Pixels:
+    # Collections are flat: a name with a folder in it, from a table of unknown origin, is not followed.
+    if name in ("", ".", "..") or "/" in name or os.sep in name or (os.altsep and os.altsep in name):
+        raise ValueError(f"image name {name!r} is not a plain file name; only files of the folder are shown.")
+    for folder in folders:
+        if (folder / name).is_file():
+            return load(folder / name, grey=False)[0]
+    raise UnreadableImage(name, "not in the folder of images")
+
+
+def _grid_of(table: pd.DataFrame, folders: list[Path], tile_size: int) -> Grid:
+    """The tiles of the first image of the table that can be read."""
+    if table.empty:
+        raise ValueError("The table of pairs is empty; there is nothing to judge.")
+    reason = ""
+    for name in pd.unique(table[["image1", "image2"]].to_numpy().ravel())[:100]:
+        try:
+            height, width = _read_from(folders, str(name)).shape[:2]
+            return Grid.of_image(height, width, tile_size)
+        except ValueError as error:
+            reason = reason or str(error)
+    raise ValueError(f"No image of these pairs can be shown: {reason} Name their folder (--images).")
