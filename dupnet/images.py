@@ -13,7 +13,7 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,7 @@ __all__ = [
     "decode",
     "list_images",
     "load",
+    "locate",
     "map_in_order",
     "n_workers",
     "read_grey",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 Pixels = npt.NDArray[np.uint8]
+Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -101,6 +103,21 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
     if not names:
         raise ValueError(f"The folder {os.fspath(folder)!r} holds no file.")
     return names
+
+
+def locate(image: str, folders: Folders) -> Path:
+    """The file of an image: the first of one or several folders that has it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If none has it (any more).
+    """
+    several = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
+    for folder in several:
+        if Path(folder, image).exists():
+            return Path(folder, image)
+    raise FileNotFoundError(f"{image!r} is in none of {[os.fspath(folder) for folder in several]}.")
 
 
 def read_image(path: str | os.PathLike[str], *, tile_size: int | None = None) -> Pixels:

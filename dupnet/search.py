@@ -70,6 +70,7 @@ def candidates(
     valid: npt.NDArray[np.bool_] | None = None,
     threshold: float = 0.6,
     *,
+    sides: npt.NDArray[np.bool_] | None = None,
     workers: int | None = None,
     exact_up_to: int = EXACT_UP_TO,
     progress: bool = False,
@@ -84,6 +85,8 @@ def candidates(
         Rows that take part; all by default. Rows that are nought throughout never do.
     threshold : float
         Cosine, in (0, 1], from which two tiles are a candidate.
+    sides : (n,) bool, optional
+        Which of two collections each row is of: only pairs of one row of either are wanted.
     workers : int, optional
         Threads; one for every core by default. The result does not depend on it.
     exact_up_to : int
@@ -112,12 +115,12 @@ def candidates(
     workers = n_workers(workers)
     rows = np.arange(len(descriptors)) if valid is None else np.flatnonzero(valid)
     rows = rows[_squared_lengths(descriptors, rows) > 0]
-    members, starts = _equal_sets(descriptors, rows)
-    searched = _Searched(descriptors, members[starts[:-1]], threshold, workers, progress)
+    members, starts = _equal_sets(descriptors, rows, sides)
+    searched = _Searched(descriptors, members[starts[:-1]], threshold, sides, workers, progress)
     exact = len(searched.rows) <= exact_up_to
     with threadpool_limits(1, user_api="blas"):  # the threads are ours, a product each
         keys, cosine = _gather(searched.all_pairs() if exact else searched.hashed_pairs(), len(searched.rows))
-    one, other, cosine = _with_equals(keys, cosine, members, starts)
+    one, other, cosine = _with_equals(keys, cosine, members, starts, within=sides is None)
     order = np.lexsort((other, one))
     return Candidates(
         one[order], other[order], cosine[order], len(rows), len(rows) - len(searched.rows), exact
@@ -128,11 +131,18 @@ class _Searched:
     """Different descriptors, numbered in the order of ``rows``, and the two ways to search them."""
 
     def __init__(
-        self, descriptors: Descriptors, rows: Numbers, threshold: float, workers: int, progress: bool
+        self,
+        descriptors: Descriptors,
+        rows: Numbers,
+        threshold: float,
+        sides: npt.NDArray[np.bool_] | None,
+        workers: int,
+        progress: bool,
     ) -> None:
         self.descriptors = descriptors
         self.rows = rows
         self.threshold = threshold
+        self.sides = None if sides is None else sides[rows]
         self.workers = workers
         self.progress = partial(tqdm, desc="search", disable=not progress, unit="step")
         self.squares = _squared_lengths(descriptors, rows)
@@ -165,6 +175,8 @@ class _Searched:
         above = products >= np.float32(0.9999 * self.threshold * shortest)
         if other is one:  # ascending numbers: each pair once, and none with itself
             above &= np.arange(one.shape[1])[:, None] < np.arange(one.shape[1])
+        if self.sides is not None:
+            above &= self.sides[one][:, :, None] != self.sides[other][:, None, :]
         if above.sum(axis=2).max(initial=0) > MAX_NEIGHBOURS:
             above &= np.cumsum(above, axis=2, dtype=np.int32) <= MAX_NEIGHBOURS
         at = np.flatnonzero(above)
@@ -245,8 +257,8 @@ def _batches(members: npt.NDArray[np.uint32], starts: Numbers) -> Iterator[tuple
         yield numbers, numbers
         at += len(batch)
     for bucket in order[at:]:
-        numbers = members[starts[bucket] : starts[bucket + 1]].astype(np.int64)[None]
-        blocks = np.split(numbers, range(_BLOCK, numbers.shape[1], _BLOCK), axis=1)
+        numbers = members[starts[bucket] : starts[bucket + 1]].astype(np.int64)
+        blocks = [part[None] for part in np.split(numbers, range(_BLOCK, len(numbers), _BLOCK))]
         yield from ((one, other) for at, one in enumerate(blocks) for other in blocks[at:])
 
 
@@ -272,7 +284,9 @@ def _gather(found: Iterable[Found], n: int) -> Found:
     return compact()
 
 
-def _equal_sets(descriptors: Descriptors, rows: Numbers) -> tuple[Numbers, Numbers]:
+def _equal_sets(
+    descriptors: Descriptors, rows: Numbers, sides: npt.NDArray[np.bool_] | None
+) -> tuple[Numbers, Numbers]:
     """Sets of equal descriptors: ``members[starts[k]:starts[k + 1]]``, ascending; sets by their first."""
     words = -(-descriptors.shape[1] // 8)
     factors = np.random.default_rng(0).integers(2**63, size=words, dtype=np.uint64) * 2 + 1
@@ -283,6 +297,8 @@ def _equal_sets(descriptors: Descriptors, rows: Numbers) -> tuple[Numbers, Numbe
         padded[:, : part.shape[1]] = part
         mixed = padded.view(np.uint64) * factors
         hashes[start : start + len(part)] = ((mixed ^ (mixed >> 32)) * factors).sum(axis=1)
+    if sides is not None:  # sets of one side each
+        hashes ^= sides[rows].astype(np.uint64)
     order = np.argsort(hashes, kind="stable")
     begins = np.ones(len(rows), bool)
     alike = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
@@ -297,17 +313,17 @@ def _equal_sets(descriptors: Descriptors, rows: Numbers) -> tuple[Numbers, Numbe
 
 
 def _with_equals(
-    keys: Numbers, cosine: Cosines, members: Numbers, starts: Numbers
+    keys: Numbers, cosine: Cosines, members: Numbers, starts: Numbers, within: bool
 ) -> tuple[Numbers, Numbers, Cosines]:
     """Rows and cosines of all pairs, from pairs of sets: all with all, unless that is too many."""
     sizes = np.diff(starts)
     # Within a set: each with those that follow it.
     set_of = np.repeat(np.arange(len(sizes)), sizes)
-    shared = np.flatnonzero(sizes[set_of] > 1)
-    within: list[tuple[Numbers, Numbers]] = []
+    shared = np.flatnonzero((sizes[set_of] > 1) & within)
+    follow: list[tuple[Numbers, Numbers]] = []
     for step in range(1, min(MAX_NEIGHBOURS, int(sizes.max(initial=1)) - 1) + 1):
         shared = shared[shared + step < starts[set_of[shared] + 1]]
-        within.append((members[shared], members[shared + step]))
+        follow.append((members[shared], members[shared + step]))
     # Between two sets: every one with every other.
     set1, set2 = np.divmod(keys, max(len(sizes), 1))
     size1, size2 = sizes[set1], sizes[set2]
@@ -317,7 +333,7 @@ def _with_equals(
     place = np.arange(len(pair)) - np.repeat(np.cumsum(size1 * size2) - size1 * size2, size1 * size2)
     place1, place2 = np.divmod(place, size2[pair])
     between = (members[starts[set1[pair]] + place1], members[starts[set2[pair]] + place2])
-    row1, row2 = (np.concatenate(rows) for rows in zip(between, *within, strict=True))
+    row1, row2 = (np.concatenate(rows) for rows in zip(between, *follow, strict=True))
     likeness = np.concatenate([cosine[pair], np.ones(len(row1) - len(pair), np.float32)])
     return np.minimum(row1, row2), np.maximum(row1, row2), likeness
 

@@ -1,0 +1,133 @@
+"""Which files a collection is: one folder, folders added to it, or a folder held against another.
+ The output folder remembers its collection, so that a run resumed there means the same files, and one on
+other images is noticed before anything is overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dupnet.files import atomic_path
+from dupnet.images import list_images
+
+__all__ = ["Collection", "locked", "open_collection"]
+
+CACHE = "cache"
+"""Folder, within the output folder, of all that is not a result."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The files of a collection, by the names that its tables use."""
+
+    folders: tuple[Path, ...]
+    """Folders of images; together they are one collection."""
+    against: Path | None
+    """A folder of images to hold against them; ``None`` for overlaps within the collection."""
+    files: dict[str, Path]
+    """Image to file, sorted by image. Images of ``against`` are called FOLDER/NAME."""
+
+    @property
+    def lookup(self) -> tuple[Path, ...]:
+        """Folders in which the file of an image is found by the image's name, in this order."""
+        return self.folders if self.against is None else (*self.folders, self.against.parent)
+
+    def is_against(self, image: str) -> bool:
+        """Whether an image is one of those held against the collection."""
+        return self.against is not None and self.files[image].parent == self.against
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold an output folder, made if it is missing, so that no two processes write into it.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process holds it.
+    ValueError
+        If the folder holds something, but nothing that dupnet wrote.
+    """
+    import fcntl
+
+    if out.is_dir() and not (out / CACHE).is_dir() and any(out.iterdir()):
+        raise ValueError(
+            f"{os.fspath(out)!r} holds files, but none of `dupnet find`; choose a new or an empty folder."
+        )
+    (out / CACHE).mkdir(parents=True, exist_ok=True)
+    with open(out / CACHE / "lock", "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"Another dupnet is at work in {os.fspath(out)!r}; wait for it, or choose another folder."
+            ) from None
+        yield
+
+
+def open_collection(
+    out: Path,
+    folder: str | os.PathLike[str],
+    add: bool = False,
+    against: str | os.PathLike[str] | None = None,
+) -> Collection:
+    """The collection that ``out``, which should be locked, holds or is to hold of the images in ``folder``.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` holds another collection, two folders have an image of one name, or a folder is empty.
+    OSError
+        If a folder is missing.
+    """
+    if add and against is not None:
+        raise ValueError(
+            "add and against exclude each other: add the images first, or hold them against the others."
+        )
+    this = Path(folder).resolve()
+    other = None if against is None else Path(against).resolve()
+    if this == other:
+        raise ValueError(
+            f"against is {os.fspath(this)!r}, the folder itself; leave it out to search one folder."
+        )
+    marker = out / CACHE / "collection.json"
+    folders: tuple[Path, ...] = (this,)
+    if marker.exists():
+        known = json.loads(marker.read_text(encoding="utf-8"))
+        known_folders = tuple(Path(path) for path in known["folders"])
+        known_other = None if known["against"] is None else Path(known["against"])
+        if known_other != other or not (add or this in known_folders):
+            names = " and ".join(repr(os.fspath(path)) for path in known_folders)
+            raise ValueError(
+                f"{os.fspath(out)!r} holds the overlaps of {names}"
+                + (f" against {os.fspath(known_other)!r}" if known_other else "")
+                + "; choose another folder for the results"
+                + ("." if other or known_other else ", or add these images to them (--add).")
+            )
+        folders = known_folders if this in known_folders else (*known_folders, this)
+    elif add:
+        raise ValueError(f"{os.fspath(out)!r} holds no collection to add to; run without --add first.")
+    collection = Collection(folders, other, _list(folders, other))
+    with atomic_path(marker) as beside:
+        record = {"folders": [os.fspath(path) for path in folders], "against": other and os.fspath(other)}
+        beside.write_text(json.dumps(record), encoding="utf-8")
+    return collection
+
+
+def _list(folders: tuple[Path, ...], against: Path | None) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for folder in folders:
+        for name in list_images(folder):
+            if name in files:
+                raise ValueError(
+                    f"{name!r} is in both {os.fspath(files[name].parent)!r} and {os.fspath(folder)!r}."
+                )
+            files[name] = folder / name
+    if against is not None:
+        files.update((f"{against.name}/{name}", against / name) for name in list_images(against))
+    return dict(sorted(files.items()))

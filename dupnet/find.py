@@ -1,0 +1,255 @@
+"""From a folder of images to every overlap in it, groups, mosaics and a report.
+ Each image is read once: decoded in grey, described tile by tile, its descriptors kept in a cache. All that
+follows (search, verification, groups) is a function of the sorted images and their descriptors. So a run that
+was stopped and resumed, or to which images were added, ends with the same bytes as one that did all at once.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from dupnet.cache import Cache
+from dupnet.collection import CACHE, Collection, locked, open_collection
+from dupnet.descriptors import Weights, load_weights, score_pairs
+from dupnet.groups import Resolution, resolve
+from dupnet.images import map_in_order, n_workers
+from dupnet.indexing import Described, Tiling, describe_all, index_of, versions
+from dupnet.overlaps import vote
+from dupnet.results import FindResult, write_run, write_tables
+from dupnet.search import Candidates, candidates
+from dupnet.tiles import TILE_SIZE, Grid, overlap_at
+
+__all__ = ["SEARCH_THRESHOLD", "FindResult", "find_overlaps"]
+
+SEARCH_THRESHOLD = 0.6
+"""Cosine of two search descriptors from which their tiles are a candidate: far below what duplicates have
+(0.87 and more), above what chance brings about."""
+
+PAIRS_AT_A_TIME = 1024
+"""Pairs of tiles that one thread scores at a time: 8 MB of descriptors, 30 MB unpacked."""
+
+Rows = npt.NDArray[np.int64]
+
+
+def find_overlaps(
+    folder: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    tile_size: int = TILE_SIZE,
+    stride: int | None = None,
+    add: bool = False,
+    against: str | os.PathLike[str] | None = None,
+    check_content: bool = False,
+    report: bool = True,
+    workers: int | None = None,
+    progress: bool = False,
+) -> FindResult:
+    """Find every overlap of a folder of images.
+
+    Parameters
+    ----------
+    folder : path
+        JPEG, PNG or TIFF images of one size; what else is in it is listed as unreadable.
+    out : path, optional
+        Where the tables, the mosaics, the report and the cache of descriptors go. With the same folder, a run
+        that was stopped goes on where it was. Without it, nothing is kept on disk.
+    tile_size, stride : int
+        In pixels. The stride at which the images were cut divides the tile size (its default) and both sides
+        of the images. Overlaps are found where two images share a whole tile.
+    add : bool
+        Add the folder's images to the collection that ``out`` holds.
+    against : path, optional
+        Look only for overlaps between the images of ``folder`` and those of this one, which the tables call
+        ``AGAINST/NAME``.
+    check_content : bool
+        Tell a changed file by its bytes, not by its size and time of change alone.
+    report : bool
+        Whether to write mosaics and the report into ``out``.
+    workers : int, optional
+        Threads; one for every core by default. The result does not depend on it.
+    progress : bool
+        Show progress on standard error.
+
+    Raises
+    ------
+    ValueError
+        If the options do not fit together, no image can be used, or ``out`` holds something else.
+    OSError
+        If a folder is missing, ``out`` cannot be written, or another process is at work in it.
+    """
+    tiling = Tiling.checked(tile_size, stride)
+    workers = n_workers(workers)
+    weights = load_weights()
+    clock = _Clock()
+    with ExitStack() as stack:
+        work = Path(out) if out else Path(stack.enter_context(TemporaryDirectory(prefix="dupnet-")))
+        stack.enter_context(locked(work))
+        collection = open_collection(work, folder, add, against)
+        # Each thread works on an image or a block of its own; threads within a product would only wait.
+        stack.enter_context(threadpool_limits(1, user_api="blas"))
+        cache = stack.enter_context(index_of(work / CACHE, tiling, weights))
+        if cache.discarded:
+            tqdm.write(f"dupnet: describing all images again, the cache was {cache.discarded}")
+        with clock("describe"):
+            described = describe_all(
+                collection.files,
+                cache,
+                tiling,
+                weights,
+                check_content=check_content,
+                workers=workers,
+                progress=progress,
+            )
+        names = described.images
+        grid = tiling.grid(described.height, described.width)
+        first_rows = np.array([cache.entries[name].first_row for name in names], np.int64)
+        decidable = cache.decidable(first_rows, grid.n_tiles)
+        is_against = np.array([collection.is_against(name) for name in names])
+        with clock("search"):
+            found = candidates(
+                cache.search(first_rows, grid.n_tiles),
+                decidable,
+                SEARCH_THRESHOLD,
+                sides=None if against is None else np.repeat(is_against, grid.n_tiles),
+                workers=workers,
+                progress=progress,
+            )
+        with clock("verify"):
+            score = _Score(cache, first_rows, grid.n_tiles, weights, workers)
+            proposals = vote(found.rows1, found.rows2, found.cosine, grid)
+            resolution = resolve(proposals, names, score, decidable, weights.threshold, grid)
+            if against is not None:
+                resolution = resolution._replace(overlaps=_across(resolution.overlaps, collection))
+        picture_grid = Grid.of_image(described.height, described.width, tiling.stride)
+        result = FindResult(
+            overlaps=_with_tags_of(resolution.overlaps, picture_grid),
+            groups=resolution.groups,
+            cuts=_with_tags_of(resolution.cuts, picture_grid),
+            unreadable=described.unreadable,
+            converted=described.converted,
+            grid=picture_grid,
+            folders=collection.lookup,
+            options={
+                "images": os.fspath(folder),
+                "tile_size": tile_size,
+                "stride": tiling.stride,
+                "add": add,
+                "against": None if against is None else os.fspath(against),
+                "check_content": check_content,
+            },
+            counts=_counts(resolution, found, described, decidable, len(proposals)),
+            seconds=clock.seconds,
+            versions=versions(weights),
+        )
+        if out:
+            _write(result, work, report, workers, clock)
+    return result
+
+
+class _Clock:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - start
+
+
+class _Score:
+    """Scores of pairs of tile rows, read from the cache a few at a time."""
+
+    def __init__(self, cache: Cache, first_rows: Rows, n_tiles: int, weights: Weights, workers: int) -> None:
+        self.cache = cache
+        self.first_rows = first_rows
+        self.n_tiles = n_tiles
+        self.weights = weights
+        self.workers = workers
+
+    def __call__(self, rows1: Rows, rows2: Rows) -> npt.NDArray[np.float32]:
+        starts = range(0, len(rows1), PAIRS_AT_A_TIME)
+        parts = [np.stack([rows[at : at + PAIRS_AT_A_TIME] for rows in (rows1, rows2)]) for at in starts]
+        scores = list(map_in_order(self._score, parts, self.workers))
+        return np.concatenate([np.zeros(0, np.float32), *scores])
+
+    def _score(self, rows: Rows) -> npt.NDArray[np.float32]:
+        image, tile = np.divmod(rows, self.n_tiles)
+        in_cache, place = np.unique(self.first_rows[image] + tile, return_inverse=True)
+        verify = self.cache.verify(in_cache)
+        return score_pairs(verify[place[0]], verify[place[1]], self.weights)
+
+
+def _across(overlaps: pd.DataFrame, collection: Collection) -> pd.DataFrame:
+    """Overlaps between the two sides alone; places in a group imply others too."""
+    sides = [overlaps[column].map(collection.is_against).astype(bool) for column in ("image1", "image2")]
+    return overlaps[sides[0] != sides[1]].reset_index(drop=True)
+
+
+def _with_tags_of(overlaps: pd.DataFrame, grid: Grid) -> pd.DataFrame:
+    """Overlaps, tag and number of tiles as the grid of the stride counts them where tiles lie closer."""
+    offsets = zip(overlaps["row_offset"], overlaps["col_offset"], strict=True)
+    seen = [overlap_at(int(row), int(col), grid) for row, col in offsets]
+    counted = {"overlap_tag": [one.tag for one in seen], "n_tiles": [one.n_tiles for one in seen]}
+    return overlaps.assign(**{name: values for name, values in counted.items() if name in overlaps and seen})
+
+
+def _counts(
+    resolution: Resolution,
+    found: Candidates,
+    described: Described,
+    decidable: npt.NDArray[np.bool_],
+    n_proposals: int,
+) -> dict[str, int]:
+    sizes = resolution.groups["group"].value_counts()
+    verdicts = resolution.overlaps["verdict"].value_counts()
+    return {
+        "images": len(resolution.groups),
+        "unreadable": len(described.unreadable),
+        "converted": len(described.converted),
+        "tiles": len(decidable),
+        "tiles_undecidable": int((~decidable).sum()),
+        "tiles_equal": found.n_equal,
+        "candidates": len(found.rows1),
+        "proposals": n_proposals,
+        "overlaps": len(resolution.overlaps),
+        "duplicate": int(verdicts.get("duplicate", 0)),
+        "undecidable": int(verdicts.get("undecidable", 0)),
+        "cuts": len(resolution.cuts),
+        "groups": len(sizes),
+        "groups_of_several": int((sizes > 1).sum()),
+        "largest_group": int(sizes.max()),
+        "images_in_groups": int(sizes[sizes > 1].sum()),
+    }
+
+
+def _write(result: FindResult, out: Path, report: bool, workers: int, clock: _Clock) -> None:
+    (out / "run.json").unlink(missing_ok=True)
+    with clock("tables"):
+        write_tables(result, out)
+    if report:
+        from dupnet.mosaics import write_mosaics
+        from dupnet.report import write
+
+        with clock("mosaics"):
+            written = write_mosaics(
+                result.groups, result.folders, out / "mosaics", result.grid, workers=workers
+            )
+            for stale in set(os.listdir(out / "mosaics")) - set(written["file"]):
+                (out / "mosaics" / stale).unlink()
+        with clock("report"):
+            write(result, result.folders, out / "report.html")
+    write_run(result, out)

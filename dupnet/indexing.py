@@ -1,0 +1,246 @@
+"""From files to descriptors in the cache: what is known is not read again, what cannot be used is listed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from tqdm import tqdm
+
+from dupnet import __version__, descriptors, images, tiles
+from dupnet.cache import Cache, Entry, Identity, identity_of
+from dupnet.descriptors import Descriptors, Weights, describe
+from dupnet.images import UnreadableImage, load, map_in_order
+from dupnet.tiles import CELL_SIZE, Grid
+
+__all__ = ["Described", "Tiling", "describe_all", "index_of", "versions"]
+
+FLUSH_EVERY = 64
+"""Images after which descriptors are written out: what a kill can cost."""
+
+TILES_AT_A_TIME = 64
+"""Tiles of one image that are described together, which bounds the memory that a large image takes."""
+
+
+class Tiling(NamedTuple):
+    """Tiles of ``tile_size`` pixels, at every multiple of ``stride`` pixels."""
+
+    tile_size: int
+    stride: int
+
+    @classmethod
+    def checked(cls, tile_size: int, stride: int | None) -> Tiling:
+        """A tiling, with the tile size as the default of the stride.
+
+        Raises
+        ------
+        ValueError
+            If the tile size is not whole cells, or the stride does not divide it.
+        """
+        if tile_size < CELL_SIZE or tile_size % CELL_SIZE:
+            raise ValueError(f"tile_size is {tile_size}; it must be a multiple of {CELL_SIZE} pixels.")
+        stride = tile_size if stride is None else stride
+        if stride < 1 or tile_size % stride:
+            raise ValueError(f"stride is {stride}; it must divide the tile_size, {tile_size}.")
+        return cls(tile_size, stride)
+
+    def grid(self, height: int, width: int) -> Grid:
+        """The places of tiles in an image of that size."""
+        rows, cols = ((side - self.tile_size) // self.stride + 1 for side in (height, width))
+        return Grid(rows, cols, self.stride)
+
+    def split(self, grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The tiles of an image, row by row: (n, tile_size, tile_size)."""
+        windows = np.lib.stride_tricks.sliding_window_view(grey, (self.tile_size, self.tile_size))
+        return windows[:: self.stride, :: self.stride].reshape(-1, self.tile_size, self.tile_size)
+
+
+class Described(NamedTuple):
+    """The usable images of a collection, sorted, their size, and the rest."""
+
+    images: list[str]
+    height: int
+    width: int
+    unreadable: pd.DataFrame
+    """``image, reason``"""
+    converted: pd.DataFrame
+    """``image, note``"""
+
+
+def index_of(folder: Path, tiling: Tiling, weights: Weights) -> Cache:
+    """The cache of descriptors in ``folder``; emptied if made by other code, weights or tiling."""
+    made_by = {**versions(weights), "code": _code(), "tile_size": tiling.tile_size, "stride": tiling.stride}
+    one = describe(np.zeros((1, tiling.tile_size, tiling.tile_size), np.uint8), weights)
+    return Cache(folder, made_by, (one.search.shape[1], one.verify.shape[1]))
+
+
+def describe_all(
+    files: Mapping[str, Path],
+    cache: Cache,
+    tiling: Tiling,
+    weights: Weights,
+    *,
+    check_content: bool = False,
+    workers: int = 1,
+    progress: bool = False,
+) -> Described:
+    """Bring the cache up to date with the files, and say which of them can be used.
+
+    Parameters
+    ----------
+    files : mapping
+        Image name to file, sorted by name.
+    cache : Cache
+        Open; new descriptors are appended.
+    tiling, weights
+        How images are cut and described.
+    check_content : bool
+        Tell a changed file by a hash of its bytes too.
+    workers : int
+        Threads.
+    progress : bool
+        Show progress on standard error.
+
+    Raises
+    ------
+    ValueError
+        If not one file can be used.
+    """
+    reasons = {image: "its name is not UTF-8; rename the file" for image in files if not _is_text(image)}
+    named = [image for image in files if image not in reasons]
+    # Looking at a file is not worth a thread, unless it is read.
+    known = (
+        map_in_order(partial(_is_known, files, cache, True), named, workers)
+        if check_content
+        else map(partial(_is_known, files, cache, False), named)
+    )
+    new = [image for image, is_known in zip(named, known, strict=True) if not is_known]
+
+    def work(image: str) -> tuple[Entry, Descriptors] | str:
+        try:
+            return _describe(files[image], tiling, weights, check_content)
+        except UnreadableImage as error:
+            return error.reason
+
+    bar = tqdm(
+        total=len(files), initial=len(files) - len(new), desc="describe", unit="image", disable=not progress
+    )
+    try:
+        for number, (image, result) in enumerate(zip(new, map_in_order(work, new, workers), strict=True)):
+            if isinstance(result, str):
+                reasons[image] = result
+            else:
+                cache.append(image, *result)
+            if number % FLUSH_EVERY == FLUSH_EVERY - 1:
+                cache.flush()
+            bar.update()
+    finally:
+        cache.flush()
+        bar.close()
+
+    usable = {image: cache.entries[image] for image in named if image not in reasons}
+    if not usable:
+        listed = "; ".join(f"{image!r}: {reason}" for image, reason in list(reasons.items())[:3])
+        raise ValueError(
+            f"None of {len(reasons)} files can be used ({listed}{' ...' if len(reasons) > 3 else ''})."
+        )
+    sizes = Counter((entry.height, entry.width) for entry in usable.values())
+    # The most frequent size; of several, the largest.
+    height, width = max(sizes, key=lambda size: (sizes[size], size))
+    for image, entry in usable.items():
+        if (entry.height, entry.width) != (height, width):
+            reasons[image] = (
+                f"wrong size: {entry.height} x {entry.width} pixels; most images here are {height} x {width}"
+            )
+    readable = [image for image in usable if image not in reasons]
+    notes = [(image, usable[image].note) for image in readable if usable[image].note]
+    return Described(
+        readable,
+        height,
+        width,
+        pd.DataFrame(sorted(reasons.items()), columns=["image", "reason"], dtype=object),
+        pd.DataFrame(notes, columns=["image", "note"], dtype=object),
+    )
+
+
+def versions(weights: Weights) -> dict[str, str]:
+    """Versions of what the descriptors and scores depend on."""
+    digest = hashlib.sha256()
+    for field in dataclasses.fields(weights):
+        value = np.asarray(getattr(weights, field.name))
+        digest.update(f"{field.name} {value.dtype} {value.shape} ".encode() + value.tobytes())
+    packages = {
+        "numpy": "numpy",
+        "opencv": "opencv-contrib-python-headless",
+        "simplejpeg": "simplejpeg",
+        "pillow": "pillow",
+    }
+    return {
+        "dupnet": __version__,
+        "weights": digest.hexdigest()[:16],
+        "python": platform.python_version(),
+        **{name: version(package) for name, package in packages.items()},
+    }
+
+
+def _code() -> str:
+    """A hash of the modules that make descriptors: a change is noticed without a new version."""
+    sources = [Path(str(module.__file__)).read_bytes() for module in (descriptors, images, tiles)]
+    return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
+
+
+def _is_text(image: str) -> bool:
+    try:
+        image.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_known(files: Mapping[str, Path], cache: Cache, check_content: bool, image: str) -> bool:
+    entry = cache.entries.get(image)
+    if entry is None:
+        return False
+    try:
+        now = identity_of(files[image], check_content)
+    except OSError:  # reading it will tell why
+        return False
+    return now == (entry.identity if check_content else entry.identity._replace(content=""))
+
+
+def _describe(path: Path, tiling: Tiling, weights: Weights, check_content: bool) -> tuple[Entry, Descriptors]:
+    before = _identity(path, check_content)
+    grey, note = load(path, grey=True, tile_size=tiling.stride)
+    if _identity(path, False)[:2] != before[:2]:
+        raise UnreadableImage(path, "changed while it was read; run again")
+    height, width = grey.shape
+    if min(height, width) < tiling.tile_size:
+        raise UnreadableImage(
+            path, f"wrong size: {height} x {width} pixels, less than a {tiling.tile_size} px tile"
+        )
+    cut = tiling.split(grey)
+    parts = [describe(cut[at : at + TILES_AT_A_TIME], weights) for at in range(0, len(cut), TILES_AT_A_TIME)]
+    whole = Descriptors(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, parts), strict=True)))
+    return Entry(before, height, width, 0, len(cut), note), whole
+
+
+def _arrays(part: Descriptors) -> tuple[npt.NDArray[np.generic], ...]:
+    return part.search, part.verify, part.decidable
+
+
+def _identity(path: Path, content: bool) -> Identity:
+    try:
+        return identity_of(path, content)
+    except OSError:
+        load(path, grey=True)  # raises UnreadableImage, with the reason
+        return Identity(-1, -1)
