@@ -1,10 +1,24 @@
-"""From tiles to compact descriptors, and from two descriptors to a score, in numpy alone."""
+"""From tiles to compact descriptors, and from two descriptors to a score: the shipped network, in numpy alone.
+
+:mod:`dupnet.models` builds the same network in Keras, for training; a test holds the two equal. Here it needs no
+framework, so that ``dupnet find`` starts at once and runs at the speed of the decoder.
+
+A tile becomes two descriptors:
+
+* **search**, 256 bytes: the tile at a quarter of its size, high-passed, projected onto fixed random directions
+  and brought to length one. Its cosine finds candidates among millions.
+* **verify**, 61 bytes a 32 px cell (3,904 for a 256 px tile): the cell projected onto seven learned filters in
+  their eight orientations, as int8 with a scale, beside its texture and its mean. It judges candidates without
+  the pixels.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import cv2
@@ -12,137 +26,404 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, MIN_EVIDENCE_CELLS
+from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, MIN_EVIDENCE_CELLS, TILE_SIZE
 
-__all__ = ["Descriptors", "Weights", "compare", "describe", "load_weights", "score_pairs", "verdicts"]
+__all__ = [
+    "DUPLICATE",
+    "NOT_DUPLICATE",
+    "SEARCH_BYTES",
+    "UNDECIDABLE",
+    "Descriptors",
+    "Weights",
+    "band_filters",
+    "compare",
+    "describe",
+    "load_weights",
+    "orientations",
+    "score_pairs",
+    "search_directions",
+    "verdicts",
+    "verify_bytes",
+]
+
+Float = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+DUPLICATE, NOT_DUPLICATE, UNDECIDABLE = "duplicate", "not_duplicate", "undecidable"
 
 WEIGHTS = Path(__file__).parent / "weights" / "dupnet.npz"
+SEARCH_PROJECTION = Path(__file__).parent / "weights" / "search_projection.npy"
+
 REDUCED_SIZE = 64
+"""Side in pixels of the reduced tile that is searched by: a quarter of 256, where noise and JPEG have averaged out."""
+
+SEARCH_BYTES = 256
+"""Length of a search descriptor. Unrelated tiles reached a cosine of 0.52 with 128 directions, 0.46 with 256."""
+
+N_ORIENTATIONS = 8
+POWER_FLOOR = 0.2
+"""Added to the power of eight projections, in squared grey levels: a third of what rounding leaves, 8 / 12."""
+
+TILE_POWER_FLOOR = POWER_FLOOR / 16
+"""The same for the mean over a tile, of which a few cells may carry all the evidence."""
+
+TEXTURE_FLOOR = 0.05
+"""Added to a cell's mean square before its logarithm, in squared grey levels: the same share of 1 / 12."""
+
+CHUNK = 96
+"""Pairs scored at a time, so that the intermediate arrays stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The arrays of a trained network."""
+    """A trained network as plain arrays, by the names that :func:`dupnet.models.to_arrays` gives them.
 
-    search_projection: npt.NDArray[np.float32]  # (4096, d)
-    filters: npt.NDArray[np.float32]  # (n_filters, 32, 32), unit norm, rows and columns sum to nought
+    ``arrays`` holds ``projection.filters`` (n_filters, 32, 32) and the dense layers ``cell_1``, ``cell_2``,
+    ``neighbour``, ``tile_1`` and ``score`` (``.kernel``, ``.bias``); ``search_projection`` is
+    :func:`search_directions` as shipped. A score of ``threshold`` or more reads "duplicate".
+    """
+
+    arrays: Mapping[str, Float]
+    search_projection: Float
     threshold: float
+
+    @cached_property
+    def directions(self) -> Float:
+        """(1024, 8 n_filters): the learned filters, centred and of length one, in their eight orientations."""
+        turned = orientations(centred_filters(self.arrays["projection.filters"]))
+        return np.ascontiguousarray(turned.reshape(-1, CELL_SIZE * CELL_SIZE).T)
+
+    @property
+    def n_filters(self) -> int:
+        return len(self.arrays["projection.filters"])
 
 
 @dataclass(frozen=True)
 class Descriptors:
-    """What is kept of n tiles."""
+    """What is kept of n tiles.
 
-    search: npt.NDArray[np.int8]  # (n, d), length 127 within rounding; nought where undecidable
-    verify: npt.NDArray[np.uint8]  # (n, bytes)
-    decidable: npt.NDArray[np.bool_]  # (n,)
+    ``search`` (n, 256) int8: length 127 within rounding, nought where the tile is undecidable; ``verify``
+    (n, bytes) uint8; ``decidable`` (n,) bool: whether the pixels carry evidence.
+    """
+
+    search: npt.NDArray[np.int8]
+    verify: Bytes
+    decidable: npt.NDArray[np.bool_]
 
 
-def dihedral_copies(filters: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(n, s, s) -> (n, 8, s, s): the four quarter turns of each filter and of its mirror image."""
+def verify_bytes(tile_size: int = TILE_SIZE, n_filters: int = 7) -> int:
+    """Length of a verify descriptor in bytes."""
+    return (tile_size // CELL_SIZE) ** 2 * (n_filters * N_ORIENTATIONS + 5)
+
+
+def centred_filters(filters: Float) -> Float:
+    """Filters (n, size, size) without their row and column means, of length one.
+
+    So they answer to no stripe and no straight border, which repeat from tile to tile.
+    """
+    centred = filters - filters.mean(axis=1, keepdims=True)
+    centred = centred - centred.mean(axis=2, keepdims=True)
+    length = np.sqrt((centred**2).sum(axis=(1, 2), keepdims=True) + 1e-9)
+    return np.asarray(centred / length, np.float32)
+
+
+def orientations(filters: Float) -> Float:
+    """(n, size, size) -> (n, 8, size, size): the four quarter turns of each filter and of its mirror image."""
     turns = [np.rot90(filters, turn, axes=(1, 2)) for turn in range(4)]
     return np.ascontiguousarray(np.stack(turns + [turn.transpose(0, 2, 1) for turn in turns], axis=1))
 
 
-def band_filters(seed: int = 0, edges: tuple[float, ...] = (1.0, 3, 5, 8, 12, 17, 23, 45)) -> npt.NDArray[np.float32]:
-    """Random patterns of 32 x 32 pixels, each limited to a ring of spatial frequency (in half waves a cell)."""
+def band_filters(n: int, size: int = CELL_SIZE, seed: int = 0) -> Float:
+    """Where training starts: ``n`` random patterns (n, size, size) of length one, from coarse to fine.
+
+    Each is limited to a ring of spatial frequency, in half waves a cell; between 3 and 23 of them (waves of 21 to 2.8 px)
+    the rings' edges grow by a constant factor. Compression takes the fine rings first, so what each ring keeps tells how much it took.
+    """
     rng = np.random.default_rng(seed)
-    size = CELL_SIZE
-    u = np.arange(size)
-    basis = np.cos(np.pi * np.outer(u, np.arange(size) + 0.5) / size)
-    basis *= np.where(u == 0, np.sqrt(1 / size), np.sqrt(2 / size))[:, None]
-    radius = np.hypot(*np.meshgrid(u, u, indexing="ij"))
-    filters = []
-    for low, high in zip(edges, edges[1:]):
-        coefficients = rng.standard_normal((size, size)) * ((radius >= low) & (radius < high))
+    waves = np.arange(size)
+    basis = np.cos(np.pi * np.outer(waves, waves + 0.5) / size) * np.sqrt(2 / size)
+    frequency = np.hypot(waves[:, None], waves)
+    edges = np.array([1.0, *np.geomspace(3, 23, n - 1), np.hypot(CELL_SIZE, CELL_SIZE)]) * (size / CELL_SIZE)
+    patterns = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        coefficients = rng.standard_normal((size, size)) * ((frequency >= low) & (frequency < high))
         coefficients[0, :] = coefficients[:, 0] = 0
-        pattern = basis.T @ coefficients @ basis
-        filters.append(pattern / np.linalg.norm(pattern))
-    return np.asarray(filters, np.float32)
+        patterns.append(basis.T @ coefficients @ basis)
+    return centred_filters(np.asarray(patterns, np.float32))
 
 
-def search_projection(d: int = 256, seed: int = 1) -> npt.NDArray[np.float32]:
-    """(4096, d) random directions behind the in-tile high-pass of the reduced tile."""
+def search_directions(seed: int = 1) -> npt.NDArray[np.int8]:
+    """The random directions of the search descriptor: (4096, 256) int8, as shipped in ``search_projection.npy``.
+
+    White noise, high-passed like the reduced tile would be (Gaussian of 3 px, so 12 px of the tile), without row and
+    column means: projecting onto it is projecting the high-passed tile onto the noise.
+    """
     rng = np.random.default_rng(seed)
-    size = REDUCED_SIZE
-    patterns = rng.standard_normal((d, size, size)).astype(np.float32)
-    patterns = patterns - np.stack([cv2.GaussianBlur(p, (0, 0), 3, borderType=cv2.BORDER_REFLECT) for p in patterns])
-    patterns -= patterns.mean(axis=1, keepdims=True)
-    patterns -= patterns.mean(axis=2, keepdims=True)
-    return np.ascontiguousarray(patterns.reshape(d, -1).T) / size
+    noise = rng.standard_normal((SEARCH_BYTES, REDUCED_SIZE, REDUCED_SIZE)).astype(np.float32)
+    slow = [cv2.GaussianBlur(plane, (0, 0), 3, borderType=cv2.BORDER_REFLECT) for plane in noise]
+    planes = noise - np.asarray(slow, np.float32)
+    planes -= planes.mean(axis=1, keepdims=True)
+    planes -= planes.mean(axis=2, keepdims=True)
+    return np.rint(planes.reshape(SEARCH_BYTES, -1).T * (127 / np.abs(planes).max())).astype(np.int8)
 
 
 @lru_cache(maxsize=4)
 def load_weights(path: str | os.PathLike[str] | None = None) -> Weights:
-    """The shipped weights, or those of a file written by training."""
-    return Weights(search_projection(), band_filters(), 0.5)
+    """The shipped weights, or those of a file that :func:`dupnet.models.save_arrays` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is not such an archive of plain arrays; nothing in it is ever unpickled.
+    """
+    path = WEIGHTS if path is None else Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            config = json.loads(str(archive["dupnet.json"]))["config"]
+            arrays = {name: archive[name].astype(np.float32) for name in archive.files if name != "dupnet.json"}
+        if config["architecture"] != "dupnet":
+            raise ValueError(f"it holds {config['architecture']}")
+        projection = np.load(SEARCH_PROJECTION, allow_pickle=False).astype(np.float32)
+        return Weights(arrays, projection, float(config["threshold"]))
+    except (KeyError, ValueError, OSError, EOFError) as error:
+        raise ValueError(
+            f"{path} holds no weights of dupnet ({error}); write them with `dupnet train` or dupnet.models.save_arrays."
+        ) from error
 
 
-def describe(grey_tiles: npt.NDArray[np.uint8], weights: Weights | None = None) -> Descriptors:
-    """Describe grey tiles (n, size, size) uint8."""
+def describe(grey_tiles: Bytes, weights: Weights | None = None) -> Descriptors:
+    """Describe grey tiles (n, size, size) uint8, the size a multiple of 32 px.
+
+    Raises
+    ------
+    ValueError
+        If the tiles are not squares of whole cells.
+    """
     weights = weights or load_weights()
-    n, size, _ = grey_tiles.shape
-    side = size // CELL_SIZE
-    search = np.zeros((n, weights.search_projection.shape[1]), np.int8)
-    reduced = np.stack([cv2.resize(t, (REDUCED_SIZE, REDUCED_SIZE), interpolation=cv2.INTER_AREA) for t in grey_tiles])
-    projected = reduced.reshape(n, -1).astype(np.float32) @ weights.search_projection
-    cells = grey_tiles.reshape(n, side, CELL_SIZE, side, CELL_SIZE).swapaxes(2, 3)
-    cells = cells.reshape(n, side * side, CELL_SIZE, CELL_SIZE).astype(np.float32)
-    mean = cells.mean(axis=(2, 3))
-    cells -= cells.mean(axis=2, keepdims=True)
-    cells -= cells.mean(axis=3, keepdims=True)
-    texture = np.sqrt(np.mean(cells**2, axis=(2, 3)))
-    directions = dihedral_copies(weights.filters).reshape(-1, CELL_SIZE * CELL_SIZE)
-    projections = cells.reshape(n, side * side, -1) @ directions.T
-    scale = np.abs(projections).max(axis=2) / 127
-    codes = np.rint(projections / np.maximum(scale, 1e-6)[..., None]).astype(np.int8)
+    n, height, width = grey_tiles.shape
+    if height != width or not height or height % CELL_SIZE:
+        raise ValueError(f"grey_tiles has shape {grey_tiles.shape}; tiles must be squares of whole {CELL_SIZE} px cells.")
+    if not n:
+        empty = np.zeros((0, SEARCH_BYTES), np.int8), np.zeros((0, verify_bytes(height, weights.n_filters)), np.uint8)
+        return Descriptors(*empty, np.zeros(0, bool))
+    side = height // CELL_SIZE
+    # One tall column of tiles, centred on mid grey, so that squares keep their precision in float32.
+    column = cv2.subtract(grey_tiles.reshape(n * height, width), 128.0, dtype=cv2.CV_32F)
+    cells = column.reshape(n * side, CELL_SIZE, side, CELL_SIZE).swapaxes(1, 2).reshape(-1, CELL_SIZE**2)
+    projections = (cells @ weights.directions).reshape(n, side * side, -1)
+    largest = np.maximum(projections.max(axis=2), -projections.min(axis=2))
+    scale = (largest / 127).astype(np.float16)
+    codes = np.rint(projections / np.maximum(scale, np.float16(1e-4)).astype(np.float32)[..., None])
+    texture, mean = _texture_and_mean(column, n, side)
     decidable = (texture >= EVIDENCE_RMS).sum(axis=1) >= MIN_EVIDENCE_CELLS
+    reduced = cv2.resize(column, (REDUCED_SIZE, REDUCED_SIZE * n), interpolation=cv2.INTER_AREA).reshape(n, -1)
+    projected = reduced @ weights.search_projection
     length = np.linalg.norm(projected, axis=1, keepdims=True)
-    search[:] = np.rint(127 * projected / np.maximum(length, 1e-6)) * decidable[:, None]
-    verify = np.concatenate(
-        [
-            codes.reshape(n, -1).view(np.uint8),
-            scale.astype(np.float16).view(np.uint8),
-            texture.astype(np.float16).view(np.uint8),
-            np.rint(mean).astype(np.uint8),
-        ],
-        axis=1,
+    search = np.rint(projected * (127 / np.maximum(length, 1e-6))) * decidable[:, None]
+    verify = [
+        np.clip(codes, -127, 127).astype(np.int8).reshape(n, -1).view(np.uint8),
+        scale.view(np.uint8),
+        texture.astype(np.float16).view(np.uint8),
+        np.rint(mean + 128).astype(np.uint8),
+    ]
+    return Descriptors(search.astype(np.int8), np.concatenate(verify, axis=1), decidable)
+
+
+def _texture_and_mean(column: Float, n: int, side: int) -> tuple[Float, Float]:
+    """Texture (as :func:`dupnet.tiles.cell_texture`) and mean of each cell: two (n, cells) arrays.
+
+    The variance without that of the row and of the column means, from averages that OpenCV takes in one pass
+    each.
+    """
+    height, width = column.shape
+
+    def average(image: Float, rows: int, cols: int) -> Float:
+        return np.asarray(cv2.resize(image, (cols, rows), interpolation=cv2.INTER_AREA), np.float32)
+
+    rows, cols = height // CELL_SIZE, width // CELL_SIZE
+    mean = average(column, rows, cols)
+    square = average(column * column, rows, cols)
+    row_means, col_means = average(column, height, cols), average(column, rows, width)
+    variance = square - average(row_means**2, rows, cols) - average(col_means**2, rows, cols) + mean**2
+    texture = np.sqrt(np.maximum(variance, 0))
+    return texture.reshape(n, side * side), mean.reshape(n, side * side)
+
+
+def score_pairs(verify1: Bytes, verify2: Bytes, weights: Weights | None = None) -> Float:
+    """Score in [0, 1] of each pair of verify descriptors, two (n, bytes) uint8 arrays: (n,) float32.
+
+    The same in either order, and under one flip or quarter turn of both tiles.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not verify descriptors of one tile size.
+    """
+    weights = weights or load_weights()
+    per_cell = weights.n_filters * N_ORIENTATIONS + 5
+    side = int(np.sqrt(verify1.shape[1] / per_cell))
+    if verify1.shape != verify2.shape or verify1.shape[1] != side * side * per_cell:
+        raise ValueError(
+            f"verify1 has shape {verify1.shape}, verify2 {verify2.shape}; both must hold the same number of verify "
+            f"descriptors of one tile size, {per_cell} bytes a cell."
+        )
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(verify1), CHUNK)]
+    scores = [_head(_unpack(verify1[chunk], side, weights), _unpack(verify2[chunk], side, weights), side, weights) for chunk in chunks]
+    return np.concatenate(scores) if scores else np.zeros(0, np.float32)
+
+
+def _unpack(verify: Bytes, side: int, weights: Weights) -> tuple[Float, Float, Float, Float]:
+    """Codes (n * cells, 8 n_filters), scale, texture and mean (n, cells)."""
+    n, cells = len(verify), side * side
+    ends = np.cumsum([cells * weights.n_filters * N_ORIENTATIONS, 2 * cells, 2 * cells])
+    codes, scale, texture, mean = np.split(verify, ends, axis=1)
+    return (
+        codes.view(np.int8).reshape(n * cells, -1).astype(np.float32),
+        np.ascontiguousarray(scale).view(np.float16).astype(np.float32),
+        np.ascontiguousarray(texture).view(np.float16).astype(np.float32),
+        mean.astype(np.float32),
     )
-    return Descriptors(search, verify, decidable)
 
 
-def score_pairs(
-    verify1: npt.NDArray[np.uint8], verify2: npt.NDArray[np.uint8], weights: Weights | None = None
-) -> npt.NDArray[np.float32]:
-    """Score in [0, 1] of each pair of verify descriptors (n, bytes): (n,) float32."""
-    n, width = verify1.shape
-    n_cells = width // (56 + 5)
-    def unpack(verify: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        codes = np.ascontiguousarray(verify[:, : 56 * n_cells]).view(np.int8).reshape(n, n_cells, 56)
-        scale = np.ascontiguousarray(verify[:, 56 * n_cells : 58 * n_cells]).view(np.float16)
-        return codes * scale.astype(np.float32)[..., None]
-    p1, p2 = unpack(verify1), unpack(verify2)
-    dot = np.einsum("ncf,ncf->nc", p1, p2)
-    e1, e2 = np.einsum("ncf,ncf->nc", p1, p1), np.einsum("ncf,ncf->nc", p2, p2)
-    whole = dot.sum(1) / np.sqrt(e1.sum(1) * e2.sum(1) + 1e-6)
-    return np.asarray(1 / (1 + np.exp(-20 * (whole - 0.7))), np.float32)
+def _head(
+    one: tuple[Float, Float, Float, Float], two: tuple[Float, Float, Float, Float], side: int, weights: Weights
+) -> Float:
+    """The head of :func:`dupnet.models.dupnet`: (n,) scores."""
+    cells, tile = _features(one, two, weights.n_filters)
+    n = len(tile)
+    hidden = _dense(_dense(cells, "cell_1", weights), "cell_2", weights)
+    beside = np.concatenate([hidden, _neighbourhood_mean(hidden, n, side)], axis=1)
+    judged = _dense(beside, "neighbour", weights).reshape(n, side * side, -1)
+    pooled = np.concatenate([judged.mean(axis=1), judged.max(axis=1), tile], axis=1)
+    hidden = _dense(pooled, "tile_1", weights)
+    logit = hidden @ weights.arrays["score.kernel"] + weights.arrays["score.bias"]
+    return np.asarray(1 / (1 + np.exp(-logit[:, 0])), np.float32)
+
+
+def _features(
+    one: tuple[Float, Float, Float, Float], two: tuple[Float, Float, Float, Float], n_filters: int
+) -> tuple[Float, Float]:
+    """What two tiles say of each cell (n * cells, 3 n_filters + 5) and of the tile (n, 4 n_filters + 1).
+
+    As :class:`dupnet.layers.CellFeatures` and :class:`dupnet.layers.TileFeatures`, which describe the columns.
+    """
+    (codes1, scale1, texture1, mean1), (codes2, scale2, texture2, mean2) = one, two
+    n, n_cells = scale1.shape
+    by_filter = np.repeat(np.eye(n_filters, dtype=np.float32), N_ORIENTATIONS, axis=0)
+    flat1, flat2 = scale1.reshape(-1, 1), scale2.reshape(-1, 1)
+    dot = ((codes1 * codes2) @ by_filter) * (flat1 * flat2)
+    power1, power2 = ((codes * codes) @ by_filter * flat**2 for codes, flat in ((codes1, flat1), (codes2, flat2)))
+    correlation = dot / np.sqrt((power1 + POWER_FLOOR) * (power2 + POWER_FLOOR))
+    log1, log2 = np.log(power1 + POWER_FLOOR), np.log(power2 + POWER_FLOOR)
+    total, total1, total2 = (part.sum(axis=1) for part in (dot, power1, power2))
+    whole = total / np.sqrt((total1 + POWER_FLOOR) * (total2 + POWER_FLOOR))
+    texture1, texture2 = (np.log(texture.ravel() ** 2 + TEXTURE_FLOOR) for texture in (texture1, texture2))
+    weight = np.sqrt(total1 * total2 + POWER_FLOOR).reshape(n, n_cells)
+    gain = np.log((total1 + POWER_FLOOR) / (total2 + POWER_FLOOR)).reshape(n, n_cells)
+    gain -= (weight * gain).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
+    level = (mean1 - mean2) / 32
+    level -= level.mean(axis=1, keepdims=True)
+    cells = np.column_stack(
+        [
+            correlation,
+            (log1 + log2) / 6,
+            np.abs(log1 - log2) / 2,
+            whole,
+            (texture1 + texture2) / 6,
+            np.abs(texture1 - texture2) / 2,
+            np.abs(gain).ravel(),
+            np.abs(level).ravel(),
+        ]
+    )
+    dot, power1, power2, mean_correlation = (
+        part.reshape(n, n_cells, -1).mean(axis=1) for part in (dot, power1, power2, correlation)
+    )
+    log1, log2 = np.log(power1 + TILE_POWER_FLOOR), np.log(power2 + TILE_POWER_FLOOR)
+    tile = np.column_stack(
+        [
+            dot / np.sqrt((power1 + TILE_POWER_FLOOR) * (power2 + TILE_POWER_FLOOR)),
+            dot.sum(axis=1) / np.sqrt((power1.sum(axis=1) + TILE_POWER_FLOOR) * (power2.sum(axis=1) + TILE_POWER_FLOOR)),
+            mean_correlation,
+            (log1 + log2) / 6,
+            np.abs(log1 - log2) / 2,
+        ]
+    )
+    return np.asarray(cells, np.float32), np.asarray(tile, np.float32)
+
+
+def _dense(inputs: Float, name: str, weights: Weights) -> Float:
+    outputs = inputs @ weights.arrays[f"{name}.kernel"]
+    outputs += weights.arrays[f"{name}.bias"]
+    return np.maximum(outputs, 0, out=outputs)
+
+
+def _neighbourhood_mean(cells: Float, n: int, side: int) -> Float:
+    """Mean over each cell's 3 x 3 neighbourhood inside the tile: (n * cells, channels), one axis after the other."""
+    image = cells.reshape(n, side, side, -1)
+    for axis in (1, 2):
+        total = image.copy()
+        ahead, behind = (np.moveaxis(total, axis, 0)[part] for part in (np.s_[1:], np.s_[:-1]))
+        source = np.moveaxis(image, axis, 0)
+        ahead += source[:-1]
+        behind += source[1:]
+        count = np.full(side, 3, np.float32)
+        count[[0, -1]] = min(side, 2)
+        np.moveaxis(total, axis, -1)[...] /= count
+        image = total
+    return image.reshape(n * side * side, -1)
 
 
 def verdicts(
-    scores: npt.NDArray[np.float32],
+    scores: Float,
     decidable1: npt.NDArray[np.bool_],
     decidable2: npt.NDArray[np.bool_],
     weights: Weights | None = None,
 ) -> npt.NDArray[np.str_]:
-    """``duplicate``, ``not_duplicate`` or ``undecidable`` for each pair."""
+    """``duplicate``, ``not_duplicate`` or ``undecidable`` for each of n pairs: (n,) strings.
+
+    Undecidable only where either tile carries no evidence, whatever the score.
+    """
     weights = weights or load_weights()
-    decided = np.where(scores >= weights.threshold, "duplicate", "not_duplicate")
-    return np.where(decidable1 & decidable2, decided, "undecidable")
+    decided = np.where(scores >= weights.threshold, DUPLICATE, NOT_DUPLICATE)
+    return np.where(decidable1 & decidable2, decided, UNDECIDABLE)
 
 
-def compare(tiles1: npt.NDArray[np.uint8], tiles2: npt.NDArray[np.uint8]) -> pd.DataFrame:
-    """Score pairs of RGB tiles: two (n, size, size, 3) uint8 arrays -> DataFrame with ``score`` and ``verdict``."""
-    grey1, grey2 = (np.stack([cv2.cvtColor(t, cv2.COLOR_RGB2GRAY) for t in tiles]) for tiles in (tiles1, tiles2))
-    one, two = describe(grey1), describe(grey2)
-    scores = score_pairs(one.verify, two.verify)
-    return pd.DataFrame({"score": scores, "verdict": verdicts(scores, one.decidable, two.decidable)})
+def compare(tiles1: Bytes, tiles2: Bytes, weights: Weights | None = None) -> pd.DataFrame:
+    """Judge pairs of tiles.
+
+    Parameters
+    ----------
+    tiles1, tiles2 : (n, size, size, 3) uint8
+        RGB; pair ``k`` is ``tiles1[k]`` and ``tiles2[k]``. The size is a multiple of 32, 256 as trained.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``score``, float32 from 0 to 1, and ``verdict``: ``duplicate``, ``not_duplicate`` or ``undecidable``.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not of that shape and dtype, or differ in shape.
+    """
+    for name, tiles in (("tiles1", tiles1), ("tiles2", tiles2)):
+        if tiles.ndim != 4 or tiles.shape[-1] != 3 or tiles.dtype != np.uint8:
+            raise ValueError(f"{name} is {tiles.dtype} of shape {tiles.shape}; it must be uint8 (n, size, size, 3), RGB.")
+    if tiles1.shape != tiles2.shape:
+        raise ValueError(f"tiles1 has shape {tiles1.shape}, tiles2 {tiles2.shape}; pairs need one shape.")
+    weights = weights or load_weights()
+    scores, decidable = [], []
+    for start in range(0, len(tiles1), CHUNK):
+        described = [describe(_grey(tiles[start : start + CHUNK]), weights) for tiles in (tiles1, tiles2)]
+        scores.append(score_pairs(described[0].verify, described[1].verify, weights))
+        decidable.append(described[0].decidable & described[1].decidable)
+    score = np.concatenate([np.zeros(0, np.float32), *scores])
+    both = np.concatenate([np.zeros(0, bool), *decidable])
+    return pd.DataFrame({"score": score, "verdict": verdicts(score, both, both, weights)})
+
+
+def _grey(tiles: Bytes) -> Bytes:
+    """Luma of RGB tiles (n, size, size, 3), rounded to whole levels as in a JPEG file: (n, size, size) uint8."""
+    column = tiles.reshape(-1, tiles.shape[2], 3)
+    grey = cv2.cvtColor(np.ascontiguousarray(column), cv2.COLOR_RGB2GRAY)
+    return np.asarray(grey, np.uint8).reshape(tiles.shape[:3])

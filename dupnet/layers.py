@@ -13,9 +13,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from dupnet.descriptors import POWER_FLOOR, TEXTURE_FLOOR, TILE_POWER_FLOOR, band_filters
 from dupnet.tiles import CELL_SIZE
 
-__all__ = ["CellFeatures", "CellProjection", "NeighbourhoodMean", "PoolCells"]
+__all__ = ["CellFeatures", "CellProjection", "NeighbourhoodMean", "PoolCells", "TileFeatures"]
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601), as in JPEG and in OpenCV."""
@@ -25,8 +26,8 @@ LUMA = (0.299, 0.587, 0.114)
 class CellProjection(keras.layers.Layer):  # type: ignore[misc]
     """Cut a tile into cells and project each onto learned filters in all eight orientations.
 
-    Call with RGB tiles (batch, size, size, 3), 0 to 255. Returns, for the ``size / cell_size`` squared cells
-    of each, a dictionary of float32 tensors: ``projections`` (batch, rows, cols, n_filters, 8), ``energy``
+    Call with RGB or grey tiles (batch, size, size, 3 or 1), 0 to 255. Returns, for the ``size / cell_size`` squared cells
+    of each, a dictionary of float32 tensors: ``projections`` (batch, rows, cols, n_filters, 8), ``texture``
     (batch, rows, cols, 1), the root mean square in grey levels of the cell after its row and column means are
     removed, and ``mean`` (batch, rows, cols, 1) in grey levels.
 
@@ -42,34 +43,45 @@ class CellProjection(keras.layers.Layer):  # type: ignore[misc]
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.filters = self.add_weight(
             shape=(self.n_filters, self.cell_size, self.cell_size),
-            # A white cell of root mean square r then projects to about r on each filter.
-            initializer=keras.initializers.RandomNormal(stddev=1.0 / self.cell_size),
+            initializer=self._start,
             name="filters",
         )
 
+    def _start(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        """Random patterns, each in a ring of spatial frequency: from waves as long as the cell to the
+        finest."""
+        return ops.convert_to_tensor(band_filters(shape[0], shape[1]) * shape[1], dtype="float32")
+
     def call(self, tiles: Any) -> dict[str, Any]:
         size, side = self.cell_size, tiles.shape[1] // self.cell_size
-        red, green, blue = (ops.cast(tiles[..., channel], "float32") * LUMA[channel] for channel in range(3))
+        levels = ops.cast(tiles, "float32")
         # Whole levels, as a grey image file holds them and as the numpy encoder gets them.
-        grey = ops.round(red + green + blue)
+        grey = levels[..., 0] if tiles.shape[-1] == 1 else ops.round(ops.dot(levels, ops.convert_to_tensor(LUMA)))
         cells = ops.transpose(ops.reshape(grey, (-1, side, size, side, size)), (0, 1, 3, 2, 4))
         row_means = ops.mean(cells, axis=-1, keepdims=True)
         col_means = ops.mean(cells, axis=-2, keepdims=True)
         mean = ops.mean(row_means, axis=-2, keepdims=True)
         flat = ops.reshape(cells - row_means - col_means + mean, (-1, side, side, size * size))
-        energy = ops.sqrt(ops.mean(ops.square(flat), axis=-1, keepdims=True))
-        kernel = ops.reshape(ops.stack(_orientations(self.filters), axis=1), (-1, size * size))
+        texture = ops.sqrt(ops.mean(ops.square(flat), axis=-1, keepdims=True))
+        kernel = ops.reshape(ops.stack(_orientations(_centred(self.filters)), axis=1), (-1, size * size))
         projections = ops.matmul(flat, ops.transpose(kernel))
         projections = ops.reshape(projections, (-1, side, side, self.n_filters, 8))
-        return {"projections": projections, "energy": energy, "mean": mean[..., 0]}
+        return {"projections": projections, "texture": texture, "mean": mean[..., 0]}
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> dict[str, tuple[int | None, ...]]:
         side = (input_shape[1] or 0) // self.cell_size
         cells = (input_shape[0], side, side)
-        return {"projections": (*cells, self.n_filters, 8), "energy": (*cells, 1), "mean": (*cells, 1)}
+        return {"projections": (*cells, self.n_filters, 8), "texture": (*cells, 1), "mean": (*cells, 1)}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "n_filters": self.n_filters, "cell_size": self.cell_size}
+
+
+def _centred(filters: Any) -> Any:
+    """Filters (n, size, size) without their row and column means, of length one."""
+    centred = filters - ops.mean(filters, axis=1, keepdims=True)
+    centred = centred - ops.mean(centred, axis=2, keepdims=True)
+    return centred / ops.sqrt(ops.sum(ops.square(centred), axis=(1, 2), keepdims=True) + 1e-9)
 
 
 def _orientations(filters: Any) -> list[Any]:
@@ -82,32 +94,86 @@ def _orientations(filters: Any) -> list[Any]:
 class CellFeatures(keras.layers.Layer):  # type: ignore[misc]
     """What two encodings say of each cell, the same in either order: (batch, rows, cols, 3 n_filters + 5).
 
-    The correlation of the projections, filter by filter and over all of them; sum and absolute difference of
-    the log energies, of each filter's projections and of the whole cell; sum and absolute difference of the
-    means.
+    In this order: the correlation of the projections, filter by filter; half the sum (over 3) and half the
+    absolute difference of their log powers; the correlation over all filters; the same two of the log
+    texture; how far the cell's gain is from that of the tile, since processing changes the gain of a whole
+    tile and not of one cell; and how far the difference of the means, in 32 levels, is from the tile's.
     """
 
-    NOISE = 0.29
-    """Grey levels: what rounding to whole levels leaves in a cell that shows nothing (1 / sqrt 12)."""
-
     def call(self, encoding1: Mapping[str, Any], encoding2: Mapping[str, Any]) -> Any:
-        first, second = encoding1["projections"], encoding2["projections"]
-        dots = ops.sum(first * second, axis=-1)
-        power1, power2 = (ops.sum(ops.square(p), axis=-1) + 8 * self.NOISE**2 for p in (first, second))
-        total1, total2 = (ops.sum(power, axis=-1, keepdims=True) for power in (power1, power2))
-        total = ops.sum(dots, axis=-1, keepdims=True)
-        correlations = [dots / ops.sqrt(power1 * power2), total / ops.sqrt(total1 * total2)]
-        levels = [
-            (ops.log(power1), ops.log(power2)),
-            (ops.log(encoding1["energy"] + self.NOISE), ops.log(encoding2["energy"] + self.NOISE)),
-            (encoding1["mean"] / 128.0 - 1.0, encoding2["mean"] / 128.0 - 1.0),
+        dot, power1, power2 = _powers(encoding1, encoding2)
+        log1, log2 = ops.log(power1 + POWER_FLOOR), ops.log(power2 + POWER_FLOOR)
+        total, total1, total2 = (ops.sum(part, axis=-1, keepdims=True) for part in (dot, power1, power2))
+        texture1, texture2 = (
+            ops.log(ops.square(encoding["texture"]) + TEXTURE_FLOOR) for encoding in (encoding1, encoding2)
+        )
+        weight = ops.sqrt(total1 * total2 + POWER_FLOOR)
+        gain = ops.log((total1 + POWER_FLOOR) / (total2 + POWER_FLOOR))
+        gain = gain - _tile_mean(weight * gain) / _tile_mean(weight)
+        level = (encoding1["mean"] - encoding2["mean"]) / 32.0
+        level = level - _tile_mean(level)
+        features = [
+            _correlation(dot, power1, power2, POWER_FLOOR),
+            (log1 + log2) / 6.0,
+            ops.abs(log1 - log2) / 2.0,
+            _correlation(total, total1, total2, POWER_FLOOR),
+            (texture1 + texture2) / 6.0,
+            ops.abs(texture1 - texture2) / 2.0,
+            ops.abs(gain),
+            ops.abs(level),
         ]
-        symmetric = [part for a, b in levels for part in ((a + b) / 2.0, ops.abs(a - b))]
-        return ops.concatenate([*correlations, *symmetric], axis=-1)
+        return ops.concatenate(features, axis=-1)
 
     def compute_output_shape(self, encoding1_shape: Any, encoding2_shape: Any) -> tuple[int | None, ...]:
         *cells, n_filters, _ = encoding1_shape["projections"]
         return (*cells, 3 * n_filters + 5)
+
+
+@keras.saving.register_keras_serializable(package="dupnet")
+class TileFeatures(keras.layers.Layer):  # type: ignore[misc]
+    """What two encodings say of the tile as a whole, the same in either order: (batch, 4 n_filters + 1).
+
+    In this order: the correlation over all cells, filter by filter, and over all filters; the mean of the
+    cells' correlations; half the sum (over 3) and half the absolute difference of the log powers. Where
+    compression has left little in each cell, only the whole still tells.
+    """
+
+    def call(self, encoding1: Mapping[str, Any], encoding2: Mapping[str, Any]) -> Any:
+        cells = _powers(encoding1, encoding2)
+        dot, power1, power2 = (ops.mean(part, axis=(1, 2)) for part in cells)
+        log1, log2 = ops.log(power1 + TILE_POWER_FLOOR), ops.log(power2 + TILE_POWER_FLOOR)
+        totals = (ops.sum(part, axis=-1, keepdims=True) for part in (dot, power1, power2))
+        features = [
+            _correlation(dot, power1, power2, TILE_POWER_FLOOR),
+            _correlation(*totals, TILE_POWER_FLOOR),
+            ops.mean(_correlation(*cells, POWER_FLOOR), axis=(1, 2)),
+            (log1 + log2) / 6.0,
+            ops.abs(log1 - log2) / 2.0,
+        ]
+        return ops.concatenate(features, axis=-1)
+
+    def compute_output_shape(self, encoding1_shape: Any, encoding2_shape: Any) -> tuple[int | None, ...]:
+        batch, *_, n_filters, _ = encoding1_shape["projections"]
+        return (batch, 4 * n_filters + 1)
+
+
+def _powers(encoding1: Mapping[str, Any], encoding2: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Scalar product and powers of the projections over the eight orientations: three (batch, rows, cols,
+    n_filters)."""
+    first, second = encoding1["projections"], encoding2["projections"]
+    return (
+        ops.sum(first * second, axis=-1),
+        ops.sum(first * first, axis=-1),
+        ops.sum(second * second, axis=-1),
+    )
+
+
+def _correlation(dot: Any, power1: Any, power2: Any, floor: float) -> Any:
+    return dot / ops.sqrt((power1 + floor) * (power2 + floor))
+
+
+def _tile_mean(cells: Any) -> Any:
+    return ops.mean(cells, axis=(1, 2), keepdims=True)
 
 
 @keras.saving.register_keras_serializable(package="dupnet")
@@ -132,24 +198,13 @@ class NeighbourhoodMean(keras.layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable(package="dupnet")
 class PoolCells(keras.layers.Layer):  # type: ignore[misc]
-    """Mean and soft minimum over the cells: (batch, rows, cols, n) -> (batch, 2 n).
+    """Mean and maximum over the cells: (batch, rows, cols, n) -> (batch, 2 n).
 
-    The soft minimum ``-log(mean(exp(-sharpness x))) / sharpness`` lets one disagreeing cell speak
-    for the tile.
+    The maximum lets one disagreeing cell speak for the tile.
     """
 
-    def __init__(self, sharpness: float = 4.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.sharpness = sharpness
-
     def call(self, cells: Any) -> Any:
-        n_cells = cells.shape[1] * cells.shape[2]
-        mean = ops.mean(cells, axis=(1, 2))
-        least = -(ops.logsumexp(-self.sharpness * cells, axis=(1, 2)) - np.log(n_cells)) / self.sharpness
-        return ops.concatenate([mean, least], axis=-1)
+        return ops.concatenate([ops.mean(cells, axis=(1, 2)), ops.max(cells, axis=(1, 2))], axis=-1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], 2 * (input_shape[-1] or 0))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "sharpness": self.sharpness}
