@@ -6,6 +6,7 @@ import simplejpeg
 import tifffile
 
 from dupnet import mosaics
+from dupnet.images import UnreadableImage
 from dupnet.mosaics import BACKGROUND, mosaic, write_mosaics
 from dupnet.tiles import Grid
 
@@ -61,6 +62,19 @@ def test_few_images_are_read_and_none_twice(collection, monkeypatch):
     monkeypatch.setattr(mosaics, "read_image", lambda path: read.append(path.name) or original(path))
     mosaic(groups, 0, folder, GRID)
     assert len(read) == len(set(read)) <= 12  # 30 images; 7 x 8 tiles take at least 7 of them
+
+
+def test_images_may_lie_in_several_folders(collection, tmp_path):
+    folder, groups, pictures = collection
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in groups["image"][::2]:
+        (folder / name).rename(other / name)
+    np.testing.assert_array_equal(mosaic(groups, 0, [folder, other], GRID), pictures[0][: 7 * 16, : 8 * 16])
+    (other / groups["image"][groups["group"] == 2].iloc[0]).unlink(missing_ok=True)
+    (folder / groups["image"][groups["group"] == 2].iloc[0]).unlink(missing_ok=True)
+    with pytest.raises(UnreadableImage, match="vanished"):
+        mosaic(groups, 2, [folder, other], GRID)
 
 
 def test_the_number_of_workers_changes_nothing(collection):
