@@ -1,0 +1,197 @@
+"""``python -m benchmarks.accuracy --airbus DIR --derna FILE --kitsap FILE``: the tables and the figure.
+
+Every collection is optional; what is not given is left out. Writes ``accuracy.csv`` (one row a signal and
+collection), ``perturbations.csv``, and with ``--airbus`` ``airbus_labels.csv`` and
+``airbus_cross_pairs.csv``, then ``table.md`` and ``accuracy.png``. Pixels of Airbus images are read and never
+written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from benchmarks.accuracy import airbus, output
+from benchmarks.accuracy.pairs import (
+    airbus_held_out,
+    cut_held_out,
+    hard_pairs,
+    held_out_tiles,
+    perturbations,
+    table_of_pairs,
+)
+from benchmarks.accuracy.signals import COLOUR_PIXELS, Signal, all_signals
+from dupnet.evaluation import cross_validated_scores, quality_with_intervals, threshold_for_precision
+from dupnet.files import write_csv
+from dupnet.metrics import PAIR_METRICS
+from dupnet.pair_reader import PairBatch
+
+ALL_METRICS = "all metrics together"
+SLOW_METRICS = ("crop_resistant_hash", "colour_moment_hash")
+"""Left out of the combination: 60 ms and more a pair, and no use to it in IMAGE_METRICS.md."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; see the module."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("--airbus", type=Path, help="folder of the Airbus images named in airbus_split.csv")
+    parser.add_argument("--airbus-labels", type=Path, help="labels.csv of judged overlaps of these images")
+    parser.add_argument("--derna", type=Path, help="the Derna acquisition (dupnet data derna)")
+    parser.add_argument("--kitsap", type=Path, help="the Kitsap acquisition (dupnet data kitsap)")
+    parser.add_argument("--pairs", type=int, default=2000, help="hard pairs of each collection")
+    parser.add_argument("--metric-pairs", type=int, default=1000, help="of those, measured by every metric")
+    parser.add_argument("--tiles", type=int, default=100, help="tiles of each collection to perturb")
+    parser.add_argument("--work", type=Path, default=Path("output/benchmark"), help="folder for crops")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+
+    collections = find_collections(options)
+    if not collections:
+        parser.error("name at least one of --airbus, --derna and --kitsap")
+    signals = all_signals()
+    rows, thresholds = [], {}
+    scores_of_all = []
+    for name, (folder, groups) in collections.items():
+        scores = score_collection(name, folder, groups, signals, options)
+        scores_of_all.append(scores.assign(collection=name, group=name + " " + scores["group"].astype(str)))
+        rows += judge(name, scores_of_all[-1], signals)
+    together = pd.concat(scores_of_all, ignore_index=True)
+    if len(collections) > 1:
+        rows = judge("all", together, signals) + rows
+    for signal in signals:
+        thresholds[signal.name] = threshold_for_precision(
+            together[signal.name].to_numpy(), together["is_duplicate"].to_numpy()
+        )[0]
+    accuracy = pd.DataFrame(rows)
+    write_csv(accuracy, options.out / "accuracy.csv")
+    perturbed = pd.concat(
+        [
+            perturb(
+                name, held_out_tiles(folder, sorted(groups), options.tiles, options.seed), signals, thresholds
+            )
+            for name, (folder, groups) in collections.items()
+        ]
+    )
+    write_csv(perturbed, options.out / "perturbations.csv")
+    if options.airbus and options.airbus_labels:
+        write_csv(
+            airbus.judge_labels(options.airbus, options.airbus_labels), options.out / "airbus_labels.csv"
+        )
+    if options.airbus:
+        summary, highest = airbus.cross_pairs(options.airbus)
+        write_csv(highest, options.out / "airbus_cross_pairs.csv")
+        write_csv(summary, options.out / "airbus_cross_pairs_summary.csv")
+    output.write_table(accuracy, options.out / "table.md")
+    output.draw(accuracy, perturbed, options.out / "accuracy.png")
+    print((options.out / "table.md").read_text(encoding="utf-8"))
+    print(f"written to {options.out}")
+    return 0
+
+
+def find_collections(options: argparse.Namespace) -> dict[str, tuple[Path, dict[str, str]]]:
+    """Folder and overlap groups (image to group) of the held-out images of each collection that was named."""
+    found: dict[str, tuple[Path, dict[str, str]]] = {}
+    if options.airbus:
+        table = airbus_held_out(options.airbus)
+        found["airbus"] = options.airbus, dict(zip(table["image"], table["group"], strict=True))
+    for name in ("derna", "kitsap"):
+        acquisition = getattr(options, name)
+        if acquisition:
+            folder = options.work / name
+            cut_held_out(acquisition, name, folder)
+            found[name] = folder, {path.name: path.name for path in folder.iterdir()}
+    return found
+
+
+def score_collection(
+    name: str, folder: Path, groups: dict[str, str], signals: list[Signal], options: argparse.Namespace
+) -> pd.DataFrame:
+    """One row a pair: ``is_duplicate, group``, each signal, and for the first rows each metric."""
+    pairs = table_of_pairs(folder, groups)
+    metrics = {key: metric for key, metric in PAIR_METRICS.items() if key not in SLOW_METRICS}
+    parts, done = [], 0
+    progress = tqdm(total=options.pairs, desc=f"{name}: hard pairs", unit="pair", file=sys.stderr)
+    for batch, rows in hard_pairs(folder, pairs, options.pairs, options.seed):
+        part = pd.DataFrame({"is_duplicate": batch.is_duplicate.astype(int), "group": rows["group"]})
+        for signal in signals:
+            part[signal.name] = signal.score(batch.tiles1, batch.tiles2)
+        measured = max(0, min(len(part), options.metric_pairs - done))
+        for key, metric in metrics.items():
+            values = [metric.likeness(*tiles) for tiles in zip(*_first(batch, measured), strict=True)]
+            part[f"metric {key}"] = values + [np.nan] * (len(part) - measured)
+        done += len(part)
+        parts.append(part)
+        progress.update(len(part))
+    progress.close()
+    return pd.concat(parts, ignore_index=True)
+
+
+def _first(batch: PairBatch, n: int) -> tuple[np.ndarray, np.ndarray]:
+    return batch.tiles1[:n], batch.tiles2[:n]
+
+
+def judge(collection: str, scores: pd.DataFrame, signals: list[Signal]) -> list[dict[str, object]]:
+    """Quality and cost of each signal, then of all metrics together (a random forest, cross-validated by
+    group)."""
+    labels, groups = scores["is_duplicate"].to_numpy(), scores["group"].to_numpy()
+    rows: list[dict[str, object]] = []
+    for signal in signals:
+        found = quality_with_intervals(scores[signal.name].to_numpy(), labels, groups)
+        cost = {**signal.microseconds, "bytes_per_tile": signal.bytes_per_tile}
+        rows.append(
+            {"collection": collection, "signal": signal.name, "n_pairs": len(scores), **found, **cost}
+        )
+    metrics = [column for column in scores.columns if column.startswith("metric ")]
+    measured = scores.dropna(subset=metrics)
+    if len(measured):
+        labels, groups = measured["is_duplicate"].to_numpy(), measured["group"].to_numpy()
+        forest = cross_validated_scores(measured[metrics], labels, groups)
+        found = quality_with_intervals(forest, labels, groups)
+        rows.append(
+            {"collection": collection, "signal": ALL_METRICS, "n_pairs": len(measured), **found}
+            | {"us_describe": 0.0, "us_compare": np.nan, "bytes_per_tile": COLOUR_PIXELS}
+        )
+    return rows
+
+
+def perturb(
+    collection: str, tiles: list[np.ndarray], signals: list[Signal], thresholds: dict[str, float]
+) -> pd.DataFrame:
+    """``collection, perturbation, step, signal, n, called_duplicate``: the share called a duplicate of its
+    original.
+
+    Both go through JPEG at quality 95 last, as files would. The threshold is that of 99.99 % precision on the
+    hard pairs. Of one place on another day nothing should be called a duplicate.
+    """
+    rng = np.random.default_rng(0)
+    from dupnet.augment import jpeg
+
+    rows = []
+    originals = np.stack([jpeg(tile, 95) for tile in tiles])
+    for (name, step), change in tqdm(
+        perturbations().items(), desc=f"{collection}: perturbations", file=sys.stderr
+    ):
+        others = rng.permutation(len(tiles))
+        changed = [change(tile, tiles[other], rng) for tile, other in zip(tiles, others, strict=True)]
+        changed = np.stack([tile if name == "JPEG quality" else jpeg(tile, 95) for tile in changed])
+        first = originals[:, :, ::-1] if name == "flip of both" else originals
+        second = changed[:, :, ::-1] if name == "flip of both" else changed
+        for signal in signals:
+            scores = signal.score(np.ascontiguousarray(first), np.ascontiguousarray(second))
+            called = float((scores >= thresholds[signal.name]).mean())
+            row = (collection, name, step, signal.name, len(tiles), called)
+            rows.append(row)
+    columns = ["collection", "perturbation", "step", "signal", "n", "called_duplicate"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

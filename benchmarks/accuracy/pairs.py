@@ -1,0 +1,151 @@
+"""What it is compared on: held-out tiles of three collections, made into hard pairs, and perturbed one way at
+a time.
+
+Held out are the Airbus images that ``airbus_split.csv`` lists as ``labels`` or ``test``, Derna east of column
+9472 and Kitsap east of column 2560. Networks were trained on what lies further west, with a gap of at least a
+crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from benchmarks.accuracy.signals import grey
+from dupnet.augment import AugmentConfig, another_day, hls_shift, jpeg, reprocess
+from dupnet.pair_reader import PairBatch, PairReader
+from dupnet.pairs import make_pairs
+from dupnet.sources import read_acquisition
+from dupnet.tiles import is_decidable
+
+Tile = npt.NDArray[np.uint8]
+
+AIRBUS_SPLIT = Path(__file__).parent / "airbus_split.csv"
+HELD_OUT_SPLITS = ("labels", "test")
+FIRST_HELD_OUT_COLUMN = {"derna": 9472, "kitsap": 2560}
+CROP = 768
+ANOTHER_DAY_SHARE = 0.25
+CHUNK = 200
+
+
+def airbus_held_out(folder: Path) -> pd.DataFrame:
+    """``image, group, split`` of the held-out Airbus images that are in ``folder``."""
+    table = pd.read_csv(AIRBUS_SPLIT)
+    here = {path.name for path in folder.iterdir()}
+    return table[table["split"].isin(HELD_OUT_SPLITS) & table["image"].isin(here)].reset_index(drop=True)
+
+
+def cut_held_out(acquisition: Path, name: str, folder: Path) -> None:
+    """Write the held-out part as JPEG crops that do not overlap, unless ``folder`` has them already."""
+    if folder.exists():
+        return
+    pixels = read_acquisition(acquisition)[:, FIRST_HELD_OUT_COLUMN[name] :]
+    partial_folder = folder.with_name(folder.name + ".partial")
+    partial_folder.mkdir(parents=True, exist_ok=True)
+    for top in range(0, pixels.shape[0] - CROP + 1, CROP):
+        for left in range(0, pixels.shape[1] - CROP + 1, CROP):
+            crop = pixels[top : top + CROP, left : left + CROP]
+            path = partial_folder / f"{name}_{top:05d}_{left:05d}.jpg"
+            cv2.imwrite(str(path), cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    partial_folder.rename(folder)
+
+
+def table_of_pairs(folder: Path, groups: Mapping[str, str]) -> pd.DataFrame:
+    """Every pair of the seed's kind, and hard ones across images: those of ``groups`` (image to overlap
+    group)."""
+    names = sorted(groups)
+    anchors: dict[str, str] = {}
+    joined = [(anchors.setdefault(groups[name], name), name) for name in names]
+    overlaps = pd.DataFrame(joined, columns=["image1", "image2"])
+    splits = dict.fromkeys(names, "test")
+    pairs = make_pairs(
+        folder, names, overlaps[overlaps["image1"] != overlaps["image2"]], splits=splits, seed=1
+    )
+    return pairs[pairs["is_duplicate"].eq(1) | pairs["is_decidable"].eq(1)].reset_index(drop=True)
+
+
+def hard_pairs(
+    folder: Path, pairs: pd.DataFrame, n: int, seed: int
+) -> Iterator[tuple[PairBatch, pd.DataFrame]]:
+    """``n`` pairs in batches, varied as in :mod:`dupnet.augment`, half of them duplicates, with their rows.
+
+    A quarter of the duplicates is turned into one place on another day. Pairs of which a tile carries no
+    evidence after all processing are left out: neither label would be true of them.
+    """
+    reader = PairReader(
+        pairs, folder, augment=AugmentConfig(), another_day_share=ANOTHER_DAY_SHARE, seed=seed, workers=2
+    )
+    duplicate_share = 0.5 / (1 - ANOTHER_DAY_SHARE)
+    rows_of = [np.flatnonzero(pairs["is_duplicate"] == label) for label in (0, 1)]
+    rng = np.random.default_rng(seed)
+    made = epoch = 0
+    while made < n:
+        labels = (rng.random(CHUNK) < duplicate_share).astype(int)
+        rows = np.array([rng.choice(rows_of[label]) for label in labels])
+        batch = reader.batch(rows, epoch)
+        epoch += 1
+        usable = is_decidable(grey(batch.tiles1)) & is_decidable(grey(batch.tiles2))
+        kept = np.flatnonzero(usable)[: n - made]
+        made += len(kept)
+        yield PairBatch(*(part[kept] for part in batch)), pairs.iloc[rows[kept]].reset_index(drop=True)
+
+
+def held_out_tiles(folder: Path, names: list[str], n: int, seed: int) -> list[Tile]:
+    """Up to ``n`` decidable tiles of the named images, drawn evenly."""
+    rows = [(name, tile, name, tile, 1) for name in names for tile in range(9)]
+    table = pd.DataFrame(rows, columns=["image1", "tile1", "image2", "tile2", "is_duplicate"])
+    table = table.sample(frac=1, random_state=seed)
+    reader = PairReader(table, folder, workers=1)
+    found: list[Tile] = []
+    for row in range(len(table)):
+        tile = reader.pair(row)[0]
+        if is_decidable(grey(tile[None]))[0]:
+            found.append(tile)
+        if len(found) == n:
+            break
+    return found
+
+
+def perturbations() -> dict[tuple[str, float], Callable[[Tile, Tile, np.random.Generator], Tile]]:
+    """One change at a time, by name and step: takes a tile, another tile and a generator to the changed
+    tile."""
+    found: dict[tuple[str, float], Callable[[Tile, Tile, np.random.Generator], Tile]] = {}
+    for quality in (95, 90, 85, 75, 60, 50, 40, 30):
+        found["JPEG quality", quality] = lambda tile, _, rng, quality=quality: jpeg(tile, quality)
+    for name in ("hue", "lightness", "saturation"):
+        for step in (-40, -20, -10, -5, 5, 10, 20, 40):
+            found[name, step] = partial(_shifted, name=name, step=step)
+    for gamma in (0.7, 0.85, 1.15, 1.4):
+        found["gamma", gamma] = partial(_gamma, gamma=gamma)
+    for deviation in (1, 2, 4, 8):
+        found["noise", deviation] = partial(_noisy, deviation=deviation)
+    for weight in (-0.5, 0.5, 1.0, 2.0):
+        found["sharpening", weight] = partial(_sharpened, weight=weight)
+    found["one acquisition twice", 1] = lambda tile, _, rng: reprocess(tile, rng)
+    found["flip of both", 1] = lambda tile, _, rng: tile
+    found["one place on another day", 1] = lambda tile, other, rng: another_day(tile, other, rng)
+    return found
+
+
+def _shifted(tile: Tile, _: Tile, rng: np.random.Generator, name: str, step: float) -> Tile:
+    return hls_shift(tile, **{name: step})
+
+
+def _gamma(tile: Tile, _: Tile, rng: np.random.Generator, gamma: float) -> Tile:
+    table = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
+    return np.asarray(cv2.LUT(tile, table), np.uint8)
+
+
+def _noisy(tile: Tile, _: Tile, rng: np.random.Generator, deviation: float) -> Tile:
+    return np.clip(np.rint(tile + rng.normal(0, deviation, tile.shape)), 0, 255).astype(np.uint8)
+
+
+def _sharpened(tile: Tile, _: Tile, rng: np.random.Generator, weight: float) -> Tile:
+    blurred = cv2.GaussianBlur(tile, (0, 0), 1.0)
+    return np.asarray(cv2.addWeighted(tile, 1 + weight, blurred, -weight, 0), np.uint8)
