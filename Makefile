@@ -82,7 +82,7 @@ docs: $(STAMP)  ## the API page, from the docstrings: docs/api/index.html
 bench: bench-accuracy bench-speed  ## accuracy and speed against the peers
 
 bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/results/accuracy*.csv
-	@$(PYTHON) benchmarks/accuracy.py
+	@$(PYTHON) -m benchmarks.accuracy
 
 bench-speed: $(STAMP)  ## images a second and memory, 1,000 to 192,556 images: benchmarks/results/speed*.csv
 	@$(PYTHON) benchmarks/speed.py
