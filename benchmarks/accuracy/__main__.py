@@ -1,9 +1,9 @@
-"""``python -m benchmarks.accuracy --airbus DIR --derna FILE --kitsap FILE``: the tables and the figure.
+"""``python -m benchmarks.accuracy [--airbus DIR --airbus-labels CSV]``: the tables and the figure.
 
-Every collection is optional; what is not given is left out. Writes ``accuracy.csv`` (one row a signal and
-collection), ``perturbations.csv``, and with ``--airbus`` ``airbus_labels.csv`` and
-``airbus_cross_pairs.csv``, then ``table.md`` and ``accuracy.png``. Pixels of Airbus images are read and never
-written.
+Derna and Kitsap are fetched into ``data/raw`` where they are not given. Writes ``accuracy.csv`` (one row a
+signal and collection), ``accuracy_perturbations.csv``, of Airbus also ``accuracy_airbus_labels.csv`` and
+``accuracy_airbus_cross_pairs*.csv``, then ``accuracy.md`` and ``accuracy.png``. Pixels of Airbus images are
+read and never written.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from dupnet.evaluation import cross_validated_scores, quality_with_intervals, th
 from dupnet.files import write_csv
 from dupnet.metrics import PAIR_METRICS
 from dupnet.pair_reader import PairBatch
+from dupnet.sources import ACQUISITIONS, fetch
 
 ALL_METRICS = "all metrics together"
 SLOW_METRICS = ("crop_resistant_hash", "colour_moment_hash")
@@ -49,13 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--metric-pairs", type=int, default=1000, help="of those, measured by every metric")
     parser.add_argument("--tiles", type=int, default=100, help="tiles of each collection to perturb")
     parser.add_argument("--work", type=Path, default=Path("output/benchmark"), help="folder for crops")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
 
     collections = find_collections(options)
-    if not collections:
-        parser.error("name at least one of --airbus, --derna and --kitsap")
     signals = all_signals()
     rows, thresholds = [], {}
     scores_of_all = []
@@ -64,8 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         scores_of_all.append(scores.assign(collection=name, group=name + " " + scores["group"].astype(str)))
         rows += judge(name, scores_of_all[-1], signals)
     together = pd.concat(scores_of_all, ignore_index=True)
-    if len(collections) > 1:
-        rows = judge("all", together, signals) + rows
+    rows = judge("all", together, signals) + rows
     for signal in signals:
         thresholds[signal.name] = threshold_for_precision(
             together[signal.name].to_numpy(), together["is_duplicate"].to_numpy()
@@ -80,34 +78,34 @@ def main(arguments: list[str] | None = None) -> int:
             for name, (folder, groups) in collections.items()
         ]
     )
-    write_csv(perturbed, options.out / "perturbations.csv")
+    write_csv(perturbed, options.out / "accuracy_perturbations.csv")
     if options.airbus and options.airbus_labels:
         write_csv(
-            airbus.judge_labels(options.airbus, options.airbus_labels), options.out / "airbus_labels.csv"
+            airbus.judge_labels(options.airbus, options.airbus_labels),
+            options.out / "accuracy_airbus_labels.csv",
         )
     if options.airbus:
         summary, highest = airbus.cross_pairs(options.airbus)
-        write_csv(highest, options.out / "airbus_cross_pairs.csv")
-        write_csv(summary, options.out / "airbus_cross_pairs_summary.csv")
-    output.write_table(accuracy, options.out / "table.md")
+        write_csv(highest, options.out / "accuracy_airbus_cross_pairs.csv")
+        write_csv(summary, options.out / "accuracy_airbus_cross_pairs_count.csv")
+    output.write_table(accuracy, options.out / "accuracy.md")
     output.draw(accuracy, perturbed, options.out / "accuracy.png")
-    print((options.out / "table.md").read_text(encoding="utf-8"))
+    print((options.out / "accuracy.md").read_text(encoding="utf-8"))
     print(f"written to {options.out}")
     return 0
 
 
 def find_collections(options: argparse.Namespace) -> dict[str, tuple[Path, dict[str, str]]]:
-    """Folder and overlap groups (image to group) of the held-out images of each collection that was named."""
+    """Folder and overlap groups (image to group) of the held-out images of each collection."""
     found: dict[str, tuple[Path, dict[str, str]]] = {}
     if options.airbus:
         table = airbus_held_out(options.airbus)
         found["airbus"] = options.airbus, dict(zip(table["image"], table["group"], strict=True))
     for name in ("derna", "kitsap"):
-        acquisition = getattr(options, name)
-        if acquisition:
-            folder = options.work / name
-            cut_held_out(acquisition, name, folder)
-            found[name] = folder, {path.name: path.name for path in folder.iterdir()}
+        acquisition = getattr(options, name) or fetch(ACQUISITIONS[name], "data/raw", print)[0]
+        folder = options.work / name
+        cut_held_out(acquisition, name, folder)
+        found[name] = folder, {path.name: path.name for path in folder.iterdir()}
     return found
 
 
