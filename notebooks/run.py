@@ -129,7 +129,7 @@ def execute(path: Path, parameters: dict[str, Any] | None = None, cwd: Path | No
             coalesce_streams=True,
         )
         with (
-            client.setup_kernel(),
+            client.setup_kernel(cleanup_kc=True),
             tqdm(
                 notebook.cells, desc=name, unit="cell", leave=False, disable=not sys.stderr.isatty()
             ) as cells,
