@@ -194,7 +194,8 @@ def fetch_airbus(folder: str | os.PathLike[str], show: Show | None = None) -> Pa
         show(AIRBUS_NOTICE)
     folder = Path(folder)
     archive = folder / f"{AIRBUS_COMPETITION}.zip"
-    if not archive.is_file():
+    # A stopped download leaves an archive without its directory, which comes last; the client resumes it.
+    if not zipfile.is_zipfile(archive):
         folder.mkdir(parents=True, exist_ok=True)
         download_competition(AIRBUS_COMPETITION, folder)
     if not archive.is_file():
