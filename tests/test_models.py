@@ -1,0 +1,304 @@
+"""Networks: shapes as described, invariances that hold by construction, files that come back or are
+refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from dupnet import models
+from dupnet.models import (
+    DupnetConfig,
+    DupnetV0Config,
+    build,
+    dupnet,
+    dupnet_v0,
+    from_arrays,
+    layer_table,
+    load_arrays,
+    load_model,
+    save_arrays,
+    save_model,
+    to_arrays,
+)
+
+SMALL = DupnetConfig(tile_size=96, n_filters=3, cell_units=(12,), neighbour_units=10, tile_units=(9,))
+SMALL_V0 = DupnetV0Config(tile_size=32, filters=(3, 4), dense_units=5)
+
+
+def tiles(n: int, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs that resemble each other more or less, with uneven texture."""
+    rng = np.random.default_rng(seed)
+    first = rng.integers(0, 256, (n, size, size, 3)) * np.linspace(0.02, 1, size)[:, None, None]
+    second = first + rng.normal(0, 1, first.shape) * np.linspace(0, 60, n)[:, None, None, None]
+    return first.astype(np.uint8), np.clip(second, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = dupnet(SMALL)
+    # Biases start at nought, which would hide a mistake in them.
+    for variable in model.trainable_variables:
+        if variable.name == "bias":
+            variable.assign(np.random.default_rng(1).normal(0, 0.3, variable.shape))
+    return model
+
+
+def scores(model: keras.Model, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.asarray(model.predict([first, second], verbose=0)).ravel()
+
+
+def test_dupnet_v0_is_the_figure() -> None:
+    table = layer_table(dupnet_v0()).set_index(layer_table(dupnet_v0())["layer"].str.partition(":")[0])
+    shapes = {name: table.loc[name, "output_shape"] for name in table.index}
+    assert shapes["tile1"] == shapes["tile2"] == "256 x 256 x 3"
+    assert shapes["stack"] == "256 x 256 x 6"
+    assert [shapes[f"pool_{k}"] for k in range(1, 6)] == [
+        "128 x 128 x 16", "64 x 64 x 32", "32 x 32 x 64", "16 x 16 x 128", "8 x 8 x 256",
+    ]  # fmt: skip
+    assert (shapes["dense"], shapes["score"]) == ("128", "1")
+    # Counted by hand: 9 in out + out for a convolution, in out + out for a dense layer.
+    channels = (6, 16, 32, 64, 128, 256)
+    convolutions = sum(9 * a * b + b for a, b in pairwise(channels))
+    assert table["parameters"].sum() == convolutions + (8 * 8 * 256 * 128 + 128) + (128 + 1) == 2_490_449
+
+
+def test_dupnet_table_counts_the_shared_encoder_once() -> None:
+    model = dupnet()
+    assert layer_table(model)["parameters"].sum() == model.count_params()
+    assert sum(layer.name == "encoder" for layer in model.layers) == 1
+    shared = [layer for layer in model.layers if layer.name == "encoder"]
+    assert len(shared[0]._inbound_nodes) >= 2  # called for either tile
+
+
+@pytest.mark.parametrize(("config", "size"), [(SMALL, 96), (SMALL_V0, 32)])
+def test_score_is_one_number_from_0_to_1(config: DupnetConfig | DupnetV0Config, size: int) -> None:
+    found = build(config).predict(list(tiles(3, size)), verbose=0)
+    assert found.shape == (3, 1)
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_swap_symmetry(network: keras.Model) -> None:
+    first, second = tiles(6, 96)
+    found = scores(network, first, second)
+    np.testing.assert_allclose(scores(network, second, first), found, atol=1e-5)
+    assert np.ptp(found) > 1e-4
+
+
+TURNS: list[Callable[[np.ndarray], np.ndarray]] = [
+    lambda t, k=k, m=m: np.rot90(t[:, ::-1] if m else t, k, axes=(1, 2))  # type: ignore[misc]
+    for k in range(4)
+    for m in (False, True)
+]
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_flips_and_quarter_turns_of_both_change_nothing(
+    network: keras.Model, turn: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    first, second = tiles(6, 96)
+    turned = scores(network, turn(first), turn(second))
+    np.testing.assert_allclose(turned, scores(network, first, second), atol=1e-5)
+
+
+def test_turning_one_tile_alone_does_change_the_score(network: keras.Model) -> None:
+    first, second = tiles(6, 96)
+    changed = scores(network, np.rot90(first, 1, (1, 2)), second) - scores(network, first, second)
+    assert np.abs(changed).max() > 1e-4
+
+
+def test_encoder_against_plain_numpy(network: keras.Model) -> None:
+    first, _ = tiles(2, 96)
+    encoder = network.get_layer("encoder")
+    found = {name: np.asarray(part) for name, part in encoder.predict(first, verbose=0).items()}
+    filters = to_arrays(network)["projection.filters"].astype(np.float64)
+    filters = (
+        filters
+        - filters.mean(1, keepdims=True)
+        - filters.mean(2, keepdims=True)
+        + filters.mean((1, 2), keepdims=True)
+    )
+    filters /= np.linalg.norm(filters, axis=(1, 2), keepdims=True)
+    grey = np.rint(first @ np.array([0.299, 0.587, 0.114]))
+    for row in range(3):
+        for col in range(3):
+            cell = grey[1, row * 32 : row * 32 + 32, col * 32 : col * 32 + 32]
+            centred = cell - cell.mean(0) - cell.mean(1)[:, None] + cell.mean()
+            assert found["mean"][1, row, col, 0] == pytest.approx(cell.mean(), rel=1e-4)
+            assert found["texture"][1, row, col, 0] == pytest.approx(np.sqrt((centred**2).mean()), rel=1e-3)
+            for number, one in enumerate(filters):
+                copies = [
+                    float((np.rot90(turned, k) * centred).sum()) for turned in (one, one.T) for k in range(4)
+                ]
+                projected = found["projections"][1, row, col, number]
+                # Grey that lies on a tie may round the other way in float32: one level in one pixel.
+                np.testing.assert_allclose(np.sort(projected), np.sort(copies), rtol=1e-3, atol=0.1)
+
+
+def test_stripes_carry_no_texture(network: keras.Model) -> None:
+    """What is constant along rows or columns repeats from tile to tile and proves nothing."""
+    stripes = np.zeros((1, 96, 96, 3), np.uint8)
+    stripes[:, :40] = 255
+    stripes[:, :, 80:] += 90
+    found = network.get_layer("encoder").predict(stripes, verbose=0)
+    flat = np.asarray(found["texture"]).ravel()
+    assert np.sum(flat > 1e-2) <= 4  # only where a row edge and a column edge cross
+    assert np.abs(np.asarray(found["projections"])[0, 2]).max() < 1e-2
+
+
+@pytest.mark.parametrize(("config", "size"), [(SMALL, 96), (SMALL_V0, 32)])
+def test_model_file_comes_back(tmp_path: Path, config: DupnetConfig | DupnetV0Config, size: int) -> None:
+    model = build(config)
+    save_model(model, tmp_path / "a.keras")
+    again = load_model(tmp_path / "a.keras")
+    assert again.settings == config
+    first, second = tiles(3, size)
+    np.testing.assert_array_equal(scores(again, first, second), scores(model, first, second))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.keras"]
+
+
+@pytest.mark.parametrize(("config", "size"), [(SMALL, 96), (SMALL_V0, 32)])
+def test_arrays_come_back(tmp_path: Path, config: DupnetConfig | DupnetV0Config, size: int) -> None:
+    model = build(config)
+    first, second = tiles(3, size)
+    exact = from_arrays(to_arrays(model), config)
+    np.testing.assert_array_equal(scores(exact, first, second), scores(model, first, second))
+    save_arrays(model, tmp_path / "a.npz")
+    again = load_arrays(tmp_path / "a.npz")
+    assert again.settings == config
+    np.testing.assert_allclose(scores(again, first, second), scores(model, first, second), atol=1e-2)
+
+
+def test_arrays_that_do_not_fit_are_named() -> None:
+    arrays = to_arrays(build(SMALL_V0))
+    with pytest.raises(ValueError, match=r"conv_1\.kernel is missing"):
+        from_arrays({name: array for name, array in arrays.items() if name != "conv_1.kernel"}, SMALL_V0)
+    with pytest.raises(ValueError, match=r"score\.bias has shape \(2,\)"):
+        from_arrays({**arrays, "score.bias": np.zeros(2)}, SMALL_V0)
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], None], member: str = "dupnet.json") -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    content = json.loads(members[member])
+    change(content)
+    members[member] = json.dumps(content).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def test_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.keras"
+    model = build(SMALL_V0)
+    for change, message in (
+        (lambda settings: settings.update(format=99), "format 99"),
+        (lambda settings: settings["config"].update(architecture="dupnet_v7"), "dupnet_v7"),
+        (lambda settings: settings["config"].update(sixth_convolution=True), "another version"),
+    ):
+        save_model(model, path)
+        rewrite(path, change)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=message):
+            load_model(path)
+
+
+def test_a_lambda_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+    tile = keras.Input((4, 4, 3))
+    model = keras.Model(tile, keras.layers.Lambda(lambda values: values * 2)(tile))
+    path = tmp_path / "lambda.keras"
+    model.save(path)
+    with pytest.raises(ValueError, match="Lambda"):
+        load_model(path)
+    # Hidden in an inner model as well.
+    outer = keras.Input((4, 4, 3))
+    keras.Model(outer, model(outer)).save(path)
+    with pytest.raises(ValueError, match="Lambda"):
+        load_model(path)
+
+
+def test_foreign_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.keras"
+    save_model(build(SMALL_V0), path)
+
+    def point_elsewhere(config: dict[str, Any]) -> None:
+        config["config"]["layers"][-1].update(module="os", class_name="system", registered_name=None)
+
+    rewrite(path, point_elsewhere, "config.json")
+    with pytest.raises(ValueError, match=r"os\.system"):
+        load_model(path)
+
+
+def test_what_is_no_model_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"absent\.keras"):
+        load_model(tmp_path / "absent.keras")
+    (tmp_path / "text.keras").write_text("hello")
+    with pytest.raises(ValueError, match=r"not a \.keras file"):
+        load_model(tmp_path / "text.keras")
+    tile = keras.Input((4,))
+    keras.Model(tile, keras.layers.Dense(1)(tile)).save(tmp_path / "foreign.keras")
+    with pytest.raises(ValueError, match=r"dupnet\.json"):
+        load_model(tmp_path / "foreign.keras")
+    with pytest.raises(ValueError, match=r"end in \.keras"):
+        save_model(build(SMALL_V0), tmp_path / "model.h5")
+    with pytest.raises(ValueError, match="no settings"):
+        save_model(keras.Model(tile, keras.layers.Dense(1)(tile)), tmp_path / "b.keras")
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(ValueError, match=r"dupnet\.json"):
+        load_arrays(tmp_path / "other.npz")
+
+
+def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
+    model = build(SMALL_V0)
+    model.get_layer("score").bias.assign([1e6])
+    with pytest.raises(ValueError, match=r"score\.bias"):
+        save_arrays(model, tmp_path / "a.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="tile_size is 100"):
+        dupnet(DupnetConfig(tile_size=100))
+    with pytest.raises(ValueError, match="multiple of 32"):
+        dupnet_v0(DupnetV0Config(tile_size=48))
+
+
+SCORE_IN_ANOTHER_BACKEND = """
+import sys, numpy as np
+from dupnet.models import load_arrays
+data = np.load(sys.argv[2])
+np.save(sys.argv[3], load_arrays(sys.argv[1]).predict([data["first"], data["second"]], verbose=0))
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_another_backend_gives_the_same_score(tmp_path: Path, network: keras.Model, backend: str) -> None:
+    """Keras reads its backend once, when it is imported; the other one runs in a process of its own."""
+    pytest.importorskip(backend)
+    if keras.backend.backend() == backend:
+        pytest.skip("it is the backend in use")
+    first, second = tiles(4, 96)
+    save_arrays(network, tmp_path / "a.npz")
+    np.savez(tmp_path / "tiles.npz", first=first, second=second)
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    files = [str(tmp_path / name) for name in ("a.npz", "tiles.npz", "scores.npy")]
+    subprocess.run([sys.executable, "-c", SCORE_IN_ANOTHER_BACKEND, *files], env=environment, check=True)
+    found = np.load(tmp_path / "scores.npy").ravel()
+    np.testing.assert_allclose(found, scores(load_arrays(tmp_path / "a.npz"), first, second), atol=1e-3)
+
+
+def test_models_is_backend_neutral() -> None:
+    for module in (models, sys.modules["dupnet.layers"]):
+        source = Path(str(module.__file__)).read_text(encoding="utf-8")
+        assert "tensorflow" not in source and "import tf" not in source
