@@ -20,8 +20,6 @@ __all__ = ["BACKGROUND", "mosaic", "write_mosaics"]
 
 Pixels = npt.NDArray[np.uint8]
 
-Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-
 BACKGROUND = 128
 """Grey level of ground that no image shows: neither a cloud's white nor the black of missing data."""
 
@@ -67,7 +65,7 @@ def mosaic(
         raise ValueError(f"group is {group}; the groups table has none of that number.")
     height, width = _size(members, grid, reduction)
     canvas = np.full((height, width, 3), BACKGROUND, dtype=np.uint8)
-    _draw(canvas, members, folders, grid, reduction, n_workers(workers))
+    _draw(canvas, members, folder, grid, reduction, n_workers(workers))
     return canvas
 
 
@@ -90,7 +88,7 @@ def write_mosaics(
 
     Parameters
     ----------
-    groups, folders, grid, reduction, workers
+    groups, folder, grid, reduction, workers
         As for :func:`mosaic`.
     out : path
         Folder for the mosaics.
@@ -133,7 +131,7 @@ def write_mosaics(
             else:
                 canvas = np.empty((height, width, 3), dtype=np.uint8)
             canvas[:] = BACKGROUND
-            _draw(canvas, members, folders, grid, factor, n_workers(workers))
+            _draw(canvas, members, folder, grid, factor, n_workers(workers))
             _encode(canvas, path)
         tile = grid.tile_size // factor
         written.append((group, path.name, len(members), height // tile, width // tile, factor, height, width))
@@ -171,13 +169,6 @@ def _draw(
         tiles = split_tiles(image, Grid(grid.rows, grid.cols, tile))
         for index, row, col in chosen[number]:
             canvas[row * tile : (row + 1) * tile, col * tile : (col + 1) * tile] = tiles[index]
-
-
-def _found(name: str, folders: Folders) -> Path:
-    """The file of an image; in the first folder, so that reading it says what is wrong, if it is in none."""
-    several = [folders] if isinstance(folders, str | os.PathLike) else folders
-    paths = [Path(folder, name) for folder in several]
-    return next((path for path in paths if path.exists()), paths[0])
 
 
 def _chosen(places: Sequence[tuple[int, int]], grid: Grid) -> dict[int, list[tuple[int, int, int]]]:
