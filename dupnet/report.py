@@ -39,6 +39,17 @@ MOSAIC_SIDE, REGION_SIDE = 900, 320
 """Longest side in pixels of a mosaic and of a pair's region; ``QUALITY`` (WebP) keeps either under 150 kB."""
 QUALITY = 70
 
+HEADLINE = (
+    "images",
+    "unreadable",
+    "duplicate",
+    "groups_of_several",
+    "images_in_groups",
+    "largest_group",
+    "cuts",
+)
+"""Counts of a run that stand in large figures; the others follow in a list."""
+
 COUNTS = {
     "unreadable": "files left out",
     "converted": "images converted to RGB",
@@ -53,7 +64,7 @@ COUNTS = {
     "largest_group": "images in the largest group",
     "images_in_groups": "images that overlap another",
 }
-"""What the counts of a run are called on the page, where their name does not say it."""
+"""What the counts are called on the page, where their name does not say it."""
 
 
 class Result(Protocol):
@@ -119,7 +130,8 @@ def render(result: Result, images_folder: Folders, n_groups: int = 8, n_pairs: i
         script=script,
         policy="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src {_source(style)}; script-src {_source(script)}",
-        counts=[(COUNTS.get(name, name.replace("_", " ")), f"{n:,}") for name, n in result.counts.items()],
+        headline=_counts(result, [name for name in HEADLINE if name in result.counts]),
+        counts=_counts(result, [name for name in result.counts if name not in HEADLINE]),
         bars=_bars(duplicates["score"]),
         groups=list(_groups(result.groups, result.grid, images_folder, n_groups)),
         pairs=list(_pairs(result.overlaps, result.grid, read, n_pairs)),
@@ -157,9 +169,16 @@ def _reader(images_folder: Folders) -> Callable[[str], Pixels | None]:
     return read
 
 
+def _counts(result: Result, names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(COUNTS.get(name, name.replace("_", " ")), f"{result.counts[name]:,}") for name in names]
+
+
 def _bars(scores: pd.Series) -> list[dict[str, Any]]:
     """The score histogram; heights grow with the logarithm, so that few doubtful overlaps stay visible."""
-    counts, edges = np.histogram(scores.dropna().to_numpy(float).clip(0, 1), np.linspace(0, 1, N_BINS + 1))
+    values = scores.dropna().to_numpy(float).clip(0, 1)
+    lowest = values.min() if len(values) else 0.0
+    start = max(edge for edge in (0.0, 0.5, 0.9, 0.99, 0.999) if edge <= lowest)
+    counts, edges = np.histogram(values, np.linspace(start, 1, N_BINS + 1))
     heights = np.log1p(counts) / np.log1p(max(counts.max(), 1))
     return [
         {"count": int(count), "low": low, "high": high, "height": 100 * height}
