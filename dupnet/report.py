@@ -11,7 +11,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.files import atomic_path
-from dupnet.images import UnreadableImage, load
+from dupnet.images import Folders, UnreadableImage, load, locate
 from dupnet.mosaics import mosaic
 from dupnet.previews import data_uri, difference_map, reduce_to, shared_regions, shown_name
 from dupnet.tiles import Grid, Overlap, overlap_of_tag
@@ -27,7 +26,6 @@ from dupnet.tiles import Grid, Overlap, overlap_of_tag
 __all__ = ["render", "write"]
 
 Pixels = npt.NDArray[np.uint8]
-Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 N_BINS = 25
 """Bars of the score histogram."""
@@ -151,20 +149,14 @@ def _source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _folder_list(folders: Folders) -> list[str | os.PathLike[str]]:
-    return [folders] if isinstance(folders, str | os.PathLike) else list(folders)
-
-
-def _reader(images_folder: Folders) -> Callable[[str], Pixels | None]:
+def _reader(folders: Folders) -> Callable[[str], Pixels | None]:
     """A function from an image's name to its pixels, None if it cannot be read (any more)."""
 
     def read(name: str) -> Pixels | None:
-        for folder in _folder_list(images_folder):
-            try:
-                return load(Path(folder, name), grey=False)[0]
-            except UnreadableImage:
-                continue
-        return None
+        try:
+            return load(locate(name, folders), grey=False)[0]
+        except (UnreadableImage, FileNotFoundError):
+            return None
 
     return read
 
@@ -209,12 +201,10 @@ def _mosaic(members: pd.DataFrame, group: int, grid: Grid, folders: Folders, n_t
     size = grid.tile_size
     divisors = [divisor for divisor in range(1, size + 1) if size % divisor == 0]
     reduction = next((n for n in divisors if n_tiles * size // n <= MOSAIC_SIDE), size)
-    for folder in _folder_list(folders):
-        try:
-            return reduce_to(mosaic(members, group, folder, grid, reduction), MOSAIC_SIDE)
-        except UnreadableImage:
-            continue
-    return None
+    try:
+        return reduce_to(mosaic(members, group, folders, grid, reduction), MOSAIC_SIDE)
+    except (UnreadableImage, FileNotFoundError):
+        return None
 
 
 def _pairs(

@@ -164,7 +164,7 @@ def test_counts_tables_and_pictures_are_those_of_the_result(collection):
     page = Page(report.render(result, folder, n_pairs=3))
     shown = " ".join(" ".join(page.text).split())
     assert (
-        "images 8 tiles with nothing to judge by (solid and the like) 1,234 duplicate overlaps 17 " in shown
+        "images 8 duplicate overlaps 17 tiles with nothing to judge by (solid and the like) 1,234 " in shown
     )
     assert "Group 0: 8 images on 4 x 6 tiles" in shown
     table = json.loads(page.data)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.images import UnreadableImage, load
+from dupnet.images import Folders, UnreadableImage, load, locate
 from dupnet.previews import (
     difference_map,
     outline,
@@ -29,7 +28,6 @@ from dupnet.tiles import TILE_SIZE, Grid, overlap_of_tag
 __all__ = ["PICTURES", "Review", "open_review"]
 
 Pixels = npt.NDArray[np.uint8]
-Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 PICTURES = ("image1", "image2", "region1", "region2", "levels1", "levels2", "absolute", "medians")
 """What can be shown: either image with its overlap outlined; the shared region of either; that region
@@ -70,7 +68,7 @@ class Review:
             raise ValueError("pairs is empty; there is nothing to judge.")
         self.judgements = judgements
         self.grid = grid
-        self._read = lru_cache(maxsize=8)(partial(_read_from, _folder_list(images)))
+        self._read = lru_cache(maxsize=8)(partial(_read_from, images))
         certainty = (pairs["score"].astype(float) - 0.5).abs().fillna(np.inf)
         # Stable, so that pairs of one certainty stay in the order of the table.
         self.pairs = pairs.iloc[np.argsort(certainty.to_numpy(), kind="stable")].reset_index(drop=True)
@@ -230,26 +228,22 @@ def open_review(
             f"The images of {os.fspath(table_path)!r} are not known; name their folder (--images)."
         )
     table = read_table(table_path)
-    grid = _grid_of(table, _folder_list(folders), tile_size or TILE_SIZE)
+    grid = _grid_of(table, folders, tile_size or TILE_SIZE)
     pairs = as_pairs(table, os.fspath(table_path), grid)
     return Review(pairs, folders, Judgements(judgements or answers), grid)
 
 
-def _folder_list(folders: Folders) -> list[Path]:
-    return [Path(folders)] if isinstance(folders, str | os.PathLike) else [Path(folder) for folder in folders]
-
-
-def _read_from(folders: list[Path], name: str) -> Pixels:
+def _read_from(folders: Folders, name: str) -> Pixels:
     # Collections are flat: a name with a folder in it, from a table of unknown origin, is not followed.
     if name in ("", ".", "..") or "/" in name or os.sep in name or (os.altsep and os.altsep in name):
         raise ValueError(f"image name {name!r} is not a plain file name; only files of the folder are shown.")
-    for folder in folders:
-        if (folder / name).is_file():
-            return load(folder / name, grey=False)[0]
-    raise UnreadableImage(name, "not in the folder of images")
+    try:
+        return load(locate(name, folders), grey=False)[0]
+    except FileNotFoundError:
+        raise UnreadableImage(name, "not in the folder of images") from None
 
 
-def _grid_of(table: pd.DataFrame, folders: list[Path], tile_size: int) -> Grid:
+def _grid_of(table: pd.DataFrame, folders: Folders, tile_size: int) -> Grid:
     """The tiles of the first image of the table that can be read."""
     if table.empty:
         raise ValueError("The table of pairs is empty; there is nothing to judge.")
