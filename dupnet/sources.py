@@ -251,7 +251,12 @@ def read_acquisition(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
         with Image.open(path) as image:
             if image.mode not in ("L", "P", "RGB", "RGBA", "CMYK", "YCbCr"):
                 raise ValueError(f"{path} has mode {image.mode}: convert it to 8 bits a channel first.")
-            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"), dtype=np.uint8)
+            acquisition = np.empty((image.height, image.width, 3), dtype=np.uint8)
+            # In strips: a conversion of the whole would hold the picture three times.
+            for top in range(0, image.height, 1024):
+                strip = image.crop((0, top, image.width, min(top + 1024, image.height)))
+                acquisition[top : top + strip.height] = np.asarray(strip.convert("RGB"))
+            return acquisition
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -227,6 +227,12 @@ def test_other_modes_become_rgb(tmp_path, pixels, mode):
     assert np.array_equal(read_acquisition(tmp_path / "scene.tif"), np.asarray(image.convert("RGB")))
 
 
+def test_strips_join(tmp_path):
+    tall = np.random.default_rng(1).integers(0, 255, (2500, 8, 3), dtype=np.uint8)
+    Image.fromarray(tall).save(tmp_path / "tall.png")
+    assert np.array_equal(read_acquisition(tmp_path / "tall.png"), tall)
+
+
 def test_very_large_images_are_read(tmp_path, pixels, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     Image.fromarray(pixels).save(tmp_path / "scene.png")
