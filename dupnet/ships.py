@@ -175,10 +175,10 @@ def _draw_wake(
     across = np.abs(starboard) / half_width
     profile = np.exp(-(across**4)) * (0.45 + 0.55 * np.minimum(across, 1) ** 2)
     fade = np.exp(-np.maximum(astern, 0) / (1.6 * ship.length)) * (astern > -0.1 * ship.length)
-    streaks = sum(
-        sigma * cv2.GaussianBlur(rng.standard_normal(ahead.shape, dtype=np.float32), (0, 0), sigma)
-        for sigma in (1, 3, 9)
-    )
+    streaks = np.zeros(ahead.shape, dtype=np.float32)
+    for sigma in (1, 3, 9):
+        noise = rng.standard_normal(ahead.shape, dtype=np.float32)
+        streaks += sigma * cv2.GaussianBlur(noise, (0, 0), sigma)
     streaks = np.clip(0.6 + 0.35 * streaks / streaks.std(), 0, 1.3)
     bow = np.exp(
         -((np.abs(starboard) - 0.55 * ship.beam * np.clip(behind / (0.35 * ship.length), 0, 1)) ** 2) / 1.5
@@ -223,7 +223,7 @@ def _draw_hull(
             + ship.row
             - rows.start
         )
-        return np.rint(np.stack([x, y], axis=1) * SUPERSAMPLING).astype(np.int32)
+        return np.asarray(np.rint(np.stack([x, y], axis=1) * SUPERSAMPLING), dtype=np.int32)
 
     hull = [
         (-0.5, -0.42),
