@@ -14,7 +14,7 @@ import pytest
 from chromium import chromium, needs_chromium, page_errors, wait_for
 
 from dupnet.previews import difference_map
-from dupnet.review import Judgements, Review, open_review, read_judgements, read_pairs, widget
+from dupnet.review import Judgements, Review, export_labels, open_review, read_judgements, read_pairs, widget
 from dupnet.review.page import make_server
 from dupnet.tiles import Grid, overlaps
 
@@ -152,6 +152,18 @@ def test_open_review_says_what_is_missing(tmp_path):
     (tmp_path / "pairs.csv").write_text("image1,image2,overlap_tag\n")
     with pytest.raises(ValueError, match="nothing to judge"):
         open_review(tmp_path / "pairs.csv", tmp_path)
+
+
+def test_labels_are_exported_in_the_format_of_the_data(found, review):
+    with pytest.raises(FileNotFoundError):
+        export_labels(found, found / "labels.csv", found / "none.csv")
+    for pair, verdict in enumerate(["duplicate", "undecidable", "not_duplicate"]):
+        review.judge(pair, verdict)
+    assert export_labels(found, found / "labels.csv") == 2
+    table = pd.read_csv(found / "labels.csv", dtype={"overlap_tag": str})
+    assert table.columns.tolist() == ["image1", "image2", "overlap_tag", "is_duplicate"]
+    assert table["overlap_tag"].tolist() == review.pairs["overlap_tag"][[0, 2]].tolist()
+    assert table["is_duplicate"].tolist() == [1, 0]
 
 
 def test_widget_judges_like_the_page(review):
@@ -306,12 +318,9 @@ def test_a_repeated_request_counts_once_and_labels_are_exported(review):
 @contextmanager
 def review_process(folder):
     """`dupnet review` as a process of its own, which can be killed."""
-    program = (
-        "import sys; from dupnet.review import open_review, serve\n"
-        "serve(open_review(sys.argv[1]), open_browser=False, announce=lambda text: print(text, flush=True))"
-    )
+    command = [sys.executable, "-c", "import sys; from dupnet.cli import main; sys.exit(main())"]
     process = subprocess.Popen(
-        [sys.executable, "-c", program, folder], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+        [*command, "review", folder, "--no-browser"], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
     )
     try:
         yield process, process.stdout.readline().split()[-1]

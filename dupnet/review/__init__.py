@@ -9,7 +9,7 @@ from __future__ import annotations
 from dupnet.review.judgements import VERDICTS, Judgements, labels, read_judgements
 from dupnet.review.notebook import widget
 from dupnet.review.page import serve
-from dupnet.review.queue import PICTURES, Review, open_review
+from dupnet.review.queue import PICTURES, Review, export_labels, open_review
 from dupnet.review.tables import read_pairs
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "VERDICTS",
     "Judgements",
     "Review",
+    "export_labels",
     "labels",
     "open_review",
     "read_judgements",

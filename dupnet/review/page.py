@@ -13,6 +13,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -176,7 +177,10 @@ def make_server(review: Review, port: int = 0) -> tuple[BaseWSGIServer, str]:
 
 
 def serve(
-    review: Review, port: int = 0, open_browser: bool = True, announce: Callable[[str], object] = print
+    review: Review,
+    port: int = 0,
+    open_browser: bool = True,
+    announce: Callable[[str], object] = partial(print, flush=True),
 ) -> None:
     """Serve the page until Ctrl-C.
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.files import write_csv
 from dupnet.images import Folders, UnreadableImage, load, locate
 from dupnet.previews import (
     difference_map,
@@ -21,11 +22,11 @@ from dupnet.previews import (
     shown_name,
     subtract_medians,
 )
-from dupnet.review.judgements import VERDICTS, Judgements
+from dupnet.review.judgements import VERDICTS, Judgements, labels, read_judgements
 from dupnet.review.tables import as_pairs, read_table
 from dupnet.tiles import TILE_SIZE, Grid, overlap_of_tag
 
-__all__ = ["PICTURES", "Review", "open_review"]
+__all__ = ["PICTURES", "Review", "export_labels", "judgements_path", "open_review"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -210,9 +211,9 @@ def open_review(
     """
     source = Path(source)
     folders: Folders | None = images
-    table_path, answers = source, source.with_name(f"{source.stem}_judgements.csv")
+    table_path, answers = source, judgements or judgements_path(source)
     if source.is_dir():
-        table_path, answers = source / "overlaps.csv", source / "judgements.csv"
+        table_path = source / "overlaps.csv"
         if (source / "run.json").is_file():
             run = json.loads((source / "run.json").read_text(encoding="utf-8"))
             folders = images or run["folders"]
@@ -230,7 +231,37 @@ def open_review(
     table = read_table(table_path)
     grid = _grid_of(table, folders, tile_size or TILE_SIZE)
     pairs = as_pairs(table, os.fspath(table_path), grid)
-    return Review(pairs, folders, Judgements(judgements or answers), grid)
+    return Review(pairs, folders, Judgements(answers), grid)
+
+
+def judgements_path(source: str | os.PathLike[str]) -> Path:
+    """Where answers about a folder of ``find`` or about a table of pairs are kept."""
+    path = Path(source)
+    return path / "judgements.csv" if path.is_dir() else path.with_name(f"{path.stem}_judgements.csv")
+
+
+def export_labels(
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    judgements: str | os.PathLike[str] | None = None,
+) -> int:
+    """Write what was judged as labels to train and evaluate with; returns their number.
+
+    Parameters
+    ----------
+    source, judgements
+        As for :func:`open_review`.
+    path
+        The CSV to write: ``image1, image2, overlap_tag, is_duplicate``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing was judged yet.
+    """
+    table = labels(read_judgements(judgements or judgements_path(source)))
+    write_csv(table, path)
+    return len(table)
 
 
 def _read_from(folders: Folders, name: str) -> Pixels:
