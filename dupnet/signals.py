@@ -30,7 +30,15 @@ from dupnet.pairs import (
 )
 from dupnet.tiles import TILE_SIZE, Grid, overlap_at
 
-__all__ = ["ORIGINS", "known_overlaps", "labelled_pairs", "measure", "pairs_of_overlaps", "separation"]
+__all__ = [
+    "ORIGINS",
+    "every_pair",
+    "known_overlaps",
+    "labelled_pairs",
+    "measure",
+    "pairs_of_overlaps",
+    "separation",
+]
 
 ORIGINS = {
     "overlap": "duplicates: one tile of the acquisition in two images, each with its own processing and JPEG",
@@ -142,6 +150,44 @@ def labelled_pairs(
     chosen = pd.concat([duplicates.head(len(rest)), rest]).sort_values(columns[:4], ignore_index=True)
     chosen["group"] = groups.reindex(chosen["image1"]).to_numpy()
     return chosen
+
+
+def every_pair(
+    images: Sequence[str], decidable: npt.NDArray[np.bool_], truth: pd.DataFrame, grid: Grid = Grid()
+) -> pd.DataFrame:
+    """Every tile of a collection against every other: what a search really meets, nearly all of it unrelated.
+
+    Parameters
+    ----------
+    images
+        Names; tile ``t`` of image ``i`` is row ``i * grid.n_tiles + t``.
+    decidable
+        (n,) which rows carry texture; the others are left out.
+    truth
+        Every overlap among the images, as of :func:`known_overlaps`.
+    grid
+        The tiles of an image.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``row1 < row2, is_duplicate, origin`` (``overlap``, ``another_day`` or ``unrelated``). About n * n / 2
+        rows: keep to a few hundred images.
+    """
+    first = {name: number * grid.n_tiles for number, name in enumerate(images)}
+    known = pairs_of_overlaps(truth[truth["image1"].isin(first) & truth["image2"].isin(first)], grid)
+    rows1 = known["image1"].map(first).to_numpy(np.int64) + known["tile1"].to_numpy()
+    rows2 = known["image2"].map(first).to_numpy(np.int64) + known["tile2"].to_numpy()
+    origin = np.zeros((len(decidable), len(decidable)), np.int8)
+    origin[np.minimum(rows1, rows2), np.maximum(rows1, rows2)] = np.where(known["is_duplicate"] == 1, 1, 2)
+    row1, row2 = np.triu_indices(len(decidable), 1)
+    kept = decidable[row1] & decidable[row2]
+    row1, row2 = row1[kept], row2[kept]
+    found = origin[row1, row2]
+    names = pd.Categorical.from_codes(found, categories=["unrelated", "overlap", "another_day"])
+    return pd.DataFrame(
+        {"row1": row1, "row2": row2, "is_duplicate": (found == 1).astype(int), "origin": names}
+    )
 
 
 def measure(

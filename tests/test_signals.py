@@ -14,7 +14,7 @@ from dupnet.images import list_images, read_image
 from dupnet.metrics import PAIR_METRICS
 from dupnet.pair_reader import PairReader
 from dupnet.scenes import Collection, cut_collection
-from dupnet.signals import known_overlaps, labelled_pairs, measure, pairs_of_overlaps, separation
+from dupnet.signals import every_pair, known_overlaps, labelled_pairs, measure, pairs_of_overlaps, separation
 from dupnet.tiles import Grid, overlap_of_tag, tile_slices
 
 GRID = Grid(3, 3, 64)
@@ -75,6 +75,33 @@ def test_labelled_pairs_are_balanced_and_true(collection: tuple[Path, Collection
         assert same == bool(row.is_duplicate)
     again = labelled_pairs(folder / "images", names, cut.truth, n_pairs=60, grid=GRID)
     pd.testing.assert_frame_equal(pairs, again)
+
+
+def test_every_pair_knows_each_tile_by_its_place(collection: tuple[Path, Collection]) -> None:
+    cut = collection[1]
+    images = cut.images["image"].tolist()
+    n = 9 * len(images)
+    decidable = np.ones(n, bool)
+    decidable[5] = False
+    table = every_pair(images, decidable, cut.truth, GRID)
+    assert len(table) == (n - 1) * (n - 2) // 2 and (table["row1"] < table["row2"]).all()
+    assert not (table[["row1", "row2"]] == 5).any(axis=None)
+    by_name = cut.images.set_index("image")
+    places = {
+        9 * number + tile: (by_name.row[name] + tile // 3, by_name.col[name] + tile % 3, by_name.day[name])
+        for number, name in enumerate(images)
+        for tile in range(9)
+    }
+    expected = []
+    for row in table.itertuples():
+        place1, place2 = places[row.row1], places[row.row2]
+        same_place, same_day = place1[:2] == place2[:2], place1[2] == place2[2]
+        expected.append(
+            "overlap" if same_place and same_day else "another_day" if same_place else "unrelated"
+        )
+    assert table["origin"].tolist() == expected
+    assert table["is_duplicate"].tolist() == [int(name == "overlap") for name in expected]
+    assert set(expected) == {"overlap", "another_day", "unrelated"}
 
 
 def tiles_of(tag: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
