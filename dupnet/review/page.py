@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import secrets
 import socket
+import sys
 import threading
 import webbrowser
-from collections.abc import Callable
-from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -176,13 +175,8 @@ def make_server(review: Review, port: int = 0) -> tuple[BaseWSGIServer, str]:
     return server, f"http://127.0.0.1:{port}/?token={token}"
 
 
-def serve(
-    review: Review,
-    port: int = 0,
-    open_browser: bool = True,
-    announce: Callable[[str], object] = partial(print, flush=True),
-) -> None:
-    """Serve the page until Ctrl-C.
+def serve(review: Review, port: int = 0, open_browser: bool = True) -> None:
+    """Serve the page until Ctrl-C, and print its address, which is the only way in.
 
     Parameters
     ----------
@@ -192,11 +186,12 @@ def serve(
         The port; 0 takes a free one.
     open_browser
         Open the page in the default browser.
-    announce
-        Takes the address, which is the only way in.
     """
     server, address = make_server(review, port)
-    announce(f"Judge the pairs at {address}\nEvery answer is kept in {review.judgements.path}. Ctrl-C ends.")
+    sys.stdout.write(
+        f"Judge the pairs at {address}\nEvery answer is kept in {review.judgements.path}. Ctrl-C ends.\n"
+    )
+    sys.stdout.flush()
     if open_browser:
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     try:
