@@ -90,8 +90,9 @@ def audit(
     by_group = by_group[by_group["leaked_tiles"] > 0].sort_values(
         ["leaked_tiles", "group"], ascending=[False, True], ignore_index=True
     )
-    sizes = counted.groupby(["group", "split"]).size()
-    by_group.insert(2, "splits", [_in_words(sizes[group]) for group in by_group["group"]])
+    sizes = counted.groupby(["group", "split"]).size().reset_index(name="size")
+    words = sizes["split"] + " " + sizes["size"].astype(str)
+    by_group.insert(2, "splits", by_group["group"].map(words.groupby(sizes["group"]).agg(", ".join)))
     worst = by_group["group"].head(n_examples)
     return Audit(by_split, by_group, _examples(across, placed, code, worst, grid), len(groups) - len(placed))
 
@@ -175,7 +176,3 @@ def _examples(
         pairs["image" + end] = placed["image"].to_numpy()[number]
         pairs["split" + end] = placed["split"].to_numpy()[number]
     return pairs[columns].astype({"row_offset": np.int64, "col_offset": np.int64, "n_tiles": np.int64})
-
-
-def _in_words(sizes: pd.Series) -> str:
-    return ", ".join(f"{name} {size}" for name, size in sizes.items())
