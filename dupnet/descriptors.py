@@ -1,19 +1,21 @@
-"""From tiles to compact descriptors, and from two descriptors to a score: the shipped network, in numpy alone.
-
-:mod:`dupnet.models` builds the same network in Keras, for training; a test holds the two equal. Here it needs no
-framework, so that ``dupnet find`` starts at once and runs at the speed of the decoder.
+"""From tiles to compact descriptors, and from two descriptors to a score: the shipped network, in numpy
+alone. :mod:`dupnet.models` builds the same network in Keras, for training; a test holds the two equal. Here
+it needs no framework, so that ``dupnet find`` starts at once and runs at the speed of the decoder.
 
 A tile becomes two descriptors:
 
-* **search**, 256 bytes: the tile at a quarter of its size, high-passed, projected onto fixed random directions
+* **search**, 256 bytes: the tile at a quarter of its size, high-passed, projected onto fixed random
+directions
   and brought to length one. Its cosine finds candidates among millions.
-* **verify**, 61 bytes a 32 px cell (3,904 for a 256 px tile): the cell projected onto seven learned filters in
-  their eight orientations, as int8 with a scale, beside its texture and its mean. It judges candidates without
-  the pixels.
+* **verify**, 61 bytes a 32 px cell (3,904 for a 256 px tile): the cell projected onto seven learned filters
+in
+  their eight orientations, as int8 with a scale, beside its texture and its mean. It judges candidates
+  without the pixels.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -55,14 +57,19 @@ WEIGHTS = Path(__file__).parent / "weights" / "dupnet.npz"
 SEARCH_PROJECTION = Path(__file__).parent / "weights" / "search_projection.npy"
 
 REDUCED_SIZE = 64
-"""Side in pixels of the reduced tile that is searched by: a quarter of 256, where noise and JPEG have averaged out."""
+"""Side in pixels of the reduced tile that is searched by: a quarter of 256, where noise and JPEG have
+averaged out."""
 
 SEARCH_BYTES = 256
-"""Length of a search descriptor. Unrelated tiles reached a cosine of 0.52 with 128 directions, 0.46 with 256."""
+"""Length of a search descriptor.
+
+Unrelated tiles reached a cosine of 0.52 with 128 directions, 0.46 with 256.
+"""
 
 N_ORIENTATIONS = 8
 POWER_FLOOR = 0.2
-"""Added to the power of eight projections, in squared grey levels: a third of what rounding leaves, 8 / 12."""
+"""Added to the power of eight projections, in squared grey levels: a third of what rounding leaves, 8 /
+12."""
 
 TILE_POWER_FLOOR = POWER_FLOOR / 16
 """The same for the mean over a tile, of which a few cells may carry all the evidence."""
@@ -72,6 +79,9 @@ TEXTURE_FLOOR = 0.05
 
 CHUNK = 96
 """Pairs scored at a time, so that the intermediate arrays stay in the processor's cache."""
+
+TILES_AT_A_TIME = 18
+"""Tiles described at a time, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,8 @@ class Weights:
 
     @cached_property
     def directions(self) -> Float:
-        """(1024, 8 n_filters): the learned filters, centred and of length one, in their eight orientations."""
+        """(1024, 8 n_filters): the learned filters, centred and of length one, in their eight
+        orientations."""
         turned = orientations(centred_filters(self.arrays["projection.filters"]))
         return np.ascontiguousarray(turned.reshape(-1, CELL_SIZE * CELL_SIZE).T)
 
@@ -128,7 +139,8 @@ def centred_filters(filters: Float) -> Float:
 
 
 def orientations(filters: Float) -> Float:
-    """(n, size, size) -> (n, 8, size, size): the four quarter turns of each filter and of its mirror image."""
+    """(n, size, size) -> (n, 8, size, size): the four quarter turns of each filter and of its mirror
+    image."""
     turns = [np.rot90(filters, turn, axes=(1, 2)) for turn in range(4)]
     return np.ascontiguousarray(np.stack(turns + [turn.transpose(0, 2, 1) for turn in turns], axis=1))
 
@@ -136,8 +148,9 @@ def orientations(filters: Float) -> Float:
 def band_filters(n: int, size: int = CELL_SIZE, seed: int = 0) -> Float:
     """Where training starts: ``n`` random patterns (n, size, size) of length one, from coarse to fine.
 
-    Each is limited to a ring of spatial frequency, in half waves a cell; between 3 and 23 of them (waves of 21 to 2.8 px)
-    the rings' edges grow by a constant factor. Compression takes the fine rings first, so what each ring keeps tells how much it took.
+    Each is limited to a ring of spatial frequency, in half waves a cell; between 3 and 23 of them (waves of
+    21 to 2.8 px) the rings' edges grow by a constant factor. Compression takes the fine rings first, so
+    what each ring keeps tells how much it took.
     """
     rng = np.random.default_rng(seed)
     waves = np.arange(size)
@@ -145,7 +158,7 @@ def band_filters(n: int, size: int = CELL_SIZE, seed: int = 0) -> Float:
     frequency = np.hypot(waves[:, None], waves)
     edges = np.array([1.0, *np.geomspace(3, 23, n - 1), np.hypot(CELL_SIZE, CELL_SIZE)]) * (size / CELL_SIZE)
     patterns = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         coefficients = rng.standard_normal((size, size)) * ((frequency >= low) & (frequency < high))
         coefficients[0, :] = coefficients[:, 0] = 0
         patterns.append(basis.T @ coefficients @ basis)
@@ -153,10 +166,11 @@ def band_filters(n: int, size: int = CELL_SIZE, seed: int = 0) -> Float:
 
 
 def search_directions(seed: int = 1) -> npt.NDArray[np.int8]:
-    """The random directions of the search descriptor: (4096, 256) int8, as shipped in ``search_projection.npy``.
+    """The random directions of the search descriptor: (4096, 256) int8, as shipped in
+    ``search_projection.npy``.
 
-    White noise, high-passed like the reduced tile would be (Gaussian of 3 px, so 12 px of the tile), without row and
-    column means: projecting onto it is projecting the high-passed tile onto the noise.
+    White noise, high-passed like the reduced tile would be (Gaussian of 3 px, so 12 px of the tile), without
+    row and column means: projecting onto it is projecting the high-passed tile onto the noise.
     """
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((SEARCH_BYTES, REDUCED_SIZE, REDUCED_SIZE)).astype(np.float32)
@@ -164,7 +178,8 @@ def search_directions(seed: int = 1) -> npt.NDArray[np.int8]:
     planes = noise - np.asarray(slow, np.float32)
     planes -= planes.mean(axis=1, keepdims=True)
     planes -= planes.mean(axis=2, keepdims=True)
-    return np.rint(planes.reshape(SEARCH_BYTES, -1).T * (127 / np.abs(planes).max())).astype(np.int8)
+    directions = planes.reshape(SEARCH_BYTES, -1).T * (127 / np.abs(planes).max())
+    return np.asarray(np.rint(directions), np.int8)
 
 
 @lru_cache(maxsize=4)
@@ -180,14 +195,16 @@ def load_weights(path: str | os.PathLike[str] | None = None) -> Weights:
     try:
         with np.load(path, allow_pickle=False) as archive:
             config = json.loads(str(archive["dupnet.json"]))["config"]
-            arrays = {name: archive[name].astype(np.float32) for name in archive.files if name != "dupnet.json"}
+            arrays = {
+                name: archive[name].astype(np.float32) for name in archive.files if name != "dupnet.json"
+            }
         if config["architecture"] != "dupnet":
             raise ValueError(f"it holds {config['architecture']}")
         projection = np.load(SEARCH_PROJECTION, allow_pickle=False).astype(np.float32)
         return Weights(arrays, projection, float(config["threshold"]))
     except (KeyError, ValueError, OSError, EOFError) as error:
         raise ValueError(
-            f"{path} holds no weights of dupnet ({error}); write them with `dupnet train` or dupnet.models.save_arrays."
+            f"{path} holds no weights of dupnet ({error}); write them with dupnet.models.save_arrays."
         ) from error
 
 
@@ -202,51 +219,71 @@ def describe(grey_tiles: Bytes, weights: Weights | None = None) -> Descriptors:
     weights = weights or load_weights()
     n, height, width = grey_tiles.shape
     if height != width or not height or height % CELL_SIZE:
-        raise ValueError(f"grey_tiles has shape {grey_tiles.shape}; tiles must be squares of whole {CELL_SIZE} px cells.")
+        raise ValueError(
+            f"grey_tiles has shape {grey_tiles.shape}; tiles must be squares of whole {CELL_SIZE} px cells."
+        )
     if not n:
-        empty = np.zeros((0, SEARCH_BYTES), np.int8), np.zeros((0, verify_bytes(height, weights.n_filters)), np.uint8)
+        empty = (
+            np.zeros((0, SEARCH_BYTES), np.int8),
+            np.zeros((0, verify_bytes(height, weights.n_filters)), np.uint8),
+        )
         return Descriptors(*empty, np.zeros(0, bool))
-    side = height // CELL_SIZE
-    # One tall column of tiles, centred on mid grey, so that squares keep their precision in float32.
-    column = cv2.subtract(grey_tiles.reshape(n * height, width), 128.0, dtype=cv2.CV_32F)
-    cells = column.reshape(n * side, CELL_SIZE, side, CELL_SIZE).swapaxes(1, 2).reshape(-1, CELL_SIZE**2)
+    parts = [_cells(grey_tiles[at : at + TILES_AT_A_TIME], weights) for at in range(0, n, TILES_AT_A_TIME)]
+    verify, decidable, reduced = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    # One product for all tiles: the directions, 4 MB, are read from memory once and not for every few tiles.
+    projected = reduced @ weights.search_projection
+    length = np.linalg.norm(projected, axis=1, keepdims=True)
+    search = np.rint(projected * (127 / np.maximum(length, 1e-6))) * decidable[:, None]
+    return Descriptors(search.astype(np.int8), verify, decidable)
+
+
+def _cells(grey_tiles: Bytes, weights: Weights) -> tuple[Bytes, npt.NDArray[np.bool_], Float]:
+    """Verify descriptors, decidable or not, and the reduced tiles (n, 4096) about mid grey."""
+    n, size, _ = grey_tiles.shape
+    side = size // CELL_SIZE
+    by_cell = grey_tiles.reshape(n * side, CELL_SIZE, side, CELL_SIZE).swapaxes(1, 2)
+    cells = by_cell.reshape(-1, CELL_SIZE**2).astype(np.float32)
+    cells -= 128  # about mid grey, squares keep their precision in float32
     projections = (cells @ weights.directions).reshape(n, side * side, -1)
     largest = np.maximum(projections.max(axis=2), -projections.min(axis=2))
     scale = (largest / 127).astype(np.float16)
     codes = np.rint(projections / np.maximum(scale, np.float16(1e-4)).astype(np.float32)[..., None])
-    texture, mean = _texture_and_mean(column, n, side)
+
+    pixels = cells.reshape(-1, CELL_SIZE, CELL_SIZE)
+    row_means = pixels @ np.full(CELL_SIZE, 1 / CELL_SIZE, np.float32)
+    col_means = np.full(CELL_SIZE, 1 / CELL_SIZE, np.float32) @ pixels
+    mean = row_means.mean(axis=1)
+    square = np.einsum("cp,cp->c", cells, cells) / CELL_SIZE**2
+    # As dupnet.tiles.cell_texture: the variance without that of the means of rows and of columns.
+    variance = square - np.square(row_means).mean(axis=1) - np.square(col_means).mean(axis=1) + mean**2
+    texture = np.sqrt(np.maximum(variance, 0)).reshape(n, -1)
     decidable = (texture >= EVIDENCE_RMS).sum(axis=1) >= MIN_EVIDENCE_CELLS
-    reduced = cv2.resize(column, (REDUCED_SIZE, REDUCED_SIZE * n), interpolation=cv2.INTER_AREA).reshape(n, -1)
-    projected = reduced @ weights.search_projection
-    length = np.linalg.norm(projected, axis=1, keepdims=True)
-    search = np.rint(projected * (127 / np.maximum(length, 1e-6))) * decidable[:, None]
+
     verify = [
         np.clip(codes, -127, 127).astype(np.int8).reshape(n, -1).view(np.uint8),
         scale.view(np.uint8),
         texture.astype(np.float16).view(np.uint8),
-        np.rint(mean + 128).astype(np.uint8),
+        np.rint(mean + 128).astype(np.uint8).reshape(n, -1),
     ]
-    return Descriptors(search.astype(np.int8), np.concatenate(verify, axis=1), decidable)
+    return np.concatenate(verify, axis=1), decidable, _reduce(grey_tiles, pixels)
 
 
-def _texture_and_mean(column: Float, n: int, side: int) -> tuple[Float, Float]:
-    """Texture (as :func:`dupnet.tiles.cell_texture`) and mean of each cell: two (n, cells) arrays.
-
-    The variance without that of the row and of the column means, from averages that OpenCV takes in one pass
-    each.
-    """
-    height, width = column.shape
-
-    def average(image: Float, rows: int, cols: int) -> Float:
-        return np.asarray(cv2.resize(image, (cols, rows), interpolation=cv2.INTER_AREA), np.float32)
-
-    rows, cols = height // CELL_SIZE, width // CELL_SIZE
-    mean = average(column, rows, cols)
-    square = average(column * column, rows, cols)
-    row_means, col_means = average(column, height, cols), average(column, rows, width)
-    variance = square - average(row_means**2, rows, cols) - average(col_means**2, rows, cols) + mean**2
-    texture = np.sqrt(np.maximum(variance, 0))
-    return texture.reshape(n, side * side), mean.reshape(n, side * side)
+def _reduce(grey_tiles: Bytes, cells: Float) -> Float:
+    """Tiles (n, size, size) at the reduced size, from themselves or from their cells: (n, 4096), about mid
+    grey."""
+    n, size, _ = grey_tiles.shape
+    step, rest = divmod(size, REDUCED_SIZE)
+    if rest or CELL_SIZE % step:  # reduced pixels lie across cells
+        column = grey_tiles.reshape(n * size, size).astype(np.float32) - 128
+        reduced = cv2.resize(column, (REDUCED_SIZE, n * REDUCED_SIZE), interpolation=cv2.INTER_AREA)
+        return np.asarray(reduced, np.float32).reshape(n, -1)
+    side, small = size // CELL_SIZE, CELL_SIZE // step
+    average = np.kron(np.eye(small, dtype=np.float32), np.full((step, 1), 1 / step**2, np.float32))
+    narrow = (cells.reshape(-1, CELL_SIZE) @ average).reshape(-1, small, step, small)
+    total = narrow[:, :, 0]
+    for row in range(1, step):
+        total = total + narrow[:, :, row]
+    return total.reshape(n, side, side, small, small).swapaxes(2, 3).reshape(n, -1)
 
 
 def score_pairs(verify1: Bytes, verify2: Bytes, weights: Weights | None = None) -> Float:
@@ -264,11 +301,14 @@ def score_pairs(verify1: Bytes, verify2: Bytes, weights: Weights | None = None) 
     side = int(np.sqrt(verify1.shape[1] / per_cell))
     if verify1.shape != verify2.shape or verify1.shape[1] != side * side * per_cell:
         raise ValueError(
-            f"verify1 has shape {verify1.shape}, verify2 {verify2.shape}; both must hold the same number of verify "
-            f"descriptors of one tile size, {per_cell} bytes a cell."
+            f"verify1 has shape {verify1.shape}, verify2 {verify2.shape}; both must hold the same "
+            f"number of verify descriptors of one tile size, {per_cell} bytes a cell."
         )
     chunks = [slice(start, start + CHUNK) for start in range(0, len(verify1), CHUNK)]
-    scores = [_head(_unpack(verify1[chunk], side, weights), _unpack(verify2[chunk], side, weights), side, weights) for chunk in chunks]
+    scores = [
+        _head(_unpack(verify1[chunk], side, weights), _unpack(verify2[chunk], side, weights), side, weights)
+        for chunk in chunks
+    ]
     return np.concatenate(scores) if scores else np.zeros(0, np.float32)
 
 
@@ -286,7 +326,10 @@ def _unpack(verify: Bytes, side: int, weights: Weights) -> tuple[Float, Float, F
 
 
 def _head(
-    one: tuple[Float, Float, Float, Float], two: tuple[Float, Float, Float, Float], side: int, weights: Weights
+    one: tuple[Float, Float, Float, Float],
+    two: tuple[Float, Float, Float, Float],
+    side: int,
+    weights: Weights,
 ) -> Float:
     """The head of :func:`dupnet.models.dupnet`: (n,) scores."""
     cells, tile = _features(one, two, weights.n_filters)
@@ -305,14 +348,17 @@ def _features(
 ) -> tuple[Float, Float]:
     """What two tiles say of each cell (n * cells, 3 n_filters + 5) and of the tile (n, 4 n_filters + 1).
 
-    As :class:`dupnet.layers.CellFeatures` and :class:`dupnet.layers.TileFeatures`, which describe the columns.
+    As :class:`dupnet.layers.CellFeatures` and :class:`dupnet.layers.TileFeatures`, which describe the
+    columns.
     """
     (codes1, scale1, texture1, mean1), (codes2, scale2, texture2, mean2) = one, two
     n, n_cells = scale1.shape
     by_filter = np.repeat(np.eye(n_filters, dtype=np.float32), N_ORIENTATIONS, axis=0)
     flat1, flat2 = scale1.reshape(-1, 1), scale2.reshape(-1, 1)
     dot = ((codes1 * codes2) @ by_filter) * (flat1 * flat2)
-    power1, power2 = ((codes * codes) @ by_filter * flat**2 for codes, flat in ((codes1, flat1), (codes2, flat2)))
+    power1, power2 = (
+        (codes * codes) @ by_filter * flat**2 for codes, flat in ((codes1, flat1), (codes2, flat2))
+    )
     correlation = dot / np.sqrt((power1 + POWER_FLOOR) * (power2 + POWER_FLOOR))
     log1, log2 = np.log(power1 + POWER_FLOOR), np.log(power2 + POWER_FLOOR)
     total, total1, total2 = (part.sum(axis=1) for part in (dot, power1, power2))
@@ -342,7 +388,8 @@ def _features(
     tile = np.column_stack(
         [
             dot / np.sqrt((power1 + TILE_POWER_FLOOR) * (power2 + TILE_POWER_FLOOR)),
-            dot.sum(axis=1) / np.sqrt((power1.sum(axis=1) + TILE_POWER_FLOOR) * (power2.sum(axis=1) + TILE_POWER_FLOOR)),
+            dot.sum(axis=1)
+            / np.sqrt((power1.sum(axis=1) + TILE_POWER_FLOOR) * (power2.sum(axis=1) + TILE_POWER_FLOOR)),
             mean_correlation,
             (log1 + log2) / 6,
             np.abs(log1 - log2) / 2,
@@ -352,13 +399,15 @@ def _features(
 
 
 def _dense(inputs: Float, name: str, weights: Weights) -> Float:
-    outputs = inputs @ weights.arrays[f"{name}.kernel"]
+    outputs: Float = inputs @ weights.arrays[f"{name}.kernel"]
     outputs += weights.arrays[f"{name}.bias"]
-    return np.maximum(outputs, 0, out=outputs)
+    np.maximum(outputs, 0, out=outputs)
+    return outputs
 
 
 def _neighbourhood_mean(cells: Float, n: int, side: int) -> Float:
-    """Mean over each cell's 3 x 3 neighbourhood inside the tile: (n * cells, channels), one axis after the other."""
+    """Mean over each cell's 3 x 3 neighbourhood inside the tile: (n * cells, channels), one axis after the
+    other."""
     image = cells.reshape(n, side, side, -1)
     for axis in (1, 2):
         total = image.copy()
@@ -395,6 +444,10 @@ def compare(tiles1: Bytes, tiles2: Bytes, weights: Weights | None = None) -> pd.
     ----------
     tiles1, tiles2 : (n, size, size, 3) uint8
         RGB; pair ``k`` is ``tiles1[k]`` and ``tiles2[k]``. The size is a multiple of 32, 256 as trained.
+    weights : Weights, optional
+        The shipped ones by default.
+    weights : Weights, optional
+        Of another network than the shipped one.
 
     Returns
     -------
@@ -408,7 +461,9 @@ def compare(tiles1: Bytes, tiles2: Bytes, weights: Weights | None = None) -> pd.
     """
     for name, tiles in (("tiles1", tiles1), ("tiles2", tiles2)):
         if tiles.ndim != 4 or tiles.shape[-1] != 3 or tiles.dtype != np.uint8:
-            raise ValueError(f"{name} is {tiles.dtype} of shape {tiles.shape}; it must be uint8 (n, size, size, 3), RGB.")
+            raise ValueError(
+                f"{name} is {tiles.dtype} of shape {tiles.shape}; it must be uint8 (n, size, size, 3), RGB."
+            )
     if tiles1.shape != tiles2.shape:
         raise ValueError(f"tiles1 has shape {tiles1.shape}, tiles2 {tiles2.shape}; pairs need one shape.")
     weights = weights or load_weights()
@@ -423,7 +478,7 @@ def compare(tiles1: Bytes, tiles2: Bytes, weights: Weights | None = None) -> pd.
 
 
 def _grey(tiles: Bytes) -> Bytes:
-    """Luma of RGB tiles (n, size, size, 3), rounded to whole levels as in a JPEG file: (n, size, size) uint8."""
+    """Luma of RGB tiles (n, size, size, 3), rounded to whole levels as in a JPEG file."""
     column = tiles.reshape(-1, tiles.shape[2], 3)
     grey = cv2.cvtColor(np.ascontiguousarray(column), cv2.COLOR_RGB2GRAY)
     return np.asarray(grey, np.uint8).reshape(tiles.shape[:3])

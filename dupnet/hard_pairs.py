@@ -1,7 +1,8 @@
 """Training pairs that hold the hard cases, drawn from acquisitions and images by a seed.
 
-Half of the pairs are duplicates: one crop under two processings, each compressed on its own. The other half are
-non-duplicates of the kinds in :data:`KINDS`. Both halves go through the same processing, so that it tells nothing.
+Half of the pairs are duplicates: one crop under two processings, each compressed on its own. The other half
+are non-duplicates of the kinds in :data:`KINDS`. Both halves go through the same processing, so that it
+tells nothing.
 """
 
 from __future__ import annotations
@@ -37,14 +38,17 @@ KINDS = {
     "mix": 0.11,  # static structure with other water laid over all of it, more here and less there
     "shift": 0.05,  # the same picture 3 to 40 px aside
 }
-"""Kinds of non-duplicates and their shares. Chosen by what the network got wrong on validation pairs."""
+"""Kinds of non-duplicates and their shares.
+
+Chosen by what the network got wrong on validation pairs.
+"""
 
 MILD = augment.AugmentConfig()
 STRONG = augment.AugmentConfig(
     gain_limit=0.22, gamma_limit=0.25, colour_mix_limit=0.1, sharpen_limit=0.8, noise_limit=2.5
 )
-"""Two processings of one acquisition: limits that reach past the strongest pair of labelled Airbus images, which
-agree at a correlation of 0.87."""
+"""Two processings of one acquisition: limits that reach past the strongest pair of labelled Airbus images,
+which agree at a correlation of 0.87."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class Source:
 
 
 class HardPair(NamedTuple):
-    """Two grey tiles (256, 256) uint8 and what is known of them; ``quality`` is the lower JPEG quality of the two."""
+    """Two grey tiles (256, 256) uint8 and what is known of them; ``quality`` is the lower JPEG quality of
+    the two."""
 
     grey1: Image
     grey2: Image
@@ -87,14 +92,17 @@ def write_pairs(
     seed: int = 0,
     workers: int = 2,
 ) -> pd.DataFrame:
-    """Draw ``n`` pairs and write them: ``path`` (.npy, (n, 2, 256, 256) uint8 grey) and a table beside it (.csv).
+    """Draw ``n`` pairs and write them: ``path`` (.npy, (n, 2, 256, 256) uint8 grey) and a table beside it
+    (.csv).
 
     ``shares`` gives the share of each source name. Pair ``i`` depends on ``(seed, i)`` alone.
     """
     rows = []
     with atomic_path(path) as beside:
         pixels = np.lib.format.open_memmap(beside, "w+", np.uint8, (n, 2, TILE_SIZE, TILE_SIZE))
-        for index, pair in enumerate(map_in_order(partial(draw_pair, sources, shares, seed), range(n), workers)):
+        for index, pair in enumerate(
+            map_in_order(partial(draw_pair, sources, shares, seed), range(n), workers)
+        ):
             pixels[index] = pair.grey1, pair.grey2
             rows.append(pair[2:])
         pixels.flush()
@@ -106,8 +114,8 @@ def write_pairs(
 def draw_pair(sources: Sequence[Source], shares: dict[str, float], seed: int, index: int) -> HardPair:
     """Pair ``index`` of the endless series that ``seed`` stands for.
 
-    Draws again until both tiles carry evidence (:func:`dupnet.tiles.is_decidable`) after all processing: where the
-    pixels show nothing, neither label would be true.
+    Draws again until both tiles carry evidence (:func:`dupnet.tiles.is_decidable`) after all processing:
+    where the pixels show nothing, neither label would be true.
     """
     rng = np.random.default_rng((seed, index))
     while True:
@@ -116,7 +124,9 @@ def draw_pair(sources: Sequence[Source], shares: dict[str, float], seed: int, in
             return pair
 
 
-def _attempt(sources: Sequence[Source], shares: dict[str, float], rng: np.random.Generator) -> HardPair | None:
+def _attempt(
+    sources: Sequence[Source], shares: dict[str, float], rng: np.random.Generator
+) -> HardPair | None:
     crop = _draw_crop(sources, shares, rng)
     style, dark = _draw_style(rng)
     tile = style(crop.tile)
@@ -126,7 +136,11 @@ def _attempt(sources: Sequence[Source], shares: dict[str, float], rng: np.random
         return None
     first, second, kind = tile, tile, "duplicate"
     if rng.random() < 0.5:
-        kind = str(rng.choice(["same", "cross", "alike"] if dark else list(KINDS), p=None if dark else list(KINDS.values())))
+        kind = str(
+            rng.choice(
+                ["same", "cross", "alike"] if dark else list(KINDS), p=None if dark else list(KINDS.values())
+            )
+        )
         other = _non_duplicate(kind, tile, crop, style, sources, shares, rng)
         if other is None:
             return None
@@ -140,7 +154,8 @@ def _attempt(sources: Sequence[Source], shares: dict[str, float], rng: np.random
 def _draw_crop(
     sources: Sequence[Source], shares: dict[str, float], rng: np.random.Generator, near: _Crop | None = None
 ) -> _Crop:
-    """A crop at multiples of 8 px, the grid of JPEG blocks; with ``near``, of its source and clear of it."""
+    """A crop at multiples of 8 px, the grid of JPEG blocks; with ``near``, of its source and clear of
+    it."""
     if near is None:
         names = [name for name in shares if any(source.name == name for source in sources)]
         weights = np.array([shares[name] for name in names])
@@ -164,7 +179,8 @@ def _apart(one: _Crop, other: _Crop, sources: Sequence[Source]) -> bool:
 
 
 def _draw_style(rng: np.random.Generator) -> tuple[Callable[[Image], Image], bool]:
-    """How the scene itself looks: as it is, with weak contrast, or nearly black (or white) but for scattered pixels."""
+    """How the scene itself looks: as it is, with weak contrast, or nearly black (or white) but for
+    scattered pixels."""
     chance = rng.random()
     if chance < 0.09:
         quantile, top, base = rng.uniform(0.8, 0.9995), rng.uniform(0.8, 8), int(rng.integers(0, 4))
@@ -188,12 +204,18 @@ def _nearly_black(tile: Image, quantile: float, top: float, base: int, invert: b
 
 def _cut_by_solid(tile: Image, rng: np.random.Generator) -> Image:
     """White, black or the blue border over a part of the tile, behind a straight or a slanted edge."""
-    corners = [int(rng.integers(8, TILE_SIZE - 8))] * 2 if rng.random() < 0.4 else rng.integers(0, TILE_SIZE, 2).tolist()
+    corners = (
+        [int(rng.integers(8, TILE_SIZE - 8))] * 2
+        if rng.random() < 0.4
+        else rng.integers(0, TILE_SIZE, 2).tolist()
+    )
     mask = np.zeros((TILE_SIZE, TILE_SIZE), np.uint8)
     outline = [(0, 0), (TILE_SIZE, 0), (TILE_SIZE, corners[0]), (0, corners[1])]
     cv2.fillPoly(mask, [np.array(outline, np.int32)], 1)
     covered = tile.copy()
-    covered[np.rot90(mask, int(rng.integers(4))) > 0] = [(255, 255, 255), (0, 0, 0), (0, 0, 255)][int(rng.integers(3))]
+    covered[np.rot90(mask, int(rng.integers(4))) > 0] = [(255, 255, 255), (0, 0, 0), (0, 0, 255)][
+        int(rng.integers(3))
+    ]
     return covered
 
 
@@ -206,7 +228,8 @@ def _non_duplicate(
     shares: dict[str, float],
     rng: np.random.Generator,
 ) -> Image | None:
-    """A tile that differs from ``tile`` as ``kind`` says, or None where the difference could not be seen."""
+    """A tile that differs from ``tile`` as ``kind`` says, or None where the difference could not be
+    seen."""
     if kind == "ship":
         return _with_ship(tile, rng)
     if kind == "shift":
@@ -243,7 +266,8 @@ def _most_alike(
 
 
 def _replaced(kind: str, tile: Image, other: Image, rng: np.random.Generator) -> Image | None:
-    """Part of ``tile`` replaced by ``other``, mostly on the tone of ``tile``: a change that must be visible."""
+    """Part of ``tile`` replaced by ``other``, mostly on the tone of ``tile``: a change that must be
+    visible."""
     base, new = tile.astype(np.float32), other.astype(np.float32)
     if rng.random() < 0.8:
         new = np.clip(new - new.mean(axis=(0, 1)) + base.mean(axis=(0, 1)), 0, 255)
@@ -270,7 +294,8 @@ def _replaced(kind: str, tile: Image, other: Image, rng: np.random.Generator) ->
 
 
 def _patches(rng: np.random.Generator, share: float, low: float, high: float) -> Levels:
-    """Ellipses and squares of ``low`` to ``high`` px until ``share`` of the tile is covered, with soft edges."""
+    """Ellipses and squares of ``low`` to ``high`` px until ``share`` of the tile is covered, with soft
+    edges."""
     mask = np.zeros((TILE_SIZE, TILE_SIZE), np.float32)
     for _ in range(60):
         if mask.mean() >= share:
@@ -304,7 +329,8 @@ def _with_ship(tile: Image, rng: np.random.Generator) -> Image:
 
 
 def _process(tiles: list[Image], rng: np.random.Generator) -> tuple[list[Image], int]:
-    """Each tile as its own file might have it: processed, shifted in hue, lightness and saturation, compressed."""
+    """Each tile as its own file might have it: processed, shifted in hue, lightness and saturation,
+    compressed."""
     tiles = list(tiles)
     if rng.random() < 0.6:
         which = int(rng.integers(2))
@@ -318,14 +344,20 @@ def _process(tiles: list[Image], rng: np.random.Generator) -> tuple[list[Image],
         which = int(rng.integers(2))
         tiles[which] = augment.random_hls_shift(tiles[which], rng, MILD)
     qualities = [_draw_quality(rng) for _ in tiles]
-    tiles = [augment.jpeg(tile, quality) if quality < 100 else tile for tile, quality in zip(tiles, qualities)]
+    tiles = [
+        augment.jpeg(tile, quality) if quality < 100 else tile
+        for tile, quality in zip(tiles, qualities, strict=False)
+    ]
     return tiles, min(qualities)
 
 
 def _gently(tiles: list[Image], rng: np.random.Generator) -> tuple[list[Image], int]:
-    """JPEG alone, at the qualities of crops of one processing: scattered pixels would not survive more."""
+    """JPEG alone, at the qualities of crops of one processing: scattered pixels would not survive
+    more."""
     qualities = [int(rng.choice([90, 92, 95, 95, 95, 97])) for _ in tiles]
-    return [augment.jpeg(tile, quality) for tile, quality in zip(tiles, qualities)], min(qualities)
+    return [augment.jpeg(tile, quality) for tile, quality in zip(tiles, qualities, strict=False)], min(
+        qualities
+    )
 
 
 def _draw_quality(rng: np.random.Generator) -> int:
@@ -339,7 +371,8 @@ def _draw_quality(rng: np.random.Generator) -> int:
 
 
 def _resampled(tile: Image, rng: np.random.Generator) -> Image:
-    """The tile resampled up to 0.45 px aside, in three cases of ten: another processing may have its own grid."""
+    """The tile resampled up to 0.45 px aside, in three cases of ten: another processing may have its own
+    grid."""
     if rng.random() >= 0.3:
         return tile
     right, down = rng.uniform(-0.45, 0.45, 2)
@@ -382,4 +415,4 @@ def _float32(array: npt.ArrayLike) -> Levels:
 
 
 def _to_uint8(levels: npt.NDArray[np.floating]) -> Image:
-    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(levels), 0, 255), np.uint8)

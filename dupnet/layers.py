@@ -26,13 +26,13 @@ LUMA = (0.299, 0.587, 0.114)
 class CellProjection(keras.layers.Layer):  # type: ignore[misc]
     """Cut a tile into cells and project each onto learned filters in all eight orientations.
 
-    Call with RGB or grey tiles (batch, size, size, 3 or 1), 0 to 255. Returns, for the ``size / cell_size`` squared cells
-    of each, a dictionary of float32 tensors: ``projections`` (batch, rows, cols, n_filters, 8), ``texture``
-    (batch, rows, cols, 1), the root mean square in grey levels of the cell after its row and column means are
-    removed, and ``mean`` (batch, rows, cols, 1) in grey levels.
+    Call with RGB or grey tiles (batch, size, size, 3 or 1), 0 to 255. Returns, for the ``size / cell_size``
+    squared cells of each, a dictionary of float32 tensors: ``projections`` (batch, rows, cols, n_filters,
+    8), ``texture`` (batch, rows, cols, 1), the root mean square in grey levels of the cell after its row
+    and column means are removed, and ``mean`` (batch, rows, cols, 1) in grey levels.
 
-    A flip or quarter turn of the tile moves the cells and permutes the last axis of the projections, nothing
-    else.
+    A flip or quarter turn of the tile moves the cells and permutes the last axis of the projections,
+    nothing else.
     """
 
     def __init__(self, n_filters: int = 7, cell_size: int = CELL_SIZE, **kwargs: Any) -> None:
@@ -56,7 +56,11 @@ class CellProjection(keras.layers.Layer):  # type: ignore[misc]
         size, side = self.cell_size, tiles.shape[1] // self.cell_size
         levels = ops.cast(tiles, "float32")
         # Whole levels, as a grey image file holds them and as the numpy encoder gets them.
-        grey = levels[..., 0] if tiles.shape[-1] == 1 else ops.round(ops.dot(levels, ops.convert_to_tensor(LUMA)))
+        grey = (
+            levels[..., 0]
+            if tiles.shape[-1] == 1
+            else ops.round(ops.dot(levels, ops.convert_to_tensor(LUMA)))
+        )
         cells = ops.transpose(ops.reshape(grey, (-1, side, size, side, size)), (0, 1, 3, 2, 4))
         row_means = ops.mean(cells, axis=-1, keepdims=True)
         col_means = ops.mean(cells, axis=-2, keepdims=True)

@@ -1,8 +1,8 @@
 """The Keras networks, ``dupnet_v0`` and ``dupnet``: built, saved and loaded with their settings.
 
 Written with ``keras`` and ``keras.ops`` alone, so that any Keras backend runs them. ``dupnet find`` and
-``dupnet.compare`` need none: :mod:`dupnet.descriptors` evaluates the same ``dupnet`` from plain arrays, which
-:func:`to_arrays` and :func:`from_arrays` carry to and fro.
+``dupnet.compare`` need none: :mod:`dupnet.descriptors` evaluates the same ``dupnet`` from plain arrays,
+which :func:`to_arrays` and :func:`from_arrays` carry to and fro.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ SETTINGS_NAME = "dupnet.json"
 
 @dataclass(frozen=True)
 class DupnetV0Config:
-    """Settings of :func:`dupnet_v0`. The defaults are the network of the original's figure."""
+    """Settings of :func:`dupnet_v0`.
+
+    The defaults are the network of the original's figure.
+    """
 
     tile_size: int = TILE_SIZE
     filters: tuple[int, ...] = (16, 32, 64, 128, 256)
@@ -62,10 +65,11 @@ class DupnetV0Config:
 class DupnetConfig:
     """Settings of :func:`dupnet`.
 
-    ``channels`` is 3 for RGB tiles, 1 for grey ones. ``n_filters`` learned filters of ``cell_size`` x ``cell_size`` pixels see each cell in eight orientations.
-    ``cell_units`` are the widths of the layers that judge one cell, ``neighbour_units`` that of the layer
-    that sees a cell beside the mean of its neighbours, ``tile_units`` those after the cells are pooled. A score
-    at or above ``threshold`` reads "duplicate".
+    ``channels`` is 3 for RGB tiles, 1 for grey ones. ``n_filters`` learned filters of ``cell_size`` x
+    ``cell_size`` pixels see each cell in eight orientations. ``cell_units`` are the widths of the layers
+    that judge one cell, ``neighbour_units`` that of the layer that sees a cell beside the mean of its
+    neighbours, ``tile_units`` those after the cells are pooled. A score at or above ``threshold`` reads
+    "duplicate".
     """
 
     tile_size: int = TILE_SIZE
@@ -258,7 +262,8 @@ def _shape_text(output: Any) -> str:
 
 
 def save_arrays(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Write weights and settings as ``.npz``: those of ``dupnet`` in float32, of the large ``dupnet_v0`` in float16.
+    """Write weights and settings as ``.npz``: those of ``dupnet`` in float32, of the large ``dupnet_v0`` in
+    float16.
 
     In float16 the scores stay the same to 1e-2.
 
@@ -313,14 +318,16 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
-    """The model that :func:`save_model` wrote, with its ``settings``. Never runs code stored in the file.
+    """The model that :func:`save_model` wrote, with its ``settings``.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is no model, holds a layer with code of its own (``Lambda``), or is of another version.
+    Never runs code stored in the file.
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is no model, holds a layer with code of its own (``Lambda``), or is of another
+            version.
     """
     name = os.fspath(path)
     if not os.path.exists(path):

@@ -1,7 +1,7 @@
 """The recipe of the shipped network: sources, parts that never meet, hard pairs, training, threshold.
 
-``python -m dupnet.recipe`` does all of it from scratch; ``make train`` calls it. Derna, Kitsap, Yellowstone and
-Washington come from the package registries; Airbus images are used where their folder is given.
+``python -m dupnet.recipe`` does all of it from scratch; ``make train`` calls it. Derna, Kitsap, Yellowstone
+and Washington come from the package registries; Airbus images are used where their folder is given.
 """
 
 from __future__ import annotations
@@ -34,20 +34,29 @@ COLUMNS = {
     "derna": {"train": (0, 8192), "validation": (8192, 9472), "test": (9472, 17408)},
     "kitsap": {"train": (0, 2304), "validation": (2304, 2560), "test": (2560, 5000)},
 }
-"""Columns in pixels of each acquisition that a part may draw from. Yellowstone and Washington train only."""
+"""Columns in pixels of each acquisition that a part may draw from.
+
+Yellowstone and Washington train only.
+"""
 
 SHARES = {"airbus": 0.45, "derna": 0.35, "kitsap": 0.10, "yellowstone": 0.05, "washington": 0.05}
 """Share of each source among the crops; those without a source in the part are left out."""
 
+SHARD = 24_000
+"""Pairs in one file, 3 GB; each file has a seed of its own."""
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of a training from scratch, written beside its result. ``precision`` sets the threshold."""
+    """Settings of a training from scratch, written beside its result.
+
+    ``precision`` sets the threshold.
+    """
 
     model: DupnetConfig = field(default_factory=DupnetConfig)
-    n_train: int = 32_000
-    n_validation: int = 5_000
-    epochs: int = 6
+    n_train: int = 48_000
+    n_validation: int = 6_000
+    epochs: int = 8
     batch_size: int = 128
     learning_rate: float = 2e-3
     precision: float = 0.9999
@@ -55,12 +64,17 @@ class Recipe:
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of hard pairs from memory-mapped files: ``((grey1, grey2), is_duplicate)``, a new order each epoch."""
+    """Batches of hard pairs from memory-mapped files: ``((grey1, grey2), is_duplicate)``, a new order each
+    epoch."""
 
-    def __init__(self, parts: Sequence[tuple[npt.NDArray[np.uint8], pd.DataFrame]], batch_size: int, seed: int | None):
+    def __init__(
+        self, parts: Sequence[tuple[npt.NDArray[np.uint8], pd.DataFrame]], batch_size: int, seed: int | None
+    ):
         super().__init__()
         self._parts = parts
-        self._rows = np.array([(part, row) for part, (_, table) in enumerate(parts) for row in range(len(table))])
+        self._rows = np.array(
+            [(part, row) for part, (_, table) in enumerate(parts) for row in range(len(table))]
+        )
         self._batch_size, self._seed, self._epoch = batch_size, seed, 0
         self._order = np.arange(len(self._rows))
         self.on_epoch_end()
@@ -84,7 +98,8 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
 def acquisitions(
     part: str, folder: str | os.PathLike[str], airbus: str | os.PathLike[str] | None = None
 ) -> list[Source]:
-    """What a part (``train``, ``validation``, ``test``) may draw from, fetched below ``folder`` where missing.
+    """What a part (``train``, ``validation``, ``test``) may draw from, fetched below ``folder`` where
+    missing.
 
     ``airbus`` is a folder with ``images`` and ``parts.csv`` (image, group, part; see :func:`airbus_parts`).
 
@@ -102,28 +117,35 @@ def acquisitions(
     if part == "train":
         for path in sources.fetch_yellowstone(folder):
             found.append(Source("yellowstone", path.name, sources.read_acquisition(path)))
-        found.append(Source("washington", "washington", sources.read_acquisition(sources.fetch_washington(folder))))
+        found.append(
+            Source("washington", "washington", sources.read_acquisition(sources.fetch_washington(folder)))
+        )
     if airbus is not None:
         table = pd.read_csv(Path(airbus) / "parts.csv")
         for row in table[table["part"] == part].itertuples():
-            found.append(Source("airbus", str(row.group), read_image(Path(airbus) / "images" / str(row.image))))
+            found.append(
+                Source("airbus", str(row.group), read_image(Path(airbus) / "images" / str(row.image)))
+            )
     return found
 
 
 def airbus_parts(groups: pd.Series, held_out: Sequence[str], seed: int = 0) -> pd.DataFrame:
     """Assign each image's overlap group to a part: columns ``image, group, part``.
 
-    ``groups`` maps image to group (:func:`dupnet.pairs.overlap_groups`). Groups with an image of ``held_out`` (those
-    of the human labels) go to ``test`` whole; of the rest 65 % train, 15 % validate and 20 % test.
+    ``groups`` maps image to group (:func:`dupnet.pairs.overlap_groups`). Groups with an image of
+    ``held_out`` (those of the human labels) go to ``test`` whole; of the rest 65 % train, 15 % validate and
+    20 % test.
     """
     kept = set(groups[groups.index.isin(held_out)])
     rest = np.array(sorted(set(groups) - kept))
     np.random.default_rng(seed).shuffle(rest)
     ends = np.rint(np.array([0.65, 0.8]) * len(rest)).astype(int)
-    part = {group: "test" for group in kept}
+    part = dict.fromkeys(kept, "test")
     for name, members in zip(PARTS, np.split(rest, ends), strict=True):
         part.update(dict.fromkeys(members, name))
-    return pd.DataFrame({"image": groups.index, "group": groups.to_numpy(), "part": [part[g] for g in groups]})
+    return pd.DataFrame(
+        {"image": groups.index, "group": groups.to_numpy(), "part": [part[g] for g in groups]}
+    )
 
 
 def train_from_pairs(
@@ -133,10 +155,12 @@ def train_from_pairs(
     recipe: Recipe | None = None,
     start: str | os.PathLike[str] | None = None,
 ) -> keras.Model:
-    """Train on files of :func:`dupnet.hard_pairs.write_pairs`; writes weights, history and settings into ``out``.
+    """Train on files of :func:`dupnet.hard_pairs.write_pairs`; writes weights, history and settings into
+    ``out``.
 
-    The learning rate falls along half a cosine to nought. The threshold is set on the validation pairs, for the
-    precision that ``recipe`` asks; it goes into the settings of the model. ``start`` names weights to go on from.
+    The learning rate falls along half a cosine to nought. The threshold is set on the validation pairs, for
+    the precision that ``recipe`` asks; it goes into the settings of the model. ``start`` names weights to
+    go on from.
     """
     recipe, out = recipe or Recipe(), Path(out)
     parts = [_read(path) for path in train]
@@ -147,7 +171,9 @@ def train_from_pairs(
         with np.load(start, allow_pickle=False) as stored:
             model.set_weights(from_arrays(stored, grey).get_weights())
     batches = _Batches(parts, recipe.batch_size, recipe.seed)
-    schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, batches.num_batches * recipe.epochs)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        recipe.learning_rate, batches.num_batches * recipe.epochs
+    )
     model.compile(keras.optimizers.Adam(schedule), "binary_crossentropy", metrics=["accuracy"])
     held_out = _read(validation)
     watched = _Batches([held_out], recipe.batch_size, None)
@@ -168,8 +194,9 @@ def train_from_pairs(
 def _threshold(table: pd.DataFrame, scores: npt.NDArray[np.float32], precision: float) -> float:
     """The threshold for a precision, at least one half.
 
-    Set without the kinds ``small`` and ``ship``: changes so small that no one can tell them from what compression
-    does are drawn far more often than they are met, and would push the threshold past real duplicates.
+    Set without the kinds ``small`` and ``ship``: changes so small that no one can tell them from what
+    compression does are drawn far more often than they are met, and would push the threshold past real
+    duplicates.
     """
     counted = ~table["kind"].isin(["small", "ship"]).to_numpy()
     labels = table["is_duplicate"].to_numpy()[counted]
@@ -203,13 +230,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = Recipe(
         n_train=options.n_train, n_validation=options.n_validation, epochs=options.epochs, seed=options.seed
     )
-    files = {}
-    for number, (part, n) in enumerate({"train": recipe.n_train, "validation": recipe.n_validation}.items()):
-        files[part] = options.out / f"{part}.npy"
-        if not files[part].exists():
+    train, validation = [], options.out / "validation.npy"
+    missing = []
+    for first in range(0, recipe.n_train, SHARD):
+        train.append(options.out / f"train_{first // SHARD}.npy")
+        missing.append(("train", train[-1], min(SHARD, recipe.n_train - first), 100 * (first // SHARD)))
+    missing.append(("validation", validation, recipe.n_validation, 1))
+    for part, path, n, seed in missing:
+        if not path.exists():  # a stopped run goes on with the next file
             drawn = acquisitions(part, options.data, options.airbus)
-            write_pairs(drawn, SHARES, n, files[part], seed=2 * recipe.seed + number, workers=n_workers())
-    train_from_pairs([files["train"]], files["validation"], options.out, recipe)
+            write_pairs(drawn, SHARES, n, path, seed=seed + 1000 * recipe.seed, workers=n_workers())
+    train_from_pairs(train, validation, options.out, recipe)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ Tiles are numbered row by row from the upper left; for the 3 x 3 grid of a 768 p
     6 7 8
 
 Two images overlap in whole tiles. The offset (row, column) of image 2's origin in image 1's frame, counted in
-tiles, fixes which tiles they share; an overlap's *tag* names the first and the last of them as seen from image 1.
+tiles, fixes which tiles they share; an overlap's *tag* names the first and the last of them as seen from
+image 1.
 """
 
 from __future__ import annotations
@@ -45,11 +46,15 @@ TILE_SIZE = 256
 """Side of a tile in pixels: the stride at which the Airbus images were cut from their acquisitions."""
 
 CELL_SIZE = 32
-"""Side of a cell in pixels, the patch whose texture is measured and compared; an 8 x 8 grid fills a 256 px tile."""
+"""Side of a cell in pixels, the patch whose texture is measured and compared; an 8 x 8 grid fills a 256 px
+tile."""
 
 EVIDENCE_RMS = 0.35
-"""Texture in grey levels (root mean square) from which a cell counts as evidence. Rounding to whole levels alone
-leaves 0.29 (1 / sqrt 12), so a cell below this shows nothing but its own rounding."""
+"""Texture in grey levels (root mean square) from which a cell counts as evidence.
+
+Rounding to whole levels alone leaves 0.29 (1 / sqrt 12), so a cell below this shows nothing but its own
+rounding.
+"""
 
 MIN_EVIDENCE_CELLS = 2
 """Cells with evidence that a tile needs before a verdict on it means anything."""
@@ -126,14 +131,17 @@ def tile_slices(index: int, grid: Grid = Grid()) -> tuple[slice, slice]:
         If the grid has no such tile.
     """
     if not 0 <= index < grid.n_tiles:
-        raise ValueError(f"index is {index}; a {grid.rows} x {grid.cols} grid has tiles 0 to {grid.n_tiles - 1}.")
+        raise ValueError(
+            f"index is {index}; a {grid.rows} x {grid.cols} grid has tiles 0 to {grid.n_tiles - 1}."
+        )
     row, col = divmod(index, grid.cols)
     size = grid.tile_size
     return slice(row * size, (row + 1) * size), slice(col * size, (col + 1) * size)
 
 
 def split_tiles(image: Array, grid: Grid | None = None) -> Array:
-    """All tiles of an image, in index order: (height, width[, channels]) -> (n_tiles, size, size[, channels]).
+    """All tiles of an image, in index order: (height, width[, channels]) -> (n_tiles, size, size[,
+    channels]).
 
     Raises
     ------
@@ -145,8 +153,8 @@ def split_tiles(image: Array, grid: Grid | None = None) -> Array:
         grid = Grid.of_image(height, width)
     if (height, width) != (grid.height, grid.width):
         raise ValueError(
-            f"image is {height} x {width} pixels; a grid of {grid.rows} x {grid.cols} tiles of {grid.tile_size} px "
-            f"takes {grid.height} x {grid.width}."
+            f"image is {height} x {width} pixels; a grid of {grid.rows} x {grid.cols} tiles of "
+            f"{grid.tile_size} px takes {grid.height} x {grid.width}."
         )
     size, rest = grid.tile_size, image.shape[2:]
     blocks = image.reshape(grid.rows, size, grid.cols, size, *rest).swapaxes(1, 2)
@@ -154,16 +162,20 @@ def split_tiles(image: Array, grid: Grid | None = None) -> Array:
 
 
 def join_tiles(tiles: Array, grid: Grid = Grid()) -> Array:
-    """The image that :func:`split_tiles` took apart: (n_tiles, size, size[, channels]) -> (height, width[, channels])."""
+    """The image that :func:`split_tiles` took apart: (n_tiles, size, size[, channels]) -> (height, width[,
+    channels])."""
     size, rest = grid.tile_size, tiles.shape[3:]
     if tiles.shape[:3] != (grid.n_tiles, size, size):
-        raise ValueError(f"tiles has shape {tiles.shape}; expected ({grid.n_tiles}, {size}, {size}[, channels]).")
+        raise ValueError(
+            f"tiles has shape {tiles.shape}; expected ({grid.n_tiles}, {size}, {size}[, channels])."
+        )
     blocks = tiles.reshape(grid.rows, grid.cols, size, size, *rest).swapaxes(1, 2)
     return blocks.reshape(grid.height, grid.width, *rest)
 
 
 def overlaps(grid: Grid = Grid()) -> tuple[Overlap, ...]:
-    """Every overlap of two images of a grid, by row offset and then column offset: 25 for the 3 x 3 grid."""
+    """Every overlap of two images of a grid, by row offset and then column offset: 25 for the 3 x 3
+    grid."""
     return tuple(_overlaps_by_offset(grid).values())
 
 
@@ -179,7 +191,8 @@ def overlap_at(row_offset: int, col_offset: int, grid: Grid = Grid()) -> Overlap
         return _overlaps_by_offset(grid)[row_offset, col_offset]
     except KeyError:
         raise ValueError(
-            f"offset ({row_offset}, {col_offset}): two images of {grid.rows} x {grid.cols} tiles share no tile there."
+            f"offset ({row_offset}, {col_offset}): two images of {grid.rows} x {grid.cols} "
+            "tiles share no tile there."
         ) from None
 
 
@@ -195,11 +208,14 @@ def overlap_of_tag(tag: str, grid: Grid = Grid()) -> Overlap:
         if overlap.tag == tag:
             return overlap
     known = " ".join(overlap.tag for overlap in overlaps(grid))
-    raise ValueError(f"overlap tag {tag!r} is unknown for a {grid.rows} x {grid.cols} grid; its tags are: {known}")
+    raise ValueError(
+        f"overlap tag {tag!r} is unknown for a {grid.rows} x {grid.cols} grid; its tags are: {known}"
+    )
 
 
 def mirror_tag(tag: str, grid: Grid = Grid()) -> str:
-    """The tag of the same overlap as seen from the other image: ``"07"`` and ``"18"``, ``"08"`` and itself."""
+    """The tag of the same overlap as seen from the other image: ``"07"`` and ``"18"``, ``"08"`` and
+    itself."""
     seen = overlap_of_tag(tag, grid)
     return overlap_at(-seen.row_offset, -seen.col_offset, grid).tag
 
@@ -228,20 +244,22 @@ def _tag(first: int, last: int, grid: Grid) -> str:
 
 
 def is_solid(tile: Array, tolerance: int = 0) -> bool:
-    """Whether a tile (size, size[, channels]) is one colour throughout: each channel spans at most ``tolerance`` levels."""
+    """Whether a tile (size, size[, channels]) is one colour throughout: each channel spans at most
+    ``tolerance`` levels."""
     flat = tile.reshape(tile.shape[0] * tile.shape[1], -1).astype(np.int16)
     return bool((flat.max(axis=0) - flat.min(axis=0) <= tolerance).all())
 
 
 def solid_kind(tile: Array, tolerance: int = 4) -> str:
-    """What a solid RGB tile shows: ``white`` (saturated cloud), ``black``, ``blue`` (an acquisition's border), ``other``.
+    """What a solid RGB tile shows: ``white`` (saturated cloud), ``black``, ``blue`` (an acquisition's
+    border), ``other``.
 
-    The empty string for a tile that is not solid within ``tolerance`` levels. The border is pure blue, slightly off
-    at its inner edge; 4 levels is what JPEG leaves of a constant block at quality 75 and more.
+    The empty string for a tile that is not solid within ``tolerance`` levels. The border is pure blue,
+    slightly off at its inner edge; 4 levels is what JPEG leaves of a constant block at quality 75 and more.
     """
     if not is_solid(tile, tolerance):
         return ""
-    red, green, blue = (int(level) for level in np.median(tile.reshape(-1, 3), axis=0))
+    red, green, blue = (int(level) for level in np.median(tile.reshape(-1, 3).astype(np.float64), axis=0))
     if min(red, green, blue) >= 255 - tolerance:
         return "white"
     if max(red, green, blue) <= tolerance:
@@ -252,10 +270,11 @@ def solid_kind(tile: Array, tolerance: int = 4) -> str:
 
 
 def cell_texture(grey_tiles: Array) -> npt.NDArray[np.float32]:
-    """Texture of each 32 px cell: (n, size, size) grey -> (n, size / 32, size / 32), root mean square in grey levels.
+    """Texture of each 32 px cell: (n, size, size) grey -> (n, size / 32, size / 32), root mean square in
+    grey levels.
 
-    The mean of every row and of every column of the cell is subtracted first. What a stripe or a straight border
-    shows is constant along one of them, repeats from tile to tile, and proves nothing.
+    The mean of every row and of every column of the cell is subtracted first. What a stripe or a straight
+    border shows is constant along one of them, repeats from tile to tile, and proves nothing.
 
     Raises
     ------
@@ -264,12 +283,14 @@ def cell_texture(grey_tiles: Array) -> npt.NDArray[np.float32]:
     """
     n, height, width = grey_tiles.shape
     if height != width or height % CELL_SIZE or not height:
-        raise ValueError(f"grey_tiles has shape {grey_tiles.shape}; tiles must be squares of whole {CELL_SIZE} px cells.")
+        raise ValueError(
+            f"grey_tiles has shape {grey_tiles.shape}; tiles must be squares of whole {CELL_SIZE} px cells."
+        )
     side = height // CELL_SIZE
     cells = grey_tiles.reshape(n, side, CELL_SIZE, side, CELL_SIZE).astype(np.float32)
     cells = cells - cells.mean(axis=2, keepdims=True)
     cells -= cells.mean(axis=4, keepdims=True)
-    return np.sqrt(np.mean(cells**2, axis=(2, 4)))
+    return np.asarray(np.sqrt(np.mean(cells**2, axis=(2, 4))), np.float32)
 
 
 def is_decidable(grey_tiles: Array) -> npt.NDArray[np.bool_]:
