@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import platform
 from collections import Counter
@@ -176,9 +175,10 @@ def describe_all(
 def versions(weights: Weights) -> dict[str, str]:
     """Versions of what the descriptors and scores depend on."""
     digest = hashlib.sha256()
-    for field in dataclasses.fields(weights):
-        value = np.asarray(getattr(weights, field.name))
-        digest.update(f"{field.name} {value.dtype} {value.shape} ".encode() + value.tobytes())
+    arrays = {**weights.arrays, "search_projection": weights.search_projection, "threshold": weights.threshold}
+    for name, value in sorted(arrays.items()):
+        array = np.asarray(value)
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
     packages = {
         "numpy": "numpy",
         "opencv": "opencv-contrib-python-headless",
