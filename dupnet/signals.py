@@ -70,6 +70,17 @@ def known_overlaps(folder: str | os.PathLike[str]) -> pd.DataFrame:
     return found[found["verdict"] == "duplicate"].assign(is_duplicate=1)[columns].reset_index(drop=True)
 
 
+def acquisitions(folder: str | os.PathLike[str], images: Sequence[str]) -> pd.Series:
+    """Name of the acquisition that each image was cut from, by ``images.csv`` beside the folder; else ``""``.
+
+    Of the sample, acquisitions whose name starts with ``synthetic`` were computed, not photographed.
+    """
+    path = Path(folder).absolute().parent / "images.csv"
+    if not path.exists():
+        return pd.Series("", index=list(images), name="acquisition")
+    return pd.read_csv(path).set_index("image")["acquisition"].reindex(list(images)).fillna("")
+
+
 def pairs_of_overlaps(overlaps: pd.DataFrame, grid: Grid = Grid()) -> pd.DataFrame:
     """Every pair of tiles that registered images share: one row a tile of each overlap.
 

@@ -14,7 +14,15 @@ from dupnet.images import list_images, read_image
 from dupnet.metrics import PAIR_METRICS
 from dupnet.pair_reader import PairReader
 from dupnet.scenes import Collection, cut_collection
-from dupnet.signals import every_pair, known_overlaps, labelled_pairs, measure, pairs_of_overlaps, separation
+from dupnet.signals import (
+    acquisitions,
+    every_pair,
+    known_overlaps,
+    labelled_pairs,
+    measure,
+    pairs_of_overlaps,
+    separation,
+)
 from dupnet.tiles import Grid, overlap_of_tag, tile_slices
 
 GRID = Grid(3, 3, 64)
@@ -56,6 +64,16 @@ def test_known_overlaps_reads_the_truth_with_its_leading_zeros(collection: tuple
     assert found["overlap_tag"].tolist() == cut.truth["overlap_tag"].tolist()
     assert found["overlap_tag"].str.startswith("0").any()
     assert found["is_duplicate"].sum() == cut.truth["is_duplicate"].sum()
+
+
+def test_acquisitions(collection: tuple[Path, Collection], tmp_path: Path) -> None:
+    folder, cut = collection
+    names = cut.images["image"].tolist()[::-1][:3]
+    assert acquisitions(folder / "images", [*names, "new.jpg"]).to_dict() == {
+        **dict.fromkeys(names, "acquisition"),
+        "new.jpg": "",
+    }
+    assert acquisitions(tmp_path / "images", names).tolist() == ["", "", ""]
 
 
 def test_labelled_pairs_are_balanced_and_true(collection: tuple[Path, Collection]) -> None:
