@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accuracy", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("--airbus", type=Path, help="folder of the Airbus images named in airbus_split.csv")
+    parser.add_argument("--airbus", type=Path, help="folder of the Airbus images named in airbus_parts.csv")
     parser.add_argument("--airbus-labels", type=Path, help="labels.csv of judged overlaps of these images")
     parser.add_argument("--derna", type=Path, help="the Derna acquisition (dupnet data derna)")
     parser.add_argument("--kitsap", type=Path, help="the Kitsap acquisition (dupnet data kitsap)")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.accuracy.pairs import AIRBUS_SPLIT
+from benchmarks.accuracy.pairs import AIRBUS_PARTS
 from dupnet import descriptors
 from dupnet.images import list_images, read_grey
 from dupnet.tiles import overlap_of_tag, split_tiles
@@ -69,9 +69,9 @@ def cross_pairs(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         ``n_images, n_pairs, n_false_duplicates, threshold``; and the ten highest scores, ``image1, tile1,
         image2, tile2, score``.
     """
-    split = pd.read_csv(AIRBUS_SPLIT).set_index("image")
-    names = [name for name in list_images(folder) if name in split.index]
-    group = split.loc[names, "group"].to_numpy().repeat(9)
+    parts = pd.read_csv(AIRBUS_PARTS).set_index("image")
+    names = [name for name in list_images(folder) if name in parts.index]
+    group = parts.loc[names, "group"].to_numpy().repeat(9)
     found = _describe(folder, names)
     threshold = descriptors.load_weights().threshold
     usable = np.flatnonzero(found.decidable)

@@ -21,31 +21,31 @@ from benchmarks.accuracy.signals import grey
 from dupnet.augment import AugmentConfig, another_day, hls_shift, jpeg, reprocess
 from dupnet.pair_reader import PairBatch, PairReader
 from dupnet.pairs import make_pairs
+from dupnet.recipe import COLUMNS
 from dupnet.sources import read_acquisition
 from dupnet.tiles import is_decidable
 
 Tile = npt.NDArray[np.uint8]
 
-AIRBUS_SPLIT = Path(__file__).parent / "airbus_split.csv"
-HELD_OUT_SPLITS = ("labels", "test")
-FIRST_HELD_OUT_COLUMN = {"derna": 9472, "kitsap": 2560}
+AIRBUS_PARTS = Path(__file__).parent / "airbus_parts.csv"
 CROP = 768
 ANOTHER_DAY_SHARE = 0.25
 CHUNK = 200
 
 
 def airbus_held_out(folder: Path) -> pd.DataFrame:
-    """``image, group, split`` of the held-out Airbus images that are in ``folder``."""
-    table = pd.read_csv(AIRBUS_SPLIT)
+    """``image, group, part`` of the held-out Airbus images that are in ``folder``."""
+    table = pd.read_csv(AIRBUS_PARTS)
     here = {path.name for path in folder.iterdir()}
-    return table[table["split"].isin(HELD_OUT_SPLITS) & table["image"].isin(here)].reset_index(drop=True)
+    return table[(table["part"] == "test") & table["image"].isin(here)].reset_index(drop=True)
 
 
 def cut_held_out(acquisition: Path, name: str, folder: Path) -> None:
     """Write the held-out part as JPEG crops that do not overlap, unless ``folder`` has them already."""
     if folder.exists():
         return
-    pixels = read_acquisition(acquisition)[:, FIRST_HELD_OUT_COLUMN[name] :]
+    first, end = COLUMNS[name]["test"]
+    pixels = read_acquisition(acquisition)[:, first:end]
     partial_folder = folder.with_name(folder.name + ".partial")
     partial_folder.mkdir(parents=True, exist_ok=True)
     for top in range(0, pixels.shape[0] - CROP + 1, CROP):

@@ -1,0 +1,147 @@
+"""The accuracy benchmark: what it holds out was never trained on, and it runs from end to end on
+stand-ins."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("benchmarks.accuracy", reason="benchmarks are not part of the installed package")
+
+from benchmarks.accuracy import pairs as benchmark_pairs
+from benchmarks.accuracy.__main__ import main
+from benchmarks.accuracy.signals import all_signals
+from dupnet import recipe
+from dupnet.tiles import TILE_SIZE
+
+
+def test_airbus_groups_are_in_one_part_each() -> None:
+    table = pd.read_csv(benchmark_pairs.AIRBUS_PARTS)
+    assert set(table["part"]) == {"train", "validation", "test"}
+    assert not table["image"].duplicated().any()
+    assert (table.groupby("group")["part"].nunique() == 1).all()
+
+
+def test_parts_of_an_acquisition_share_no_column() -> None:
+    for columns in recipe.COLUMNS.values():
+        spans = sorted(columns.values())
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+
+
+def test_training_draws_nothing_that_the_benchmark_holds_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Acquisitions whose pixels say where they lie, and images that say who they are."""
+    wide = np.zeros((1024, 17_408, 3), np.uint8)
+    wide[:, :, 0], wide[:, :, 1] = np.arange(17_408) // 256, np.arange(17_408) % 256
+    monkeypatch.setattr(recipe.sources, "fetch_derna", lambda folder: "derna")
+    monkeypatch.setattr(recipe.sources, "fetch_kitsap", lambda folder: "kitsap")
+    monkeypatch.setattr(recipe.sources, "fetch_washington", lambda folder: "washington")
+    monkeypatch.setattr(recipe.sources, "fetch_yellowstone", lambda folder: [])
+    monkeypatch.setattr(
+        recipe.sources, "read_acquisition", lambda name: wide[:, : 5000 if name == "kitsap" else None]
+    )
+    monkeypatch.setattr(benchmark_pairs, "read_acquisition", recipe.sources.read_acquisition)
+    parts = pd.read_csv(benchmark_pairs.AIRBUS_PARTS)
+    (tmp_path / "airbus" / "images").mkdir(parents=True)
+    parts.to_csv(tmp_path / "airbus" / "parts.csv", index=False)
+    for name in parts["image"]:
+        (tmp_path / "airbus" / "images" / name).touch()
+    read: list[str] = []
+    monkeypatch.setattr(recipe, "read_image", lambda path: read.append(Path(path).name) or wide[:768, :768])
+
+    trained = [
+        one
+        for part in ("train", "validation")
+        for one in recipe.acquisitions(part, tmp_path, tmp_path / "airbus")
+    ]
+    held_out = benchmark_pairs.airbus_held_out(tmp_path / "airbus" / "images")
+    assert len(held_out) and not set(read) & set(held_out["image"])
+    assert not {one.group for one in trained if one.name == "airbus"} & set(held_out["group"])
+
+    saved: dict[str, np.ndarray] = {}
+    monkeypatch.setattr(
+        benchmark_pairs.cv2, "imwrite", lambda path, crop, _: saved.update({path: crop[..., ::-1]})
+    )
+    for name in ("derna", "kitsap"):
+        saved.clear()
+        benchmark_pairs.cut_held_out(Path(name), name, tmp_path / name)
+        tested = {column for crop in saved.values() for column in columns_of(crop)}
+        seen = {column for one in trained if one.name == name for column in columns_of(one.image)}
+        assert tested and seen and not tested & seen
+
+
+def columns_of(pixels: np.ndarray) -> list[int]:
+    return list(pixels[0, :, 0].astype(int) * 256 + pixels[0, :, 1])
+
+
+def test_every_signal_ranks_a_copy_above_another_tile() -> None:
+    rng = np.random.default_rng(0)
+    tiles = rng.integers(0, 256, (3, TILE_SIZE, TILE_SIZE, 3), dtype=np.uint8)
+    tiles = np.stack([cv2.GaussianBlur(tile, (0, 0), 3) for tile in tiles])
+    names = []
+    for signal in all_signals():
+        if signal.name == "dupnet_v0":  # loads TensorFlow; the notebooks use it
+            continue
+        same, other = signal.score(tiles, tiles), signal.score(tiles, np.roll(tiles, 1, axis=0))
+        assert same.shape == other.shape == (3,)
+        assert same.min() > other.max(), signal.name
+        assert signal.bytes_per_tile > 0 and signal.microseconds["us_compare"] > 0
+        names.append(signal.name)
+    assert {"dupnet", "correlation", "block_mean_hash", "perceptual_hash", "wavelet_hash"} <= set(names)
+
+
+def test_perturbations_keep_shape_and_change_something() -> None:
+    rng = np.random.default_rng(0)
+    tile, other = (
+        cv2.GaussianBlur(rng.integers(0, 256, (256, 256, 3), dtype=np.uint8), (0, 0), 2) for _ in "ab"
+    )
+    for (name, _), change in benchmark_pairs.perturbations().items():
+        changed = change(tile, other, rng)
+        assert changed.shape == tile.shape and changed.dtype == np.uint8
+        assert np.array_equal(changed, tile) == (name == "flip of both")
+
+
+def test_the_command_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("benchmarks.accuracy.signals.V0_WEIGHTS", tmp_path / "absent")
+    rng = np.random.default_rng(0)
+    acquisition = cv2.GaussianBlur(rng.integers(0, 256, (1536, 5000, 3), dtype=np.uint8), (0, 0), 1.5) * 3
+    for name in ("derna", "kitsap"):
+        np.save(tmp_path / f"{name}.npy", acquisition)
+    monkeypatch.setitem(benchmark_pairs.COLUMNS["derna"], "test", (0, 2304))
+    parts = pd.read_csv(benchmark_pairs.AIRBUS_PARTS)
+    names = [*parts[parts["part"] == "test"]["image"][:6]]
+    (tmp_path / "airbus").mkdir()
+    for number, name in enumerate(names):
+        crop = acquisition[:768, 700 * number : 700 * number + 768]
+        cv2.imwrite(str(tmp_path / "airbus" / name), crop)
+    labels = tmp_path / "labels.csv"
+    labels.write_text(
+        f"image1,image2,overlap_tag,is_duplicate\n{names[0]},{names[1]},08,0\n{names[0]},{names[0]},08,1\n"
+    )
+    command = f"--airbus {tmp_path}/airbus --airbus-labels {labels} --derna {tmp_path}/derna.npy "
+    command += f"--kitsap {tmp_path}/kitsap.npy --pairs 60 --metric-pairs 40 --tiles 2 "
+    command += f"--work {tmp_path}/work --out {tmp_path}/out"
+    assert main(command.split()) == 0
+
+    accuracy = pd.read_csv(tmp_path / "out" / "accuracy.csv")
+    assert set(accuracy["collection"]) == {"all", "airbus", "derna", "kitsap"}
+    assert (accuracy.query("signal == 'dupnet' and collection != 'all'")["n_pairs"] == 60).all()
+    for name in ("errors_per_38780", "recall", "auc"):
+        assert (accuracy[f"{name}_low"] <= accuracy[f"{name}_high"]).all()
+    assert "all metrics together" in set(accuracy["signal"])
+    perturbed = pd.read_csv(tmp_path / "out" / "accuracy_perturbations.csv")
+    assert perturbed["called_duplicate"].between(0, 1).all()
+    judged = pd.read_csv(tmp_path / "out" / "accuracy_airbus_labels.csv", dtype={"overlap_tag": str})
+    assert list(judged["right"]) == [True, True]
+    count = pd.read_csv(tmp_path / "out" / "accuracy_airbus_cross_pairs_count.csv").iloc[0]
+    assert count["n_pairs"] > 0
+    assert "| dupnet |" in capsys.readouterr().out
+    assert (tmp_path / "out" / "accuracy.png").stat().st_size > 10_000
