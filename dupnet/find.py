@@ -20,17 +20,17 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dupnet.cache import Cache
-from dupnet.collection import CACHE, Collection, locked, open_collection
+from dupnet.collection import CACHE, locked, open_collection
 from dupnet.descriptors import Weights, load_weights, score_pairs
 from dupnet.groups import Resolution, resolve
 from dupnet.images import map_in_order, n_workers
 from dupnet.indexing import Described, Tiling, describe_all, index_of, versions
-from dupnet.overlaps import vote
+from dupnet.overlaps import ScorePairs, vote
 from dupnet.results import FindResult, write_run, write_tables
 from dupnet.search import Candidates, candidates
 from dupnet.tiles import TILE_SIZE, Grid, overlap_at
 
-__all__ = ["SEARCH_THRESHOLD", "FindResult", "find_overlaps"]
+__all__ = ["SEARCH_THRESHOLD", "Clock", "FindResult", "conclude", "find_overlaps", "write_all"]
 
 SEARCH_THRESHOLD = 0.6
 """Cosine of two search descriptors from which their tiles are a candidate: far below what duplicates have
@@ -38,6 +38,9 @@ SEARCH_THRESHOLD = 0.6
 
 PAIRS_AT_A_TIME = 1024
 """Pairs of tiles that one thread scores at a time: 8 MB of descriptors, 30 MB unpacked."""
+
+OVERLAPS_AT_A_TIME = 65_536
+"""Overlaps that are verified together. As PAIRS_AT_A_TIME, it decides the last digits of scores."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -91,7 +94,7 @@ def find_overlaps(
     tiling = Tiling.checked(tile_size, stride)
     workers = n_workers(workers)
     weights = load_weights()
-    clock = _Clock()
+    clock = Clock()
     with ExitStack() as stack:
         work = Path(out) if out else Path(stack.enter_context(TemporaryDirectory(prefix="dupnet-")))
         stack.enter_context(locked(work))
@@ -111,53 +114,97 @@ def find_overlaps(
                 workers=workers,
                 progress=progress,
             )
-        names = described.images
         grid = tiling.grid(described.height, described.width)
-        first_rows = np.array([cache.entries[name].first_row for name in names], np.int64)
+        first_rows = np.array([cache.entries[name].first_row for name in described.images], np.int64)
         decidable = cache.decidable(first_rows, grid.n_tiles)
-        is_against = np.array([collection.is_against(name) for name in names])
+        is_against = None
+        if against is not None:
+            is_against = np.array([collection.is_against(name) for name in described.images])
         with clock("search"):
             found = candidates(
                 cache.search(first_rows, grid.n_tiles),
                 decidable,
                 SEARCH_THRESHOLD,
-                sides=None if against is None else np.repeat(is_against, grid.n_tiles),
+                sides=None if is_against is None else np.repeat(is_against, grid.n_tiles),
                 workers=workers,
                 progress=progress,
             )
+        score = _Score(cache, first_rows, grid.n_tiles, weights, workers)
         with clock("verify"):
-            score = _Score(cache, first_rows, grid.n_tiles, weights, workers)
-            proposals = vote(found.rows1, found.rows2, found.cosine, grid)
-            resolution = resolve(proposals, names, score, decidable, weights.threshold, grid)
-            if against is not None:
-                resolution = resolution._replace(overlaps=_across(resolution.overlaps, collection))
-        picture_grid = Grid.of_image(described.height, described.width, tiling.stride)
-        result = FindResult(
-            overlaps=_with_tags_of(resolution.overlaps, picture_grid),
-            groups=resolution.groups,
-            cuts=_with_tags_of(resolution.cuts, picture_grid),
-            unreadable=described.unreadable,
-            converted=described.converted,
-            grid=picture_grid,
-            folders=collection.lookup,
-            options={
-                "images": os.fspath(folder),
-                "tile_size": tile_size,
-                "stride": tiling.stride,
-                "add": add,
-                "against": None if against is None else os.fspath(against),
-                "check_content": check_content,
-            },
-            counts=_counts(resolution, found, described, decidable, len(proposals)),
-            seconds=clock.seconds,
-            versions=versions(weights),
-        )
+            result = conclude(found, described, decidable, score, tiling, weights, is_against)
+        result.folders = collection.lookup
+        result.options = {
+            "images": os.fspath(folder),
+            "tile_size": tile_size,
+            "stride": tiling.stride,
+            "add": add,
+            "against": None if against is None else os.fspath(against),
+            "check_content": check_content,
+        }
+        result.seconds = clock.seconds
         if out:
-            _write(result, work, report, workers, clock)
+            write_all(result, work, report, workers, clock)
     return result
 
 
-class _Clock:
+def conclude(
+    found: Candidates,
+    described: Described,
+    decidable: npt.NDArray[np.bool_],
+    score: ScorePairs,
+    tiling: Tiling,
+    weights: Weights,
+    is_against: npt.NDArray[np.bool_] | None = None,
+) -> FindResult:
+    """From candidates to verified overlaps and groups, wherever the descriptors are.
+
+    Parameters
+    ----------
+    found : Candidates
+        Pairs of rows; tile ``t`` of image ``i`` is row ``i * n_tiles + t``.
+    described : Described
+        The images.
+    decidable : (n_rows,) bool
+        Tiles that can be judged.
+    score : callable
+        (rows, rows) -> score of each pair of rows.
+    tiling, weights
+        How images were cut and described.
+    is_against : (n_images,) bool, optional
+        Images held against the others: only overlaps between the two are kept.
+
+    Returns
+    -------
+    FindResult
+        Without folders, options and seconds.
+    """
+    grid = tiling.grid(described.height, described.width)
+    proposals = vote(found.rows1, found.rows2, found.cosine, grid)
+    resolution = resolve(
+        proposals, described.images, score, decidable, weights.threshold, grid, OVERLAPS_AT_A_TIME
+    )
+    if is_against is not None:  # places in a group imply overlaps within one side too
+        side = pd.Series(is_against, index=described.images)
+        across = (
+            side.loc[resolution.overlaps["image1"]].array != side.loc[resolution.overlaps["image2"]].array
+        )
+        resolution = resolution._replace(overlaps=resolution.overlaps[across].reset_index(drop=True))
+    picture_grid = Grid.of_image(described.height, described.width, tiling.stride)
+    return FindResult(
+        overlaps=_with_tags_of(resolution.overlaps, picture_grid),
+        groups=resolution.groups,
+        cuts=_with_tags_of(resolution.cuts, picture_grid),
+        unreadable=described.unreadable,
+        converted=described.converted,
+        grid=picture_grid,
+        folders=(),
+        options={},
+        counts=_counts(resolution, found, described, decidable, len(proposals)),
+        versions=versions(weights),
+    )
+
+
+class Clock:
     """Seconds by step."""
 
     def __init__(self) -> None:
@@ -191,12 +238,6 @@ class _Score:
         in_cache, place = np.unique(self.first_rows[image] + tile, return_inverse=True)
         verify = self.cache.verify(in_cache)
         return score_pairs(verify[place[0]], verify[place[1]], self.weights)
-
-
-def _across(overlaps: pd.DataFrame, collection: Collection) -> pd.DataFrame:
-    """Overlaps between the two sides alone; places in a group imply others too."""
-    sides = [overlaps[column].map(collection.is_against).astype(bool) for column in ("image1", "image2")]
-    return overlaps[sides[0] != sides[1]].reset_index(drop=True)
 
 
 def _with_tags_of(overlaps: pd.DataFrame, grid: Grid) -> pd.DataFrame:
@@ -236,7 +277,8 @@ def _counts(
     }
 
 
-def _write(result: FindResult, out: Path, report: bool, workers: int, clock: _Clock) -> None:
+def write_all(result: FindResult, out: Path, report: bool, workers: int, clock: Clock) -> None:
+    """Write the tables, on request the mosaics and the report, and last run.json."""
     (out / "run.json").unlink(missing_ok=True)
     with clock("tables"):
         write_tables(result, out)
