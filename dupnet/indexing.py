@@ -24,11 +24,13 @@ from dupnet.tiles import CELL_SIZE, Grid
 
 __all__ = ["Described", "Tiling", "describe_all", "index_of", "versions"]
 
-FLUSH_EVERY = 64
-"""Images after which descriptors are written out: what a kill can cost."""
+Grey = npt.NDArray[np.uint8]
 
-TILES_AT_A_TIME = 64
-"""Tiles of one image that are described together, which bounds the memory that a large image takes."""
+BATCH = 8
+"""Images that a thread reads in a row: what a kill can cost each of them."""
+
+TILES_AT_A_TIME = 72
+"""Tiles that are described together, of whole images: enough to be fast, few enough for large images."""
 
 
 class Tiling(NamedTuple):
@@ -58,7 +60,7 @@ class Tiling(NamedTuple):
         rows, cols = ((side - self.tile_size) // self.stride + 1 for side in (height, width))
         return Grid(rows, cols, self.stride)
 
-    def split(self, grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def split(self, grey: Grey) -> Grey:
         """The tiles of an image, row by row: (n, tile_size, tile_size)."""
         windows = np.lib.stride_tricks.sliding_window_view(grey, (self.tile_size, self.tile_size))
         return windows[:: self.stride, :: self.stride].reshape(-1, self.tile_size, self.tile_size)
@@ -125,24 +127,20 @@ def describe_all(
     )
     new = [image for image, is_known in zip(named, known, strict=True) if not is_known]
 
-    def work(image: str) -> tuple[Entry, Descriptors] | str:
-        try:
-            return _describe(files[image], tiling, weights, check_content)
-        except UnreadableImage as error:
-            return error.reason
-
+    batches = [new[start : start + BATCH] for start in range(0, len(new), BATCH)]
+    work = partial(_describe_batch, files=files, tiling=tiling, weights=weights, check_content=check_content)
     bar = tqdm(
         total=len(files), initial=len(files) - len(new), desc="describe", unit="image", disable=not progress
     )
     try:
-        for number, (image, result) in enumerate(zip(new, map_in_order(work, new, workers), strict=True)):
-            if isinstance(result, str):
-                reasons[image] = result
-            else:
-                cache.append(image, *result)
-            if number % FLUSH_EVERY == FLUSH_EVERY - 1:
-                cache.flush()
-            bar.update()
+        for described in map_in_order(work, batches, workers):
+            for image, result in described.items():
+                if isinstance(result, str):
+                    reasons[image] = result
+                else:
+                    cache.append(image, *result)
+            cache.flush()
+            bar.update(len(described))
     finally:
         cache.flush()
         bar.close()
@@ -175,7 +173,11 @@ def describe_all(
 def versions(weights: Weights) -> dict[str, str]:
     """Versions of what the descriptors and scores depend on."""
     digest = hashlib.sha256()
-    arrays = {**weights.arrays, "search_projection": weights.search_projection, "threshold": weights.threshold}
+    arrays = {
+        **weights.arrays,
+        "search_projection": weights.search_projection,
+        "threshold": weights.threshold,
+    }
     for name, value in sorted(arrays.items()):
         array = np.asarray(value)
         digest.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
@@ -218,24 +220,46 @@ def _is_known(files: Mapping[str, Path], cache: Cache, check_content: bool, imag
     return now == (entry.identity if check_content else entry.identity._replace(content=""))
 
 
-def _describe(path: Path, tiling: Tiling, weights: Weights, check_content: bool) -> tuple[Entry, Descriptors]:
+def _describe_batch(
+    names: list[str], files: Mapping[str, Path], tiling: Tiling, weights: Weights, check_content: bool
+) -> dict[str, tuple[Entry, Descriptors] | str]:
+    """Of each image what goes into the cache, or the reason why nothing does."""
+    found: dict[str, tuple[Entry, Descriptors] | str] = {}
+    waiting: list[tuple[str, Entry, Grey]] = []
+
+    def describe_waiting() -> None:
+        together = np.concatenate([cut for _, _, cut in waiting])
+        # A product of one row takes another path through BLAS, and rounds differently.
+        described = describe(np.repeat(together, 2, axis=0) if len(together) == 1 else together, weights)
+        start = 0
+        for name, entry, cut in waiting:
+            rows = slice(start, start + len(cut))
+            start += len(cut)
+            arrays = described.search[rows], described.verify[rows], described.decidable[rows]
+            found[name] = entry, Descriptors(*arrays)
+        waiting.clear()
+
+    for name in names:
+        try:
+            waiting.append((name, *_read(files[name], tiling, check_content)))
+        except UnreadableImage as error:
+            found[name] = error.reason
+        if waiting and (sum(len(cut) for _, _, cut in waiting) >= TILES_AT_A_TIME or name == names[-1]):
+            describe_waiting()
+    return found
+
+
+def _read(path: Path, tiling: Tiling, check_content: bool) -> tuple[Entry, Grey]:
     before = _identity(path, check_content)
     grey, note = load(path, grey=True, tile_size=tiling.stride)
     if _identity(path, False)[:2] != before[:2]:
         raise UnreadableImage(path, "changed while it was read; run again")
     height, width = grey.shape
     if min(height, width) < tiling.tile_size:
-        raise UnreadableImage(
-            path, f"wrong size: {height} x {width} pixels, less than a {tiling.tile_size} px tile"
-        )
+        reason = f"wrong size: {height} x {width} pixels, less than a tile of {tiling.tile_size} px"
+        raise UnreadableImage(path, reason)
     cut = tiling.split(grey)
-    parts = [describe(cut[at : at + TILES_AT_A_TIME], weights) for at in range(0, len(cut), TILES_AT_A_TIME)]
-    whole = Descriptors(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, parts), strict=True)))
-    return Entry(before, height, width, 0, len(cut), note), whole
-
-
-def _arrays(part: Descriptors) -> tuple[npt.NDArray[np.generic], ...]:
-    return part.search, part.verify, part.decidable
+    return Entry(before, height, width, 0, len(cut), note), cut
 
 
 def _identity(path: Path, content: bool) -> Identity:
