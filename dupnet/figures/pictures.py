@@ -50,9 +50,11 @@ def show_tiles(tiles: Sequence[Image], titles: Sequence[str] | None = None, colu
         figure = new_figure(height=n_rows * (6.4 / columns + (0.3 if titles else 0.05)))
         panels = figure.subplots(n_rows, columns, squeeze=False).ravel()
         for index, panel in enumerate(panels):
-            panel.axis("off")
-            if index < len(tiles):
+            if index >= len(tiles):
+                panel.axis("off")
+            else:
                 _draw_image(panel, tiles[index])
+                _frame(panel)
                 if titles:
                     panel.set_title(titles[index], fontsize=10, loc="center", pad=3)
     return figure
@@ -169,6 +171,14 @@ def error_gallery(pairs: Sequence[tuple[Image, Image, str]], differences: Sequen
             panels[row, 3].axis("off")
             panels[row, 3].text(0, 0.5, caption, ha="left", va="center", fontsize=9.5)
     return figure
+
+
+def _frame(axes: Axes) -> None:
+    """A thin line round the image, without which a white tile would not be seen on the page."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=COLOURS["undecidable"], linewidth=0.6)
 
 
 def _draw_image(axes: Axes, image: Image) -> None:
