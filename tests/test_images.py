@@ -1,0 +1,334 @@
+"""Images: what is read, what is refused and why, and the tiles that are saved."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from dupnet import images
+from dupnet.images import UnreadableImage, list_images, load, map_in_order, read_grey, read_image, save_tiles
+from dupnet.tiles import split_tiles
+
+
+def picture(height: int = 512, width: int = 512, seed: int = 0) -> np.ndarray:
+    """Blocks of random colour: (height, width, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    return np.kron(blocks, np.ones((8, 8, 1), np.uint8))
+
+
+def encoded(mode: str = "RGB", format: str = "JPEG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture()).convert(mode).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(side: int = 60_000) -> bytes:
+    """A PNG of a few bytes whose header asks for 11 GB."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    data = png_chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + data + png_chunk(b"IEND", b"")
+
+
+def jpeg_bomb() -> bytes:
+    """A JPEG whose header says 65,000 x 65,000."""
+    data = encoded()
+    at = data.index(b"\xff\xc0")
+    return data[: at + 5] + struct.pack(">HH", 65_000, 65_000) + data[at + 9 :]
+
+
+def sixteen_bit(extension: str, channels: int) -> bytes:
+    deep = picture().astype(np.uint16) * 257
+    return cv2.imencode(extension, deep if channels == 3 else deep[:, :, 0])[1].tobytes()
+
+
+def frames(format: str) -> bytes:
+    buffer = io.BytesIO()
+    one, other = Image.fromarray(picture()), Image.fromarray(picture(seed=1))
+    one.save(buffer, format, save_all=True, append_images=[other])
+    return buffer.getvalue()
+
+
+def dented(data: bytes) -> bytes:
+    """A kilobyte in the middle lost."""
+    return data[: len(data) // 2] + data[len(data) // 2 + 1000 :]
+
+
+EXIF = Image.Exif()
+EXIF[0x0112] = 6  # orientation: turned by a quarter
+
+READ: dict[str, tuple[Callable[[], bytes], str]] = {
+    "baseline.jpg": (encoded, ""),
+    "progressive.jpg": (lambda: encoded(progressive=True), ""),
+    "exif_turned.jpg": (lambda: encoded(exif=EXIF), ""),
+    "plain.png": (lambda: encoded(format="PNG"), ""),
+    "plain.tif": (lambda: encoded(format="TIFF"), ""),
+    "packed.tif": (lambda: encoded(format="TIFF", compression="tiff_lzw"), ""),
+    "png_named.jpg": (lambda: encoded(format="PNG"), ""),
+    "no_ending": (encoded, ""),
+    "grey.jpg": (lambda: encoded("L"), "grey"),
+    "cmyk.jpg": (lambda: encoded("CMYK"), "CMYK"),
+    "cmyk.tif": (lambda: encoded("CMYK", "TIFF"), "CMYK"),
+    "palette.png": (lambda: encoded("P", "PNG"), "palette"),
+    "alpha.png": (lambda: encoded("RGBA", "PNG"), "alpha"),
+    "grey_alpha.png": (lambda: encoded("LA", "PNG"), "alpha"),
+    "one_bit.png": (lambda: encoded("1", "PNG"), "black and white"),
+}
+"""Files that are read, and a word of the note on what was converted."""
+
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "truncated.jpg": (lambda: encoded()[:9000], "damaged JPEG"),
+    "cut_and_closed.jpg": (lambda: encoded()[:9000] + b"\xff\xd9", "damaged JPEG"),
+    "dented.jpg": (lambda: dented(encoded(quality=95)), "damaged JPEG"),
+    "header_only.jpg": (lambda: encoded()[:20], "damaged JPEG"),
+    "truncated.png": (lambda: encoded(format="PNG")[:2000], "does not decode"),
+    "truncated.tif": (lambda: encoded(format="TIFF")[:2000], "does not decode"),
+    "zero.jpg": (bytes, "empty file"),
+    "text.jpg": (lambda: b"not a picture", "not a JPEG, PNG or TIFF"),
+    "page.html": (lambda: b"<script>alert(1)</script>", "not a JPEG, PNG or TIFF"),
+    "animated.gif": (lambda: frames("GIF"), "not a JPEG, PNG or TIFF"),
+    "animated.png": (lambda: frames("PNG"), "2 frames"),
+    "pages.tif": (lambda: frames("TIFF"), "2 frames"),
+    "bomb.png": (bomb, "at most 67108864 pixels"),
+    "bomb.jpg": (jpeg_bomb, "at most 67108864 pixels"),
+    "deep.png": (lambda: sixteen_bit(".png", 3), "16 bits"),
+    "deep.tif": (lambda: sixteen_bit(".tif", 3), "16 bits"),
+    "deep_grey.png": (lambda: sixteen_bit(".png", 1), "16 bits"),
+    "float.tif": (lambda: cv2.imencode(".tif", picture().astype(np.float32))[1].tobytes(), "does not decode"),
+}
+"""Files that are left out, and a part of the reason."""
+
+
+@pytest.mark.parametrize("grey", [False, True], ids=["rgb", "grey"])
+@pytest.mark.parametrize("name", READ)
+def test_read(name: str, grey: bool, tmp_path: Path) -> None:
+    make, note = READ[name]
+    (tmp_path / name).write_bytes(make())
+    pixels, converted = load(tmp_path / name, grey=grey, tile_size=256)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == ((512, 512) if grey else (512, 512, 3))
+    assert pixels.flags.writeable
+    assert note in converted
+    assert bool(note) == bool(converted)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_a_reason(name: str, tmp_path: Path) -> None:
+    make, reason = REFUSED[name]
+    (tmp_path / name).write_bytes(make())
+    for grey in (False, True):
+        with pytest.raises(UnreadableImage) as caught:
+            load(tmp_path / name, grey=grey)
+        assert reason in caught.value.reason
+        assert name in str(caught.value)
+        assert "0x" not in caught.value.reason  # an address would differ from run to run
+
+
+def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
+    import resource
+
+    (tmp_path / "bomb.png").write_bytes(bomb())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UnreadableImage):
+        load(tmp_path / "bomb.png", grey=True)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_pixels_are_those_of_opencv(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(encoded(quality=80, subsampling=2))
+    data = np.fromfile(tmp_path / "a.jpg", np.uint8)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
+    np.testing.assert_array_equal(read_grey(tmp_path / "a.jpg"), cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
+
+
+def test_pixels_as_stored_whatever_exif_says(tmp_path: Path) -> None:
+    upright, turned = encoded(), encoded(exif=EXIF)
+    np.testing.assert_array_equal(images.decode(upright, grey=False)[0], images.decode(turned, grey=False)[0])
+
+
+def test_grey_of_a_grey_and_of_a_colour_file_agree() -> None:
+    grey, _ = images.decode(encoded("L", "PNG"), grey=True)
+    colour, _ = images.decode(encoded("L", "PNG"), grey=False)
+    assert (colour == grey[:, :, None]).all()
+
+
+def test_conversions_are_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "cmyk.jpg").write_bytes(encoded("CMYK"))
+    with pytest.warns(UserWarning, match=r"cmyk\.jpg: CMYK"):
+        read_image(tmp_path / "cmyk.jpg")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (256, 255), (500, 512)])
+def test_wrong_size(size: tuple[int, int], tmp_path: Path) -> None:
+    Image.new("RGB", size).save(tmp_path / "a.jpg")
+    with pytest.raises(UnreadableImage, match="wrong size"):
+        read_image(tmp_path / "a.jpg", tile_size=256)
+    assert read_image(tmp_path / "a.jpg").shape == (size[1], size[0], 3)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    os.symlink("loop.jpg", tmp_path / "loop.jpg")
+    os.symlink("nowhere.jpg", tmp_path / "dangling.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name, reason in (
+        ("loop.jpg", "symbolic links"),
+        ("dangling.jpg", "vanished"),
+        ("pipe.jpg", "not a regular file"),
+        ("gone.jpg", "vanished"),
+    ):
+        with pytest.raises(UnreadableImage) as caught:
+            load(tmp_path / name, grey=True)
+        assert reason in caught.value.reason
+
+
+def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jpg").write_bytes(encoded())
+
+    def refuse(*_: object, **__: object) -> None:  # root may read anything, so the refusal is staged
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(UnreadableImage, match="Permission denied"):
+        load(tmp_path / "a.jpg", grey=True)
+
+
+def test_a_large_file_is_not_read(tmp_path: Path) -> None:
+    with open(tmp_path / "a.jpg", "wb") as file:
+        file.write(encoded()[:100])
+        file.truncate(images.MAX_FILE_BYTES + 1)
+    with pytest.raises(UnreadableImage, match="bytes; at most"):
+        load(tmp_path / "a.jpg", grey=True)
+
+
+def test_listing(tmp_path: Path) -> None:
+    for name in ("b.jpg", "A.jpg", "a.jpg", "-rf.jpg", "new\nline.jpg", "=1+1.jpg", ".hidden"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.jpg").mkdir()
+    os.symlink("b.jpg", tmp_path / "link.jpg")
+    os.symlink("loop", tmp_path / "loop")
+    expected = [
+        "-rf.jpg",
+        ".hidden",
+        "=1+1.jpg",
+        "A.jpg",
+        "a.jpg",
+        "b.jpg",
+        "link.jpg",
+        "loop",
+        "new\nline.jpg",
+    ]
+    assert list_images(tmp_path) == expected
+
+
+def test_listing_errors(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        list_images(tmp_path / "missing")
+    with pytest.raises(ValueError, match="holds no file"):
+        list_images(tmp_path)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError, match="is a file"):
+        list_images(tmp_path / "file")
+
+
+def test_locate(tmp_path: Path) -> None:
+    for folder, name in (("one", "a.jpg"), ("two", "a.jpg"), ("two", "b.jpg")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).touch()
+    folders = [tmp_path / "one", tmp_path / "two"]
+    assert images.locate("a.jpg", folders) == tmp_path / "one" / "a.jpg"
+    assert images.locate("b.jpg", folders) == tmp_path / "two" / "b.jpg"
+    assert images.locate("a.jpg", tmp_path / "two") == tmp_path / "two" / "a.jpg"
+    with pytest.raises(FileNotFoundError, match=r"c\.jpg"):
+        images.locate("c.jpg", folders)
+
+
+def test_saved_tiles(tmp_path: Path) -> None:
+    folder, out = tmp_path / "images", tmp_path / "tiles"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(encoded(quality=95))
+    (folder / "b.png").write_bytes(encoded(format="PNG"))
+    (folder / "notes.txt").write_text("no image")
+    left_out = save_tiles(folder, out)
+    assert left_out.to_dict("records") == [{"image": "notes.txt", "reason": "not a JPEG, PNG or TIFF image"}]
+    assert sorted(os.listdir(out)) == [f"{stem}_{index}.jpg" for stem in "ab" for index in range(4)]
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x221111]  # 4:2:0
+    tiles = split_tiles(read_image(folder / "b.png"), images.Grid(2, 2))
+    for index, tile in enumerate(tiles):
+        saved = read_image(out / f"b_{index}.jpg")
+        expected = cv2.imdecode(cv2.imencode(".jpg", tile[:, :, ::-1], options)[1], cv2.IMREAD_COLOR_RGB)
+        np.testing.assert_array_equal(saved, expected)
+
+
+def test_saving_tiles_goes_on_where_it_was(tmp_path: Path) -> None:
+    folder, out = tmp_path / "images", tmp_path / "tiles"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(encoded(format="PNG"))
+    save_tiles(folder, out)
+    (out / "a_2.jpg").unlink()
+    kept = (out / "a_1.jpg").stat().st_ino
+    save_tiles(folder, out)
+    assert (out / "a_2.jpg").exists()
+    assert (out / "a_1.jpg").stat().st_ino == kept
+    later = (out / "a_1.jpg").stat().st_mtime_ns + 1
+    os.utime(folder / "a.png", ns=(later, later))
+    save_tiles(folder, out)
+    assert (out / "a_1.jpg").stat().st_ino != kept  # the image is younger than its tiles
+
+
+def test_saving_tiles_refuses_clashes(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(encoded())
+    (tmp_path / "a.png").write_bytes(encoded(format="PNG"))
+    with pytest.raises(ValueError, match=r"'a\.jpg' and 'a\.png'"):
+        save_tiles(tmp_path, tmp_path / "out")
+    with pytest.raises(ValueError, match="quality is 101"):
+        save_tiles(tmp_path, tmp_path / "out", quality=101)
+
+
+def test_map_in_order_runs_ahead_but_not_far() -> None:
+    started: list[int] = []
+    gate = threading.Event()
+
+    def work(item: int) -> int:
+        started.append(item)
+        gate.wait(5)
+        return item
+
+    results = map_in_order(work, iter(range(1000)), 2)
+    thread = threading.Timer(0.2, gate.set)
+    thread.start()
+    assert next(results) == 0
+    assert len(started) < 20
+    assert list(results) == list(range(1, 1000))
+
+
+def test_map_in_order_passes_errors_on() -> None:
+    def work(item: int) -> int:
+        if item == 3:
+            raise KeyError(item)
+        return item
+
+    results = map_in_order(work, range(10), 2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(KeyError):
+        next(results)
+
+
+def test_workers() -> None:
+    assert images.n_workers(3) == 3
+    assert images.n_workers() >= 1
+    with pytest.raises(ValueError, match="workers is 0"):
+        images.n_workers(0)
