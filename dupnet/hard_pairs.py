@@ -288,7 +288,7 @@ def _replaced(kind: str, tile: Image, other: Image, rng: np.random.Generator) ->
         local, own = (cv2.boxFilter(levels * levels, -1, (48, 48)) for levels in (difference, detail))
         return changed if (local > 0.8 * own + 4).mean() >= 0.2 else None
     inside = mask > 0.5
-    if inside.sum() < 50 or np.sqrt((difference[inside] ** 2).mean()) < max(4.0, 0.6 * _texture(tile)):
+    if inside.sum() < 50 or np.sqrt((difference[inside] ** 2).mean()) < max(5.0, 0.7 * _texture(tile)):
         return None
     return changed
 
@@ -340,9 +340,8 @@ def _process(tiles: list[Image], rng: np.random.Generator) -> tuple[list[Image],
             tiles[which] = augment.reprocess(tiles[which], rng, MILD)
         if rng.random() < 0.5:
             tiles[1 - which] = augment.reprocess(tiles[1 - which], rng, MILD)
-    if rng.random() < 0.6:
-        which = int(rng.integers(2))
-        tiles[which] = augment.random_hls_shift(tiles[which], rng, MILD)
+    # Each file has a processing of its own, so both may be shifted, and then by as much again.
+    tiles = [augment.random_hls_shift(tile, rng, MILD) if rng.random() < 0.5 else tile for tile in tiles]
     qualities = [_draw_quality(rng) for _ in tiles]
     tiles = [
         augment.jpeg(tile, quality) if quality < 100 else tile

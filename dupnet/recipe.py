@@ -54,7 +54,7 @@ class Recipe:
     """
 
     model: DupnetConfig = field(default_factory=DupnetConfig)
-    n_train: int = 48_000
+    n_train: int = 42_000
     n_validation: int = 6_000
     epochs: int = 8
     batch_size: int = 128
