@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,16 @@ from tqdm import tqdm
 
 from dupnet.images import map_in_order, n_workers
 
-__all__ = ["EXACT_UP_TO", "MAX_NEIGHBOURS", "Candidates", "candidates"]
+__all__ = [
+    "EXACT_UP_TO",
+    "MAX_NEIGHBOURS",
+    "Candidates",
+    "candidates",
+    "equal_sets",
+    "gather",
+    "pairs_above",
+    "with_equals",
+]
 
 EXACT_UP_TO = 150_000
 """Descriptors up to which every pair is compared; beyond, the hash tables are faster (benchmarks/speed)."""
@@ -115,16 +125,48 @@ def candidates(
     workers = n_workers(workers)
     rows = np.arange(len(descriptors)) if valid is None else np.flatnonzero(valid)
     rows = rows[_squared_lengths(descriptors, rows) > 0]
-    members, starts = _equal_sets(descriptors, rows, sides)
-    searched = _Searched(descriptors, members[starts[:-1]], threshold, sides, workers, progress)
-    exact = len(searched.rows) <= exact_up_to
-    with threadpool_limits(1, user_api="blas"):  # the threads are ours, a product each
-        keys, cosine = _gather(searched.all_pairs() if exact else searched.hashed_pairs(), len(searched.rows))
-    one, other, cosine = _with_equals(keys, cosine, members, starts, within=sides is None)
-    order = np.lexsort((other, one))
-    return Candidates(
-        one[order], other[order], cosine[order], len(rows), len(rows) - len(searched.rows), exact
+    members, starts = equal_sets(rows, _leaders(descriptors, rows, sides))
+    different = members[starts[:-1]]
+    exact = len(different) <= exact_up_to
+    found = pairs_above(
+        descriptors, different, threshold, exact, sides=sides, workers=workers, progress=progress
     )
+    pairs = with_equals(*found, members, starts, within=sides is None)
+    return Candidates(*pairs, len(rows), len(rows) - len(different), exact)
+
+
+def pairs_above(
+    descriptors: Descriptors,
+    rows: Numbers,
+    threshold: float,
+    exact: bool,
+    *,
+    sides: npt.NDArray[np.bool_] | None = None,
+    workers: int = 1,
+    progress: bool = False,
+) -> Found:
+    """Pairs of different descriptors whose cosine is at least ``threshold``.
+
+    Parameters
+    ----------
+    descriptors : (n, d) int8
+        Search descriptors.
+    rows : (m,) int64
+        Rows that take part, ascending. Number ``i`` is ``rows[i]``.
+    exact : bool
+        Whether to compare every pair, or those alone that share a bucket.
+    threshold, sides, workers, progress
+        As for :func:`candidates`.
+
+    Returns
+    -------
+    keys : (k,) int64
+        ``number1 * m + number2``, number1 < number2, sorted; of each number1 the first ``MAX_NEIGHBOURS``.
+    cosine : (k,) float32
+    """
+    searched = _Searched(descriptors, rows, threshold, sides, workers, progress)
+    with threadpool_limits(1, user_api="blas"):  # the threads are ours, a product each
+        return gather(searched.all_pairs() if exact else searched.hashed_pairs(), len(rows))
 
 
 class _Searched:
@@ -152,6 +194,10 @@ class _Searched:
         n = len(self.rows)
         blocks = [np.arange(at, min(at + _BLOCK, n))[None] for at in range(0, n, _BLOCK)]
         pairs = [(one, other) for at, one in enumerate(blocks) for other in blocks[at:]]
+        if self.sides is not None:  # two blocks of one side have nothing to give
+            of = [set(self.sides[block[0]].tolist()) for block in blocks]
+            wanted = [len(a | b) > 1 for at, a in enumerate(of) for b in of[at:]]
+            pairs = list(compress(pairs, wanted))
         return map_in_order(self._alike, self.progress(pairs), self.workers)
 
     def hashed_pairs(self) -> Iterator[Found]:
@@ -262,8 +308,8 @@ def _batches(members: npt.NDArray[np.uint32], starts: Numbers) -> Iterator[tuple
         yield from ((one, other) for at, one in enumerate(blocks) for other in blocks[at:])
 
 
-def _gather(found: Iterable[Found], n: int) -> Found:
-    """All found pairs, sorted, each once, and no more than MAX_NEIGHBOURS for the first of them."""
+def gather(found: Iterable[Found], n: int) -> Found:
+    """All found pairs of n numbers, sorted, each once, and of each first one the first MAX_NEIGHBOURS."""
     keys, cosines = np.zeros(0, np.int64), np.zeros(0, np.float32)
     waiting: list[Found] = []
     n_waiting = 0
@@ -284,10 +330,18 @@ def _gather(found: Iterable[Found], n: int) -> Found:
     return compact()
 
 
-def _equal_sets(
-    descriptors: Descriptors, rows: Numbers, sides: npt.NDArray[np.bool_] | None
-) -> tuple[Numbers, Numbers]:
-    """Sets of equal descriptors: ``members[starts[k]:starts[k + 1]]``, ascending; sets by their first."""
+def equal_sets(rows: Numbers, leader: Numbers) -> tuple[Numbers, Numbers]:
+    """Sets of equal rows: ``members[starts[k]:starts[k + 1]]``, ascending; sets by their first.
+
+    ``leader[i]`` is the place in ``rows`` of the first that equals ``rows[i]``.
+    """
+    by_leader = np.argsort(leader, kind="stable")
+    starts = np.flatnonzero(np.diff(leader[by_leader], prepend=-1))
+    return rows[by_leader], np.append(starts, len(rows))
+
+
+def _leaders(descriptors: Descriptors, rows: Numbers, sides: npt.NDArray[np.bool_] | None) -> Numbers:
+    """The place in ``rows`` of the first with the same descriptor (and of the same side), of every row."""
     words = -(-descriptors.shape[1] // 8)
     factors = np.random.default_rng(0).integers(2**63, size=words, dtype=np.uint64) * 2 + 1
     hashes = np.empty(len(rows), np.uint64)
@@ -307,15 +361,13 @@ def _equal_sets(
         begins[at + 1] = (descriptors[rows[order[at]]] != descriptors[rows[order[at + 1]]]).any(axis=1)
     leader = np.empty(len(rows), np.int64)
     leader[order] = order[begins][np.cumsum(begins) - 1]
-    by_leader = np.argsort(leader, kind="stable")
-    starts = np.flatnonzero(np.diff(leader[by_leader], prepend=-1))
-    return rows[by_leader], np.append(starts, len(rows))
+    return leader
 
 
-def _with_equals(
+def with_equals(
     keys: Numbers, cosine: Cosines, members: Numbers, starts: Numbers, within: bool
 ) -> tuple[Numbers, Numbers, Cosines]:
-    """Rows and cosines of all pairs, from pairs of sets: all with all, unless that is too many."""
+    """Rows and cosines of all pairs, sorted, from pairs of sets: all with all, unless that is too many."""
     sizes = np.diff(starts)
     # Within a set: each with those that follow it.
     set_of = np.repeat(np.arange(len(sizes)), sizes)
@@ -335,7 +387,9 @@ def _with_equals(
     between = (members[starts[set1[pair]] + place1], members[starts[set2[pair]] + place2])
     row1, row2 = (np.concatenate(rows) for rows in zip(between, *follow, strict=True))
     likeness = np.concatenate([cosine[pair], np.ones(len(row1) - len(pair), np.float32)])
-    return np.minimum(row1, row2), np.maximum(row1, row2), likeness
+    row1, row2 = np.minimum(row1, row2), np.maximum(row1, row2)
+    order = np.lexsort((row2, row1))
+    return row1[order], row2[order], likeness[order]
 
 
 def _squared_lengths(descriptors: Descriptors, rows: Numbers) -> npt.NDArray[np.float64]:
