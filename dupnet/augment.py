@@ -40,14 +40,18 @@ _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How far a copy may be from its original. Symmetric limits: a limit of 10 draws from -10 to 10.
+    """How far a copy may be from its original. Symmetric limits: a limit of 15 draws from -15 to 15.
 
-    Hue is in degrees, lightness and saturation in percent, all as in GIMP's *Hue-Saturation*.
+    Hue is in degrees, lightness and saturation in percent, all as in GIMP's *Hue-Saturation*. Their limits
+    are those of ``notebooks/eda/hls_shift.ipynb``: the largest shifts that cost nine tiles of ten no more
+    likeness than saving them again as JPEG of quality 75. Lightness has two, since GIMP brightens by mixing
+    in white, which dark sea shows at once, and darkens by a factor.
     """
 
-    hue_limit: float = 10.0
-    lightness_limit: float = 20.0
-    saturation_limit: float = 20.0
+    hue_limit: float = 15.0
+    lightness_low: float = -30.0
+    lightness_high: float = 5.0
+    saturation_limit: float = 10.0
     hls_probability: float = 0.75  # the original shifted one tile of a pair in three cases of four
     jpeg_quality_min: int = 75
     jpeg_quality_max: int = 97
@@ -166,8 +170,9 @@ def random_hls_shift(
     image: Image, rng: np.random.Generator, config: AugmentConfig = AugmentConfig()
 ) -> Image:
     """:func:`hls_shift` with hue, lightness and saturation drawn evenly within the limits of ``config``."""
-    limits = (config.hue_limit, config.lightness_limit, config.saturation_limit)
-    hue, lightness, saturation = (float(rng.uniform(-limit, limit)) for limit in limits)
+    hue = float(rng.uniform(-config.hue_limit, config.hue_limit))
+    lightness = float(rng.uniform(config.lightness_low, config.lightness_high))
+    saturation = float(rng.uniform(-config.saturation_limit, config.saturation_limit))
     return hls_shift(image, hue, lightness, saturation)
 
 

@@ -29,12 +29,13 @@ NOTHING = AugmentConfig(hls_probability=0, jpeg_probability=0, reprocess_probabi
 
 
 def texture(seed: int, size: int = 256) -> np.ndarray:
-    """A tile of smoothed noise in colour, with detail at several scales."""
+    """A tile of smoothed noise with detail at several scales, most of it in brightness, as in nature."""
     rng = np.random.default_rng(seed)
     levels = np.full((size, size, 3), 110.0, np.float32)
     for sigma, strength in ((1.0, 30), (4.0, 120), (20.0, 500)):
-        noise = rng.standard_normal((size, size, 3)).astype(np.float32)
-        levels += strength * cv2.GaussianBlur(noise, (0, 0), sigma)
+        noise = rng.standard_normal((size, size, 4)).astype(np.float32)
+        noise = strength * cv2.GaussianBlur(noise, (0, 0), sigma)
+        levels += 0.9 * noise[..., 3:] + 0.3 * noise[..., :3]
     return np.clip(levels, 0, 255).astype(np.uint8)
 
 
@@ -209,10 +210,11 @@ def test_random_shift_stays_within_the_limits(monkeypatch):
     rng, config = np.random.default_rng(0), AugmentConfig()
     for _ in range(500):
         random_hls_shift(texture(0, 8), rng, config)
-    reached = np.abs(np.array(drawn)).max(axis=0)
-    limits = np.array([config.hue_limit, config.lightness_limit, config.saturation_limit])
-    assert (reached <= limits).all()
-    assert (reached > 0.95 * limits).all()
+    lowest, highest = np.min(drawn, axis=0), np.max(drawn, axis=0)
+    low = np.array([-config.hue_limit, config.lightness_low, -config.saturation_limit])
+    high = np.array([config.hue_limit, config.lightness_high, config.saturation_limit])
+    assert (low <= lowest).all() and (highest <= high).all()
+    assert (highest - lowest > 0.95 * (high - low)).all()
 
 
 def test_reprocessed_tile_is_changed_everywhere_and_moved_nowhere():

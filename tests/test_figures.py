@@ -185,10 +185,14 @@ def test_remaining_figures_draw_and_save(tmp_path):
         [(channel, shift, 1 - abs(shift) / 50) for channel in "HLS" for shift in range(-40, 41, 10)],
         columns=["channel", "shift", "likeness"],
     )
+    shares = pd.DataFrame(
+        [("x", name, shift, 1 - abs(shift) / 50) for name in ("hue", "lightness") for shift in (-20, 0, 20)],
+        columns=["collection", "channel", "shift", "looks_the_same"],
+    )
     ranking = pd.DataFrame({"signal": ["a", "b"], "errors": [0, 9], "low": [0, 5], "high": [2, 14]})
     drawn = {
         "history": (figures.training_history(history), 2),
-        "limits": (figures.hls_limits(shifts, "likeness", {"H": 10, "L": 20, "S": 20}, 0.6), 3),
+        "limits": (figures.hls_limits(shares, {"hue": (-10, 5), "lightness": (-20, 0)}, 0.9), 2),
         "intervals": (figures.intervals(ranking, "signal", "errors", "low", "high", log=True), 1),
         "heatmap": (figures.heatmap(pd.DataFrame([[0.1, np.nan]], columns=["x", "y"])), 2),
         "lines": (figures.lines(shifts, "shift", "likeness", "channel", percent=True), 1),

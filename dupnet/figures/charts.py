@@ -47,39 +47,46 @@ def training_history(history: pd.DataFrame) -> Figure:
 
 
 def hls_limits(
-    table: pd.DataFrame, measure: str, limits: Mapping[str, float], threshold: float | None = None
+    shares: pd.DataFrame, limits: Mapping[str, tuple[float, float]], level: float, by: str = "collection"
 ) -> Figure:
-    """A measure of likeness against the shift of each HLS channel, the limits shaded.
+    """The share of tiles that still look the same against the shift of each HLS channel, the limits shaded.
 
     Parameters
     ----------
-    table
-        Columns ``channel`` (``H``, ``L`` or ``S``), ``shift`` and ``measure``; several rows a shift are drawn
-        as their median and the range from the 5th to the 95th percentile.
-    measure
-        The column to draw.
+    shares
+        Columns ``channel`` (``hue``, ``lightness``, ``saturation``), ``shift``, ``looks_the_same`` (0 to 1)
+        and ``by``, one line for each value of it.
     limits
-        Largest shift, to either side, within which an image still reads as the same, by channel.
-    threshold
-        The level of the measure that sets the limits.
+        Lowest and highest shift within which an image still reads as the same, by channel.
+    level
+        The share that sets the limits.
+    by
+        The column that tells the lines apart.
     """
-    require_columns(table, ["channel", "shift", measure])
-    names = {"H": "hue (degrees)", "L": "lightness (%)", "S": "saturation (%)"}
+    require_columns(shares, ["channel", "shift", "looks_the_same", by])
+    units = {"hue": "hue (degrees)", "lightness": "lightness (%)", "saturation": "saturation (%)"}
     with style():
-        figure = new_figure(height=3.0)
+        figure = new_figure(height=3.3)
         panels = figure.subplots(1, len(limits), sharey=True, squeeze=False)[0]
-        for number, (axes, (channel, limit)) in enumerate(zip(panels, limits.items(), strict=True)):
-            by_shift = table[table["channel"] == channel].groupby("shift")[measure]
-            low, middle, high = (by_shift.quantile(level) for level in (0.05, 0.5, 0.95))
-            axes.axvspan(-limit, limit, color=COLOURS["accent"], alpha=0.15, linewidth=0)
-            axes.fill_between(middle.index, low, high, color=PALETTE[0], alpha=0.25, linewidth=0)
-            axes.plot(middle.index, middle, marker="o", markersize=3.5)
-            if threshold is not None:
-                axes.axhline(threshold, color=COLOURS["ink"], linestyle="--", linewidth=1)
-            axes.set_xlabel(names.get(channel, channel))
-            axes.set_title(f"within ±{limit:g}", fontsize=10.5)
-            if number == 0:
-                axes.set_ylabel(measure.replace("_", " "))
+        for axes, (channel, (low, high)) in zip(panels, limits.items(), strict=True):
+            axes.axvspan(low, high, color=COLOURS["accent"], alpha=0.18, linewidth=0)
+            axes.axhline(level, color=COLOURS["ink"], linestyle="--", linewidth=1)
+            found = shares[shares["channel"] == channel]
+            for number, (name, rows) in enumerate(found.groupby(by, sort=False)):
+                ordered = rows.sort_values("shift")
+                axes.plot(
+                    ordered["shift"],
+                    ordered["looks_the_same"],
+                    marker=_MARKERS[number],
+                    markersize=3.5,
+                    label=str(name),
+                )
+            axes.set_xlabel(units.get(channel, channel))
+            axes.set_title(f"{low:g} to {high:+g}", fontsize=10.5)
+        panels[0].set_ylabel("tiles that look the same")
+        panels[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
 
 
