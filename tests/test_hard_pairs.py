@@ -1,0 +1,80 @@
+"""Hard pairs: reproducible, labelled as drawn, decidable, and of every kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dupnet import hard_pairs
+from dupnet.descriptors import describe, score_pairs
+from dupnet.hard_pairs import KINDS, Source, draw_pair, write_pairs
+from dupnet.sea import synthetic_sea
+from dupnet.tiles import is_decidable
+
+SHARES = {"sea": 0.5, "land": 0.5}
+
+
+@pytest.fixture(scope="module")
+def sources() -> list[Source]:
+    sea = synthetic_sea(768, 1024, seed=3)
+    rng = np.random.default_rng(0)
+    blocks = np.kron(rng.integers(20, 235, (96, 128, 3)), np.ones((8, 8, 1)))
+    land = np.clip(blocks + rng.normal(0, 9, blocks.shape), 0, 255).astype(np.uint8)
+    return [Source("sea", "sea", sea), Source("land", "land", land)]
+
+
+@pytest.fixture(scope="module")
+def drawn(sources: list[Source]) -> list[hard_pairs.HardPair]:
+    return [draw_pair(sources, SHARES, 7, index) for index in range(120)]
+
+
+def test_shares_of_kinds_add_up() -> None:
+    assert sum(KINDS.values()) == pytest.approx(1)
+
+
+def test_a_pair_depends_on_seed_and_index_alone(
+    sources: list[Source], drawn: list[hard_pairs.HardPair]
+) -> None:
+    again = draw_pair(sources, SHARES, 7, 30)
+    np.testing.assert_array_equal(again.grey1, drawn[30].grey1)
+    assert again[2:] == drawn[30][2:]
+    other = draw_pair(sources, SHARES, 8, 30)
+    assert not np.array_equal(other.grey1, drawn[30].grey1)
+
+
+def test_both_tiles_carry_evidence(drawn: list[hard_pairs.HardPair]) -> None:
+    assert is_decidable(np.stack([tile for pair in drawn for tile in pair[:2]])).all()
+
+
+def test_half_are_duplicates_and_kinds_vary(drawn: list[hard_pairs.HardPair]) -> None:
+    kinds = pd.Series([pair.kind for pair in drawn])
+    assert 0.35 < (kinds == "duplicate").mean() < 0.65
+    assert set(kinds) <= {"duplicate", *KINDS} and kinds.nunique() >= 7
+    assert all((pair.kind == "duplicate") == bool(pair.is_duplicate) for pair in drawn)
+
+
+def test_no_pair_is_the_same_picture_twice_unless_a_duplicate(drawn: list[hard_pairs.HardPair]) -> None:
+    for pair in drawn:
+        if not pair.is_duplicate:
+            assert not np.array_equal(pair.grey1, pair.grey2)
+
+
+def test_the_shipped_network_tells_most_of_them(drawn: list[hard_pairs.HardPair]) -> None:
+    first, second = (np.stack([pair[side] for pair in drawn]) for side in (0, 1))
+    scores = score_pairs(describe(first).verify, describe(second).verify)
+    right = (scores >= 0.5) == np.array([pair.is_duplicate for pair in drawn], bool)
+    assert right.mean() > 0.9
+
+
+def test_files_hold_what_was_drawn(
+    sources: list[Source], drawn: list[hard_pairs.HardPair], tmp_path: Path
+) -> None:
+    table = write_pairs(sources, SHARES, 12, tmp_path / "pairs.npy", seed=7, workers=2)
+    pixels = np.load(tmp_path / "pairs.npy", allow_pickle=False)
+    assert pixels.shape == (12, 2, 256, 256)
+    for index in range(12):
+        np.testing.assert_array_equal(pixels[index, 1], drawn[index].grey2)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "pairs.csv"), table)

@@ -1,0 +1,62 @@
+"""The recipe: parts that never meet, and a training in small that ends in weights that load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dupnet import recipe
+from dupnet.descriptors import describe, load_weights, score_pairs
+from dupnet.hard_pairs import Source, write_pairs
+from dupnet.models import DupnetConfig
+from dupnet.recipe import COLUMNS, Recipe, airbus_parts, train_from_pairs
+
+
+def test_parts_of_an_acquisition_do_not_meet() -> None:
+    for columns in COLUMNS.values():
+        ends = [columns[part] for part in ("train", "validation", "test")]
+        assert all(first < end for first, end in ends)
+        assert ends[0][1] <= ends[1][0] and ends[1][1] <= ends[2][0]
+
+
+def test_airbus_groups_stay_whole_and_held_out_ones_are_tested() -> None:
+    groups = pd.Series({f"{i:03d}.jpg": f"g{i // 3}" for i in range(90)})
+    parts = airbus_parts(groups, ["004.jpg", "050.jpg"])
+    assert parts.groupby("group")["part"].nunique().eq(1).all()
+    assert (parts[parts["group"].isin(["g1", "g16"])]["part"] == "test").all()
+    counts = parts.drop_duplicates("group")["part"].value_counts()
+    assert counts.to_dict() == {"train": 18, "validation": 4, "test": 8}
+
+
+def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the parts are train, validation, test"):
+        recipe.acquisitions("dev", tmp_path)
+
+
+def test_training_in_small(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = np.kron(rng.integers(30, 220, (80, 80, 3)), np.ones((10, 10, 1))) + rng.normal(
+        0, 8, (800, 800, 3)
+    )
+    source = Source("noise", "noise", np.clip(noise, 0, 255).astype(np.uint8))
+    for name, n, seed in (("train", 48, 0), ("validation", 24, 1)):
+        write_pairs([source], {"noise": 1.0}, n, tmp_path / f"{name}.npy", seed=seed)
+    small = DupnetConfig(cell_units=(6, 6), neighbour_units=5, tile_units=(4,))
+    settings = Recipe(model=small, n_train=48, n_validation=24, epochs=2, batch_size=16)
+    out = tmp_path / "run"
+    train_from_pairs([tmp_path / "train.npy"], tmp_path / "validation.npy", out, settings)
+
+    weights = load_weights(out / "dupnet.npz")
+    assert 0.5 <= weights.threshold <= 1
+    assert len(pd.read_csv(out / "history.csv")) == 2
+    assert json.loads((out / "recipe.json").read_text())["n_train"] == 48
+    validation = pd.read_csv(out / "validation.csv")
+    tiles = np.load(tmp_path / "validation.npy", allow_pickle=False)
+    by_numpy = score_pairs(
+        describe(tiles[:, 0], weights).verify, describe(tiles[:, 1], weights).verify, weights
+    )
+    np.testing.assert_allclose(by_numpy, validation["score"], atol=0.03)
