@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,18 @@ from dupnet.descriptors import Descriptors, Weights, describe
 from dupnet.images import UnreadableImage, load, map_in_order
 from dupnet.tiles import CELL_SIZE, Grid
 
-__all__ = ["Described", "Tiling", "describe_all", "index_of", "versions"]
+__all__ = [
+    "Described",
+    "Tiling",
+    "describe_all",
+    "describe_batch",
+    "index_of",
+    "made_by",
+    "settle",
+    "unusable_names",
+    "versions",
+    "widths",
+]
 
 Grey = npt.NDArray[np.uint8]
 
@@ -80,9 +91,18 @@ class Described(NamedTuple):
 
 def index_of(folder: Path, tiling: Tiling, weights: Weights) -> Cache:
     """The cache of descriptors in ``folder``; emptied if made by other code, weights or tiling."""
-    made_by = {**versions(weights), "code": _code(), "tile_size": tiling.tile_size, "stride": tiling.stride}
+    return Cache(folder, made_by(tiling, weights), widths(tiling, weights))
+
+
+def made_by(tiling: Tiling, weights: Weights) -> dict[str, str | int]:
+    """All that descriptors depend on, beside the images."""
+    return {**versions(weights), "code": _code(), "tile_size": tiling.tile_size, "stride": tiling.stride}
+
+
+def widths(tiling: Tiling, weights: Weights) -> tuple[int, int]:
+    """Bytes of a search and of a verify descriptor."""
     one = describe(np.zeros((1, tiling.tile_size, tiling.tile_size), np.uint8), weights)
-    return Cache(folder, made_by, (one.search.shape[1], one.verify.shape[1]))
+    return one.search.shape[1], one.verify.shape[1]
 
 
 def describe_all(
@@ -117,7 +137,7 @@ def describe_all(
     ValueError
         If not one file can be used.
     """
-    reasons = {image: "its name is not UTF-8; rename the file" for image in files if not _is_text(image)}
+    reasons = unusable_names(files)
     named = [image for image in files if image not in reasons]
     # Looking at a file is not worth a thread, unless it is read.
     known = (
@@ -128,7 +148,7 @@ def describe_all(
     new = [image for image, is_known in zip(named, known, strict=True) if not is_known]
 
     batches = [new[start : start + BATCH] for start in range(0, len(new), BATCH)]
-    work = partial(_describe_batch, files=files, tiling=tiling, weights=weights, check_content=check_content)
+    work = partial(describe_batch, files=files, tiling=tiling, weights=weights, check_content=check_content)
     bar = tqdm(
         total=len(files), initial=len(files) - len(new), desc="describe", unit="image", disable=not progress
     )
@@ -145,7 +165,18 @@ def describe_all(
         cache.flush()
         bar.close()
 
-    usable = {image: cache.entries[image] for image in named if image not in reasons}
+    return settle({image: cache.entries[image] for image in named if image not in reasons}, reasons)
+
+
+def settle(usable: Mapping[str, Entry], reasons: Mapping[str, str]) -> Described:
+    """Images of one size among those that could be read, in their order, and why the rest is left out.
+
+    Raises
+    ------
+    ValueError
+        If not one file can be used.
+    """
+    reasons = dict(reasons)
     if not usable:
         listed = "; ".join(f"{image!r}: {reason}" for image, reason in list(reasons.items())[:3])
         raise ValueError(
@@ -201,6 +232,11 @@ def _code() -> str:
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 
+def unusable_names(images: Iterable[str]) -> dict[str, str]:
+    """The images whose names no table can hold, and why."""
+    return {image: "its name is not UTF-8; rename the file" for image in images if not _is_text(image)}
+
+
 def _is_text(image: str) -> bool:
     try:
         image.encode()
@@ -220,8 +256,12 @@ def _is_known(files: Mapping[str, Path], cache: Cache, check_content: bool, imag
     return now == (entry.identity if check_content else entry.identity._replace(content=""))
 
 
-def _describe_batch(
-    names: list[str], files: Mapping[str, Path], tiling: Tiling, weights: Weights, check_content: bool
+def describe_batch(
+    names: Sequence[str],
+    files: Mapping[str, Path],
+    tiling: Tiling,
+    weights: Weights,
+    check_content: bool = False,
 ) -> dict[str, tuple[Entry, Descriptors] | str]:
     """Of each image what goes into the cache, or the reason why nothing does."""
     found: dict[str, tuple[Entry, Descriptors] | str] = {}
