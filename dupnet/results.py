@@ -18,10 +18,10 @@ from dupnet.files import atomic_path, write_csv, write_parquet
 from dupnet.images import locate
 from dupnet.tiles import Grid
 
-__all__ = ["FindResult", "read_results", "write_tables"]
+__all__ = ["FindResult", "read_results", "read_table", "write_run", "write_tables"]
 
 _TABLES = ("overlaps", "groups", "cuts", "unreadable", "converted")
-_TEXT = ("image", "image1", "image2", "overlap_tag", "verdict", "reason", "note")
+_TEXT = ("image", "image1", "image2", "overlap_tag", "verdict", "reason", "note", "split")
 
 
 @dataclass
@@ -108,7 +108,7 @@ def read_results(folder: str | os.PathLike[str]) -> FindResult:
             f"{os.fspath(folder)!r} holds no finished run of `dupnet find`; run that first, or let it finish."
         )
     record = json.loads(record_path.read_text(encoding="utf-8"))
-    tables = {name: _read_table(Path(folder, f"{name}.csv")) for name in _TABLES}
+    tables = {name: read_table(Path(folder, f"{name}.csv")) for name in _TABLES}
     return FindResult(
         **tables,
         grid=Grid(**record["grid"]),
@@ -120,7 +120,8 @@ def read_results(folder: str | os.PathLike[str]) -> FindResult:
     )
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """A table from a CSV file, names and tags as the text that they are."""
     # Names such as "NA" or "1e5.jpg" are text, and tags such as "07" are not numbers.
     columns = pd.read_csv(path, nrows=0).columns
     text = {name: str for name in columns if name in _TEXT}
