@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from dupnet import __version__
 
@@ -38,8 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _show_warning(message: Warning | str, *_: object) -> None:
-    print(f"dupnet: {message}", file=sys.stderr)
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    print(f"dupnet: {message}", file=file or sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,7 +147,7 @@ def _add_audit(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "audit",
         help="leaks of any given split: images, tiles, pixels; exit status 1 if there are any",
-        description="Count what a split leaks, by what `dupnet find` wrote into DIR. Exit status 1 if it does.",
+        description="Count what a split leaks, by what `dupnet find` wrote into DIR. Exit status 1 if any.",
     )
     parser.add_argument("splits", metavar="SPLITS.csv", help="table with the columns image and split")
     _add_results(parser)
@@ -232,8 +240,10 @@ def _pairs(options: argparse.Namespace) -> None:
     from dupnet.results import read_results
 
     result = read_results(options.dir)
+    if len(result.folders) > 1:
+        raise ValueError(f"{options.dir} holds images of several folders; pairs are made of one folder.")
     pairs = make_pairs(
-        result.only_folder(),
+        result.folders[0],
         list(result.groups["image"]),
         result.overlaps,
         n_rows=options.rows,
@@ -321,7 +331,7 @@ def _add_data(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "data",
         help="fetch real imagery, and cut it into collections whose every overlap is known",
-        description="Fetch an acquisition from a package registry (or the Airbus images through Kaggle), show "
+        description="Fetch an acquisition from a package registry (Airbus through Kaggle), show "
         "its licence, and cut it into a collection with exact truth. `cut` takes any large image.",
     )
     parser.add_argument("source", choices=[*ACQUISITIONS, "airbus", "cut"])

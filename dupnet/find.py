@@ -23,7 +23,7 @@ from dupnet.cache import Cache
 from dupnet.collection import CACHE, locked, open_collection
 from dupnet.descriptors import Weights, load_weights, score_pairs
 from dupnet.groups import Resolution, resolve
-from dupnet.images import map_in_order, n_workers
+from dupnet.images import list_images, map_in_order, n_workers
 from dupnet.indexing import Described, Tiling, describe_all, index_of, versions
 from dupnet.overlaps import ScorePairs, vote
 from dupnet.results import FindResult, write_run, write_tables
@@ -93,6 +93,9 @@ def find_overlaps(
     """
     tiling = Tiling.checked(tile_size, stride)
     workers = n_workers(workers)
+    for images in (folder, against):
+        if images is not None and not Path(images).is_dir():
+            list_images(images)  # says what is wrong, before anything is written
     weights = load_weights()
     clock = Clock()
     with ExitStack() as stack:
