@@ -12,14 +12,15 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from dupnet.evaluation import best_threshold, quality
-from dupnet.images import map_in_order, n_workers
-from dupnet.metrics import PAIR_METRICS
+from dupnet.images import list_images, load, map_in_order, n_workers
+from dupnet.metrics import PAIR_METRICS, grey_levels
 from dupnet.pair_reader import PairReader
 from dupnet.pairs import (
     TileSignatures,
@@ -28,7 +29,7 @@ from dupnet.pairs import (
     pairs_within_images,
     tile_signatures,
 )
-from dupnet.tiles import TILE_SIZE, Grid, overlap_at
+from dupnet.tiles import TILE_SIZE, Grid, is_decidable, overlap_at, split_tiles
 
 __all__ = [
     "ORIGINS",
@@ -48,6 +49,31 @@ ORIGINS = {
     "within_image": "two tiles of one image, among its most alike in BlockMeanHash",
 }
 """Where a labelled pair comes from; all but the first are non-duplicates."""
+
+
+class KnownTiles(NamedTuple):
+    """A collection in memory, small enough to hold every tile against every other.
+
+    ``images``: names. ``tiles``: (n, size, size, 3) uint8 RGB, tile ``t`` of image ``i`` at
+    ``i * grid.n_tiles + t``. ``decidable``: (n,) bool. ``pairs``: as of :func:`every_pair`.
+    """
+
+    images: list[str]
+    tiles: npt.NDArray[np.uint8]
+    decidable: npt.NDArray[np.bool_]
+    pairs: pd.DataFrame
+
+
+def known_tiles(folder: str | os.PathLike[str], n_images: int = 300, grid: Grid = Grid()) -> KnownTiles:
+    """Read the first ``n_images`` images of a folder, by name, with all that is known of their overlaps.
+
+    300 images take 530 MB, and their pairs another 200.
+    """
+    images = list_images(folder)[:n_images]
+    pixels = [load(Path(folder, name), grey=False, tile_size=grid.tile_size)[0] for name in images]
+    tiles = np.concatenate([np.asarray(split_tiles(image, grid), np.uint8) for image in pixels])
+    decidable = is_decidable(np.stack([grey_levels(tile) for tile in tiles]))
+    return KnownTiles(images, tiles, decidable, every_pair(images, decidable, known_overlaps(folder), grid))
 
 
 def known_overlaps(folder: str | os.PathLike[str]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from dupnet.signals import (
     acquisitions,
     every_pair,
     known_overlaps,
+    known_tiles,
     labelled_pairs,
     measure,
     pairs_of_overlaps,
@@ -120,6 +121,15 @@ def test_every_pair_knows_each_tile_by_its_place(collection: tuple[Path, Collect
     assert table["origin"].tolist() == expected
     assert table["is_duplicate"].tolist() == [int(name == "overlap") for name in expected]
     assert set(expected) == {"overlap", "another_day", "unrelated"}
+
+
+def test_known_tiles(collection: tuple[Path, Collection]) -> None:
+    folder = collection[0] / "images"
+    known = known_tiles(folder, n_images=4, grid=GRID)
+    assert known.images == list_images(folder)[:4]
+    assert known.tiles.shape == (36, 64, 64, 3)
+    assert np.array_equal(known.tiles[9 + 5], read_image(folder / known.images[1])[tile_slices(5, GRID)])
+    assert known.decidable.all() and len(known.pairs) == 36 * 35 // 2
 
 
 def tiles_of(tag: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
