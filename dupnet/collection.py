@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dupnet.files import atomic_path
 from dupnet.images import list_images
 
-__all__ = ["Collection", "locked", "open_collection"]
+__all__ = ["Collection", "combine", "locked", "open_collection"]
 
 CACHE = "cache"
 """Folder, within the output folder, of all that is not a result."""
@@ -85,38 +86,52 @@ def open_collection(
     OSError
         If a folder is missing.
     """
+    marker = out / CACHE / "collection.json"
+    record = combine(
+        json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else None,
+        os.fspath(Path(folder).resolve()),
+        None if against is None else os.fspath(Path(against).resolve()),
+        add,
+        os.fspath(out),
+    )
+    folders = tuple(Path(path) for path in record["folders"])
+    other = None if record["against"] is None else Path(record["against"])
+    collection = Collection(folders, other, _list(folders, other))
+    with atomic_path(marker) as beside:
+        beside.write_text(json.dumps(record), encoding="utf-8")
+    return collection
+
+
+def combine(
+    known: Mapping[str, Any] | None, folder: str, against: str | None, add: bool, out: str
+) -> dict[str, Any]:
+    """The record of a collection: that which ``out`` holds already, if any, with ``folder`` in it.
+
+    ``folder``, ``against`` and those of the record are absolute paths or addresses.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` holds another collection, or the options do not fit together.
+    """
     if add and against is not None:
         raise ValueError(
             "add and against exclude each other: add the images first, or hold them against the others."
         )
-    this = Path(folder).resolve()
-    other = None if against is None else Path(against).resolve()
-    if this == other:
+    if folder == against:
+        raise ValueError(f"against is {folder!r}, the folder itself; leave it out to search one folder.")
+    if known is None:
+        if add:
+            raise ValueError(f"{out!r} holds no collection to add to; run without --add first.")
+        return {"folders": [folder], "against": against}
+    if known["against"] != against or not (add or folder in known["folders"]):
         raise ValueError(
-            f"against is {os.fspath(this)!r}, the folder itself; leave it out to search one folder."
+            f"{out!r} holds the overlaps of {' and '.join(map(repr, known['folders']))}"
+            + (f" against {known['against']!r}" if known["against"] else "")
+            + "; choose another folder for the results"
+            + ("." if against or known["against"] else ", or add these images to them (--add).")
         )
-    marker = out / CACHE / "collection.json"
-    folders: tuple[Path, ...] = (this,)
-    if marker.exists():
-        known = json.loads(marker.read_text(encoding="utf-8"))
-        known_folders = tuple(Path(path) for path in known["folders"])
-        known_other = None if known["against"] is None else Path(known["against"])
-        if known_other != other or not (add or this in known_folders):
-            names = " and ".join(repr(os.fspath(path)) for path in known_folders)
-            raise ValueError(
-                f"{os.fspath(out)!r} holds the overlaps of {names}"
-                + (f" against {os.fspath(known_other)!r}" if known_other else "")
-                + "; choose another folder for the results"
-                + ("." if other or known_other else ", or add these images to them (--add).")
-            )
-        folders = known_folders if this in known_folders else (*known_folders, this)
-    elif add:
-        raise ValueError(f"{os.fspath(out)!r} holds no collection to add to; run without --add first.")
-    collection = Collection(folders, other, _list(folders, other))
-    with atomic_path(marker) as beside:
-        record = {"folders": [os.fspath(path) for path in folders], "against": other and os.fspath(other)}
-        beside.write_text(json.dumps(record), encoding="utf-8")
-    return collection
+    return {"folders": list(dict.fromkeys([*known["folders"], folder])), "against": against}
 
 
 def _list(folders: tuple[Path, ...], against: Path | None) -> dict[str, Path]:
