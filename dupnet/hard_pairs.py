@@ -43,7 +43,10 @@ KINDS = {
 Chosen by what the network got wrong on validation pairs.
 """
 
-MILD = augment.AugmentConfig()
+MILD = augment.AugmentConfig(hue_limit=10, lightness_low=-20, lightness_high=20, saturation_limit=20)
+"""One processing of one acquisition, and the limits of the HLS shift that the original trained with. Those
+measured in ``notebooks/eda/hls_shift.ipynb`` are alike in hue and saturation, and narrower for brighter."""
+
 STRONG = augment.AugmentConfig(
     gain_limit=0.22, gamma_limit=0.25, colour_mix_limit=0.1, sharpen_limit=0.8, noise_limit=2.5
 )

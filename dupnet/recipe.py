@@ -200,7 +200,8 @@ def _threshold(table: pd.DataFrame, scores: npt.NDArray[np.float32], precision: 
     """
     counted = ~table["kind"].isin(["small", "ship"]).to_numpy()
     labels = table["is_duplicate"].to_numpy()[counted]
-    return max(0.5, threshold_for_precision(scores[counted], labels, precision)[0])
+    # A network that reaches the precision nowhere accepts nothing but certainty.
+    return float(np.clip(threshold_for_precision(scores[counted], labels, precision)[0], 0.5, 1.0))
 
 
 def _settings(config: DupnetConfig) -> dict[str, Any]:
