@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.harbour import draw_harbour
-from dupnet.ships import draw_ships
+from dupnet.ships import ShipLayers, draw_ships
 from dupnet.waves import fractal_noise, mean_square_slope, wave_slopes
 
-__all__ = ["Day", "draw_day", "synthetic_sea"]
+__all__ = ["Day", "draw_day", "ship_mask", "synthetic_sea"]
 
 Image = npt.NDArray[np.uint8]
 Field = npt.NDArray[np.float32]
@@ -115,17 +115,9 @@ def synthetic_sea(
             "must be at least 256 px, the pixel size above 0 m, the cloud cover in 0 to 1."
         )
     conditions = draw_day(seed, day)
-    place = np.random.default_rng([seed, _PLACE])
-    colour = np.array(WATER_COLOURS[place.integers(len(WATER_COLOURS))], dtype=np.float32)
-    bottom = fractal_noise(height, width, 1.6, place)
-    sun = conditions.sun_azimuth, conditions.sun_elevation
-    land = np.zeros((height, width), dtype=np.float32)
-    land_colour = np.zeros((height, width, 3), dtype=np.float32)
-    if quay:
-        moving = np.random.default_rng([seed, _GOODS, day])
-        land, land_colour = draw_harbour(height, width, pixel_size, *sun, place, moving)
-    ship_rng = np.random.default_rng([seed, _SHIPS, day])
-    ships = draw_ships(land, pixel_size, ships_per_square_kilometre, *sun, ship_rng)
+    colour, bottom, land, land_colour, ships = _place_and_ships(
+        height, width, seed, day, pixel_size, ships_per_square_kilometre, quay
+    )
     light = _water_light(height, width, pixel_size, conditions, ships.slope_row, ships.slope_col,
                          np.random.default_rng([seed, _WAVES, day]))  # fmt: skip
     # Shallow ground reddens nothing and brightens green most: the water absorbs red within metres.
@@ -140,6 +132,39 @@ def synthetic_sea(
             scene, cloud_cover, conditions, pixel_size, np.random.default_rng([seed, _CLOUDS, day])
         )
     return _sensor(scene, np.random.default_rng([seed, _SENSOR, day]))
+
+
+def ship_mask(
+    height: int,
+    width: int,
+    *,
+    seed: int = 0,
+    day: int = 1,
+    pixel_size: float = 1.0,
+    ships_per_square_kilometre: float = 8.0,
+    quay: bool = True,
+) -> npt.NDArray[np.bool_]:
+    """Where :func:`synthetic_sea` of the same arguments draws ships, clouded or not: (height, width) bool."""
+    ships = _place_and_ships(height, width, seed, day, pixel_size, ships_per_square_kilometre, quay)[-1]
+    return np.asarray(ships.cover > 0.5)
+
+
+def _place_and_ships(
+    height: int, width: int, seed: int, day: int, pixel_size: float, density: float, quay: bool
+) -> tuple[npt.NDArray[np.float32], Field, Field, Field, ShipLayers]:
+    """The water's colour (3,), the bottom, the land with its colour (height, width, 3), and the ships."""
+    conditions = draw_day(seed, day)
+    place = np.random.default_rng([seed, _PLACE])
+    colour = np.array(WATER_COLOURS[place.integers(len(WATER_COLOURS))], dtype=np.float32)
+    bottom = fractal_noise(height, width, 1.6, place)
+    sun = conditions.sun_azimuth, conditions.sun_elevation
+    land = np.zeros((height, width), dtype=np.float32)
+    land_colour = np.zeros((height, width, 3), dtype=np.float32)
+    if quay:
+        moving = np.random.default_rng([seed, _GOODS, day])
+        land, land_colour = draw_harbour(height, width, pixel_size, *sun, place, moving)
+    ships = draw_ships(land, pixel_size, density, *sun, np.random.default_rng([seed, _SHIPS, day]))
+    return colour, bottom, land, land_colour, ships
 
 
 def _water_light(

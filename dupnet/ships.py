@@ -92,7 +92,8 @@ def draw_ships(
         slope_col=np.zeros((height, width), np.float32),
     )
     water = cv2.erode((land < 0.01).astype(np.uint8), np.ones((3, 3), np.uint8))
-    room = cv2.distanceTransform(water, cv2.DIST_L2, 3) * pixel_size
+    # Where there is no land at all, the distance to it is the largest float32.
+    room = np.minimum(cv2.distanceTransform(water, cv2.DIST_L2, 3), 1e9) * pixel_size
     for ship in _at_sea(room, pixel_size, density, rng) + _moored(land, pixel_size, rng):
         if ship.speed:
             _draw_wake(layers, ship, room, pixel_size, rng)

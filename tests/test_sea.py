@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dupnet.sea import TEXTURE_LEVELS, draw_day, synthetic_sea
+from dupnet.sea import TEXTURE_LEVELS, draw_day, ship_mask, synthetic_sea
 from dupnet.tiles import cell_texture, is_decidable, solid_kind
 
 
@@ -83,3 +83,16 @@ def test_days_are_drawn_within_their_ranges():
 def test_errors(wrong):
     with pytest.raises(ValueError, match="the sides must be at least 256 px"):
         synthetic_sea(**{"height": 256, "width": 256} | wrong)
+
+
+def test_the_ship_mask_marks_what_ships_add():
+    options = {"seed": 4, "day": 2, "quay": False, "pixel_size": 2.0}
+    with_ships = synthetic_sea(512, 640, ships_per_square_kilometre=12, cloud_cover=0, **options)
+    without = synthetic_sea(512, 640, ships_per_square_kilometre=0, cloud_cover=0, **options)
+    mask = ship_mask(512, 640, ships_per_square_kilometre=12, **options)
+    assert mask.shape == (512, 640) and 0 < mask.mean() < 0.05
+    change = np.abs(with_ships.astype(int) - without).max(axis=2)
+    assert np.median(change[mask]) > 40
+    # Beside the ships only their wakes and what the sensor's blur carries over differ.
+    assert np.mean(change[~mask] > 40) < 0.005
+    assert not ship_mask(512, 640, ships_per_square_kilometre=0, **options).any()
