@@ -87,8 +87,8 @@ bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/r
 bench-speed: $(STAMP)  ## images a second and memory, 1,000 to 192,556 images: benchmarks/results/speed*.csv
 	@$(PYTHON) benchmarks/speed.py
 
-train: $(STAMP)  ## train the shipped network anew (hours; fetches Derna)
-	@$(BIN)/dupnet train
+train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (half an hour; fetches its sources; AIRBUS=FOLDER)
+	@$(PYTHON) -m dupnet.recipe --out runs/dupnet $(if $(AIRBUS),--airbus $(AIRBUS))
 
 test-distributed: $(STAMP)  ## find on a Dask cluster, with workers killed on the way
 	@$(PYTHON) -m pytest -q -m distributed
