@@ -1,0 +1,2 @@
+"""Whole collections whose every overlap is known: what ``find`` finds, misses and invents, and what hashes
+do."""
