@@ -1,5 +1,6 @@
 """The descriptors of a collection on disk: appended as they come, found again after a stop at any moment.
- A folder holds three flat files with one row a tile (search descriptors, verify descriptors, decidable or
+
+A folder holds three flat files with one row a tile (search descriptors, verify descriptors, decidable or
 not) and a journal with one JSON line an image, which names the image's file as it was (size and time of
 change, hash on demand) and its rows. Rows are written before the line that names them: what a stop leaves
 behind, rows without a line or half a line, is cut off when the cache is opened again.

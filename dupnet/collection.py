@@ -1,5 +1,6 @@
 """Which files a collection is: one folder, folders added to it, or a folder held against another.
- The output folder remembers its collection, so that a run resumed there means the same files, and one on
+
+The output folder remembers its collection, so that a run resumed there means the same files, and one on
 other images is noticed before anything is overwritten.
 """
 

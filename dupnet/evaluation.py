@@ -1,5 +1,6 @@
 """How good a signal is: thresholds, errors, intervals, calibration, and signals compared on the same pairs.
- A *signal* gives every pair a number that is higher where the tiles are more alike: a network's score, the
+
+A *signal* gives every pair a number that is higher where the tiles are more alike: a network's score, the
 negative of a Hamming distance. Rows of one overlap group are not independent, so intervals resample whole
 groups and cross-validation never splits one.
 """

@@ -1,5 +1,6 @@
 """From a folder of images to every overlap in it, groups, mosaics and a report.
- Each image is read once: decoded in grey, described tile by tile, its descriptors kept in a cache. All that
+
+Each image is read once: decoded in grey, described tile by tile, its descriptors kept in a cache. All that
 follows (search, verification, groups) is a function of the sorted images and their descriptors. So a run that
 was stopped and resumed, or to which images were added, ends with the same bytes as one that did all at once.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from dupnet.cache import Cache
 from dupnet.collection import CACHE, locked, open_collection
@@ -106,7 +107,7 @@ def find_overlaps(
         stack.enter_context(threadpool_limits(1, user_api="blas"))
         cache = stack.enter_context(index_of(work / CACHE, tiling, weights))
         if cache.discarded:
-            tqdm.write(f"dupnet: describing all images again, the cache was {cache.discarded}")
+            warnings.warn(f"All images are described again: the cache was {cache.discarded}.", stacklevel=2)
         with clock("describe"):
             described = describe_all(
                 collection.files,

@@ -1,5 +1,6 @@
 """From overlaps to groups: one consistent place on a common grid for every image of a rebuilt acquisition.
- Each duplicate overlap says where image 2 lies as seen from image 1, and around a loop of overlaps the
+
+Each duplicate overlap says where image 2 lies as seen from image 1, and around a loop of overlaps the
 offsets must sum to nought. A few do not: a wrong overlap, or two days of one place that look alike in one
 tile. Then the weakest overlaps of the loop are *cut*, and reported: those whose evidence is outweighed by
 what contradicts them, be it other overlaps or pairs of images that would lie on common ground although

@@ -178,9 +178,9 @@ def settle(usable: Mapping[str, Entry], reasons: Mapping[str, str]) -> Described
     """
     reasons = dict(reasons)
     if not usable:
-        listed = "; ".join(f"{image!r}: {reason}" for image, reason in list(reasons.items())[:3])
+        some = "; ".join(f"{image!r}: {reason}" for image, reason in list(reasons.items())[:3])
         raise ValueError(
-            f"None of {len(reasons)} files can be used ({listed}{' ...' if len(reasons) > 3 else ''})."
+            f"None of {len(reasons)} files can be used ({some}{' ...' if len(reasons) > 3 else ''})."
         )
     sizes = Counter((entry.height, entry.width) for entry in usable.values())
     # The most frequent size; of several, the largest.
@@ -191,12 +191,14 @@ def settle(usable: Mapping[str, Entry], reasons: Mapping[str, str]) -> Described
                 f"wrong size: {entry.height} x {entry.width} pixels; most images here are {height} x {width}"
             )
     readable = [image for image in usable if image not in reasons]
+    # A name that is no text is spelled out: its odd bytes as \\udcXX.
+    listed = [(image.encode(errors="backslashreplace").decode(), reasons[image]) for image in sorted(reasons)]
     notes = [(image, usable[image].note) for image in readable if usable[image].note]
     return Described(
         readable,
         height,
         width,
-        pd.DataFrame(sorted(reasons.items()), columns=["image", "reason"], dtype=object),
+        pd.DataFrame(listed, columns=["image", "reason"], dtype=object),
         pd.DataFrame(notes, columns=["image", "note"], dtype=object),
     )
 

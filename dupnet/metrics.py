@@ -1,5 +1,6 @@
 """How alike two tiles are: the image metrics of a pair, as functions and in one table.
- Each takes two tiles of one shape and returns a float. :data:`PAIR_METRICS` names them all, hashes included,
+
+Each takes two tiles of one shape and returns a float. :data:`PAIR_METRICS` names them all, hashes included,
 and says which way each points. The metrics of one tile come from :mod:`dupnet.tile_metrics` and are names of
 this module too.
 """

@@ -1,5 +1,6 @@
 """From candidate tile pairs to a verdict on every overlap of two images.
- A candidate is a pair of tiles that look alike. Candidates of one image pair that imply the same offset
+
+A candidate is a pair of tiles that look alike. Candidates of one image pair that imply the same offset
 *propose* one overlap; the proposal is then *verified* tile by tile, and is a duplicate only if every tile
 that can be judged agrees: one place on another day agrees on its quays and disagrees on its water. Where the
 positions of a whole group imply overlaps that no candidate proposed, those are verified too.

@@ -1,5 +1,6 @@
 """The solver behind groups: places on a grid that satisfy as many contradictory relations as can be.
- Every relation says where one image lies as seen from another, with a weight: positive for evidence that it
+
+Every relation says where one image lies as seen from another, with a weight: positive for evidence that it
 is so, negative for evidence that it is not. Images that relations connect form a group with one frame. The
 sum of the weights of all satisfied relations is raised from a spanning forest of the strongest positive
 relations on, move by move:
@@ -8,7 +9,8 @@ relations on, move by move:
 across
   want it, or *parted* from the other as a group of its own, if that gains.
 * Two groups are *merged* at the offset that gains most.
- In a single loop with one wrong relation this cuts the weakest relation of the loop, and a strong wrong
+
+In a single loop with one wrong relation this cuts the weakest relation of the loop, and a strong wrong
 relation yields to several weaker ones that agree with each other. The best solution of all is NP-hard to find
 (without offsets it is correlation clustering); a group without contradiction has only one, and is solved in
 closed form.

@@ -1,5 +1,6 @@
 """From search descriptors to candidates: every pair of tiles that look alike.
- Small collections are searched exactly, by matrix products over blocks. Large ones go through several tables
+
+Small collections are searched exactly, by matrix products over blocks. Large ones go through several tables
 of locality-sensitive hashing (after Andoni, Indyk, Laarhoven, Razenshteyn and Schmidt, "Practical and optimal
 LSH for angular distance", 2015, arXiv:1509.02897): of two sets of fixed random directions, the best of each
 name the buckets that a descriptor falls into. Descriptors that share a bucket are compared exactly.

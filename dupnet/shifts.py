@@ -1,5 +1,6 @@
 """How far hue, lightness and saturation may shift before a tile no longer looks the same.
- The measure is structural similarity by channel (SSIM), which sees structure, contrast, light and colour. The
+
+The measure is structural similarity by channel (SSIM), which sees structure, contrast, light and colour. The
 yardstick is a change that everybody accepts as none: saving the tile once more as a JPEG of quality 75. A
 shift is within the limits while it costs nearly every tile no more than that.
 """

@@ -1,5 +1,6 @@
 """Splits that do not leak: images of one group show common ground, so every group is in one split as a whole.
- The ``group`` column, in the order of one's own images (:func:`group_array`), is what scikit-learn's
+
+The ``group`` column, in the order of one's own images (:func:`group_array`), is what scikit-learn's
 ``GroupKFold``, ``StratifiedGroupKFold`` and ``GroupShuffleSplit`` take as ``groups``.
 """
 

@@ -1,0 +1,549 @@
+"""find: against exact truth, stopped and resumed, in any order, with whatever else lies in the folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from test_images import REFUSED, encoded
+
+import dupnet
+from dupnet import cache as cache_module
+from dupnet import indexing
+from dupnet.find import find_overlaps
+from dupnet.results import FindResult, read_results
+from dupnet.scenes import cut_collection
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+TABLES = ("overlaps.csv", "groups.csv", "cuts.csv", "unreadable.csv", "converted.csv")
+KEY = ["image1", "image2", "overlap_tag", "row_offset", "col_offset", "n_tiles"]
+
+
+def acquisition(tiles: int = 5, seed: int = 0) -> np.ndarray:
+    """Something with texture everywhere: (256 tiles, 256 tiles, 3) uint8."""
+    noise = np.random.default_rng(seed).standard_normal((256 * tiles, 256 * tiles)).astype(np.float32)
+    grey = sum(cv2.GaussianBlur(noise, (0, 0), sigma) * sigma for sigma in (1.0, 3.0, 9.0))
+    return np.repeat(np.clip(128 + 20 * grey, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine images of one acquisition, two of another: ``images/`` and ``truth.csv``."""
+    folder = tmp_path_factory.mktemp("collection")
+    cut_collection(acquisition(), folder / "one", acquisition_name="one")
+    cut_collection(acquisition(4, seed=1), folder / "two", n_images=2, acquisition_name="two", seed=1)
+    (folder / "images").mkdir()
+    for part in ("one", "two"):
+        for file in (folder / part / "images").iterdir():
+            file.rename(folder / "images" / file.name)
+    truth = [pd.read_csv(folder / part / "truth.csv", dtype={"overlap_tag": str}) for part in ("one", "two")]
+    pd.concat(truth).to_csv(folder / "truth.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of one run from scratch."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    find_overlaps(collection / "images", out=out, report=False)
+    return out
+
+
+def table_bytes(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in TABLES}
+
+
+def found_pairs(result: FindResult) -> set[tuple[object, ...]]:
+    return set(result.overlaps[KEY].itertuples(index=False, name=None))
+
+
+def true_pairs(folder: Path) -> set[tuple[object, ...]]:
+    truth = pd.read_csv(folder / "truth.csv", dtype={"overlap_tag": str})
+    return set(truth.loc[truth["is_duplicate"] == 1, KEY].itertuples(index=False, name=None))
+
+
+def test_sample_every_true_overlap_and_no_other() -> None:
+    result = dupnet.find_overlaps(SAMPLE / "images")
+    truth = pd.read_csv(SAMPLE / "truth.csv", dtype={"overlap_tag": str})
+    assert found_pairs(result) == true_pairs(SAMPLE)
+    both = result.overlaps.merge(truth, on=KEY)
+    decided = both["n_decidable_y"] > 0
+    assert (both.loc[decided, "verdict"] == "duplicate").all()
+    assert (both.loc[~decided, "verdict"] == "undecidable").all()
+    assert result.cuts.empty
+    assert result.unreadable.empty
+
+
+def test_groups_are_the_acquisitions(collection: Path, undisturbed: Path) -> None:
+    result = read_results(undisturbed)
+    assert found_pairs(result) == true_pairs(collection)
+    images = pd.concat(pd.read_csv(collection / part / "images.csv") for part in ("one", "two"))
+    both = result.groups.merge(images, on="image")
+    assert len(both) == 11
+    assert (both.groupby("acquisition")["group"].nunique() == 1).all()
+    for _, group in both.groupby("group"):
+        for found, true in (("row_x", "row_y"), ("col_x", "col_y")):
+            assert (group[true] - group[found]).nunique() == 1
+
+
+def test_written_and_read_back(collection: Path, tmp_path: Path) -> None:
+    result = find_overlaps(collection / "images", out=tmp_path)
+    again = read_results(tmp_path)
+    for name in ("overlaps", "groups", "cuts", "unreadable", "converted"):
+        pd.testing.assert_frame_equal(getattr(result, name), getattr(again, name), check_dtype=False)
+    pd.testing.assert_frame_equal(
+        result.overlaps, pd.read_parquet(tmp_path / "overlaps.parquet"), check_dtype=False
+    )
+    assert (again.grid, again.counts, again.folders) == (result.grid, result.counts, result.folders)
+    assert set(os.listdir(tmp_path)) == {
+        *TABLES, "overlaps.parquet", "report.html", "run.json", "mosaics", "cache"
+    }  # fmt: skip
+    assert sorted(os.listdir(tmp_path / "mosaics")) == ["000000.jpg", "000001.jpg"]
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert {"dupnet", "weights", "numpy", "opencv"} <= set(record["versions"])
+    assert {"describe", "search", "verify", "report"} <= set(record["seconds"])
+    assert "11 images" in result.summary()
+    assert result.path(result.groups["image"][0]).exists()
+
+
+def test_in_memory_as_on_disk(collection: Path, undisturbed: Path) -> None:
+    result = find_overlaps(collection / "images")
+    pd.testing.assert_frame_equal(result.overlaps, read_results(undisturbed).overlaps, check_dtype=False)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_change_nothing(workers: int, collection: Path, undisturbed: Path, tmp_path: Path) -> None:
+    find_overlaps(collection / "images", out=tmp_path, report=False, workers=workers)
+    assert table_bytes(tmp_path) == table_bytes(undisturbed)
+
+
+def test_images_that_come_later(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """Files that appear in the folder, last names first, end in the tables of a run from scratch."""
+    names = sorted(os.listdir(collection / "images"))
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for part in (names[6:], names[2:6], names[:2]):
+        for name in part:
+            shutil.copy2(collection / "images" / name, folder)
+        find_overlaps(folder, out=tmp_path / "out", report=False)
+    assert table_bytes(tmp_path / "out") == table_bytes(undisturbed)
+
+
+def test_add_a_folder(
+    collection: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sorted(os.listdir(collection / "images"))
+    for folder, part in (("old", names[3:]), ("new", names[:3])):
+        (tmp_path / folder).mkdir()
+        for name in part:
+            shutil.copy2(collection / "images" / name, tmp_path / folder)
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="no collection to add to"):
+        find_overlaps(tmp_path / "new", out=out, add=True)
+    find_overlaps(tmp_path / "old", out=out, report=False)
+    with pytest.raises(ValueError, match="choose another folder"):
+        find_overlaps(tmp_path / "new", out=out)
+
+    read: list[str] = []
+    load = indexing.load
+
+    def counting(path: Path, **options: object) -> object:
+        read.append(Path(path).name)
+        return load(path, **options)
+
+    monkeypatch.setattr(indexing, "load", counting)
+    result = find_overlaps(tmp_path / "new", out=out, add=True)
+    assert sorted(read) == names[:3]  # the others are known
+    assert table_bytes(out) == table_bytes(undisturbed)
+    assert result.folders == (tmp_path / "old", tmp_path / "new")
+    assert result.path(names[0]) == tmp_path / "new" / names[0]
+    find_overlaps(tmp_path / "old", out=out, report=False)  # the collection is both from now on
+    assert table_bytes(out) == table_bytes(undisturbed)
+
+    shutil.copy2(tmp_path / "old" / names[3], tmp_path / "new")
+    with pytest.raises(ValueError, match="is in both"):
+        find_overlaps(tmp_path / "new", out=out, add=True)
+
+
+def test_against(collection: Path, tmp_path: Path) -> None:
+    names = sorted(os.listdir(collection / "images"))
+    for folder, part in (("train", names[:7]), ("test", names[5:])):  # two images are in both
+        (tmp_path / folder).mkdir()
+        for name in part:
+            shutil.copy2(collection / "images" / name, tmp_path / folder)
+    result = find_overlaps(tmp_path / "train", against=tmp_path / "test", out=tmp_path / "out")
+    expected = set()
+    for image1, image2, _, row, col, _ in true_pairs(collection):
+        for one, other, sign in ((image1, image2, 1), (image2, image1, -1)):
+            if one in names[:7] and other in names[5:]:
+                pair = (one, f"test/{other}", sign * row, sign * col)
+                swapped = (f"test/{other}", one, -sign * row, -sign * col)
+                expected.add(min(pair, swapped))
+    expected |= {(*sorted((name, f"test/{name}")), 0, 0) for name in names[5:7]}
+    columns = ["image1", "image2", "row_offset", "col_offset"]
+    assert set(result.overlaps[columns].itertuples(index=False, name=None)) == expected
+    assert result.path(f"test/{names[8]}") == tmp_path / "test" / names[8]
+    with pytest.raises(ValueError, match="exclude each other"):
+        find_overlaps(tmp_path / "train", against=tmp_path / "test", out=tmp_path / "out", add=True)
+    with pytest.raises(ValueError, match="the folder itself"):
+        find_overlaps(tmp_path / "train", against=tmp_path / "train")
+
+
+def test_copies_of_one_image(collection: Path, tmp_path: Path) -> None:
+    """Twelve copies of an image, bit by bit: every two of them are found."""
+    name = sorted(os.listdir(collection / "images"))[0]
+    for number in range(12):
+        shutil.copy2(collection / "images" / name, tmp_path / f"{number:02}.jpg")
+    result = find_overlaps(tmp_path)
+    assert len(result.overlaps) == 66
+    assert (result.overlaps["overlap_tag"] == "08").all()
+    assert result.counts["tiles_equal"] == 99
+
+
+def test_tiles_of_another_size(tmp_path: Path) -> None:
+    cut_collection(acquisition(2), tmp_path, image_size=256, stride=128)
+    result = find_overlaps(tmp_path / "images", tile_size=128)
+    assert found_pairs(result) == true_pairs(tmp_path)
+
+
+def test_tiles_closer_than_side_by_side(tmp_path: Path) -> None:
+    """Images cut at a stride of 128, in tiles of 256: found where they share a whole tile."""
+    cut_collection(acquisition(3), tmp_path, image_size=512, stride=128)
+    result = find_overlaps(tmp_path / "images", tile_size=256, stride=128)
+    shared = {pair for pair in true_pairs(tmp_path) if max(abs(pair[3]), abs(pair[4])) <= 2}
+    assert found_pairs(result) == shared
+    assert (result.grid.rows, result.grid.tile_size) == (4, 128)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile_size": 100}, "tile_size is 100"),
+        ({"stride": 100}, "stride is 100"),
+        ({"stride": 512}, "stride is 512"),
+        ({"workers": 0}, "workers is 0"),
+    ],
+)
+def test_wrong_options(options: dict[str, int], message: str, collection: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        find_overlaps(collection / "images", **options)
+
+
+def test_wrong_assumption_about_tiles(collection: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"None of 11 files can be used .*512 px tiles"):
+        find_overlaps(collection / "images", tile_size=512, out=tmp_path)
+
+
+def test_a_folder_of_odd_files(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """Every bad file is listed with its reason, whatever its name, and the others are found as without it."""
+    folder = tmp_path / "images"
+    shutil.copytree(collection / "images", folder)
+    expected = {}
+    for name, (make, reason) in REFUSED.items():
+        (folder / name).write_bytes(make())
+        expected[name] = reason
+    odd = (
+        " space.jpg",
+        "-rf.jpg",
+        "=1+1.jpg",
+        '"quoted".jpg',
+        "a,b;c.jpg",
+        "new\nline.jpg",
+        "<b>bold.jpg",
+        "ünïcode.jpg",
+        "NA",
+    )
+    for name in odd:
+        (folder / name).write_bytes(b"no picture")
+        expected[name] = "not a JPEG, PNG or TIFF image"
+    (folder / "small.jpg").write_bytes(encoded())
+    expected["small.jpg"] = "wrong size: 512 x 512 pixels; most images here are 768 x 768"
+    os.symlink("loop.jpg", folder / "loop.jpg")
+    expected["loop.jpg"] = "symbolic links"
+    os.symlink("nowhere", folder / "dangling.jpg")
+    expected["dangling.jpg"] = "vanished"
+    os.mkfifo(folder / "pipe")
+    expected["pipe"] = "not a regular file"
+    with open(os.fsencode(folder) + b"/not\xffutf8.jpg", "wb") as file:
+        file.write(encoded())
+    expected["not\udcffutf8.jpg"] = "not UTF-8"
+    (folder / "a folder").mkdir()
+
+    out = tmp_path / "out"
+    result = find_overlaps(folder, out=out)
+    listed = dict(result.unreadable.itertuples(index=False, name=None))
+    assert {name.replace(r"\udcff", "\udcff") for name in listed} == set(expected)
+    for name, reason in listed.items():
+        assert expected[name.replace(r"\udcff", "\udcff")] in reason
+    assert list(listed) == sorted(listed)
+    again = read_results(out)
+    assert list(again.unreadable["image"]) == list(listed)
+    for name in ("overlaps.csv", "groups.csv"):
+        assert (out / name).read_bytes() == (undisturbed / name).read_bytes()
+    before = table_bytes(out)
+    find_overlaps(folder, out=out, report=False)
+    assert table_bytes(out) == before
+
+
+def test_odd_names_of_good_images(collection: Path, tmp_path: Path) -> None:
+    """Names that a spreadsheet, a page or a shell could take for something else come through every table."""
+    odd = [
+        "=1+1.jpg",
+        "-rf.jpg",
+        "a,b.jpg",
+        "new\nline.jpg",
+        '"q".jpg',
+        "<img src=x>.jpg",
+        "NA",
+        "Ünï.jpg",
+        "A.jpg",
+        "a.jpg",
+        "@x",
+    ]
+    names = sorted(os.listdir(collection / "images"))
+    for old, new in zip(names, odd, strict=True):
+        shutil.copy2(collection / "images" / old, tmp_path / new)
+    out = tmp_path / "out"
+    result = find_overlaps(tmp_path, out=out)
+    renamed = dict(zip(names, odd, strict=True))
+    expected = {
+        tuple(sorted((renamed[str(pair[0])], renamed[str(pair[1])]))) for pair in true_pairs(collection)
+    }
+    assert set(result.overlaps[["image1", "image2"]].itertuples(index=False, name=None)) == expected
+    pd.testing.assert_frame_equal(read_results(out).overlaps, result.overlaps, check_dtype=False)
+    pd.testing.assert_frame_equal(read_results(out).groups, result.groups, check_dtype=False)
+    assert "<img src=x>" not in (out / "report.html").read_text()
+
+
+def test_mixed_sizes_the_most_frequent_rules(collection: Path, tmp_path: Path) -> None:
+    names = sorted(os.listdir(collection / "images"))
+    shutil.copy2(collection / "images" / names[0], tmp_path)
+    for seed in range(2):
+        cv2.imwrite(str(tmp_path / f"{seed}.png"), acquisition(1, seed))
+    result = find_overlaps(tmp_path)
+    assert list(result.groups["image"]) == ["0.png", "1.png"]
+    assert list(result.unreadable["image"]) == [names[0]]
+    assert (result.grid.rows, result.grid.cols) == (1, 1)
+
+
+def test_no_usable_image(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        find_overlaps(folder, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    folder.mkdir()
+    with pytest.raises(ValueError, match="holds no file"):
+        find_overlaps(folder)
+    (folder / "a.txt").write_text("a")
+    with pytest.raises(ValueError, match=r"None of 1 files can be used \('a\.txt': not a JPEG"):
+        find_overlaps(folder)
+
+
+def test_a_changed_image_is_noticed(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "images", tmp_path / "out"
+    shutil.copytree(collection / "images", folder)
+    one, other = sorted(os.listdir(folder))[:2]
+    shutil.copyfile(folder / other, folder / one)  # a copy in the place of another image
+    find_overlaps(folder, out=out, report=False)
+    assert table_bytes(out) != table_bytes(undisturbed)
+    shutil.copy2(collection / "images" / one, folder / one)
+    find_overlaps(folder, out=out, report=False)
+    assert table_bytes(out) == table_bytes(undisturbed)
+
+
+def test_a_change_that_keeps_size_and_time(tmp_path: Path) -> None:
+    """A file swapped for another of the same size and time of change: seen if the content is checked."""
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    picture = acquisition(1)
+    for name, pixels in (("a.tif", picture), ("b.tif", np.ascontiguousarray(picture[::-1]))):
+        cv2.imwrite(str(folder / name), pixels, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    result = find_overlaps(folder, out=out, check_content=True, report=False)
+    assert result.overlaps.empty
+    state = (folder / "b.tif").stat()
+    shutil.copyfile(folder / "a.tif", folder / "b.tif")
+    os.utime(folder / "b.tif", ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert (folder / "b.tif").stat().st_size == state.st_size
+    assert find_overlaps(folder, out=out, report=False).overlaps.empty
+    assert len(find_overlaps(folder, out=out, check_content=True, report=False).overlaps) == 1
+
+
+def test_a_file_that_vanishes_or_changes_while_it_is_read(
+    collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(collection / "images", folder)
+    gone, changed = sorted(os.listdir(folder))[:2]
+    load = indexing.load
+
+    def disturbed(path: Path, **options: object) -> object:
+        if Path(path).name == gone:
+            Path(path).unlink(missing_ok=True)
+        pixels = load(path, **options)
+        if Path(path).name == changed:
+            os.utime(path, (0, 0))
+        return pixels
+
+    monkeypatch.setattr(indexing, "load", disturbed)
+    result = find_overlaps(folder)
+    reasons = dict(result.unreadable.itertuples(index=False, name=None))
+    assert set(reasons) == {gone, changed}
+    assert "vanished" in reasons[gone]
+    assert "changed while it was read" in reasons[changed]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["half a line", "a line of nonsense", "a row too many", "rows lost", "no marker", "another version"],
+)
+def test_a_cache_that_was_harmed(harm: str, collection: Path, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    journal, rows, marker = (
+        out / "cache" / name for name in ("journal.jsonl", "verify.rows", "made_by.json")
+    )
+    if harm == "half a line":
+        journal.write_bytes(journal.read_bytes()[:-20])
+    elif harm == "a line of nonsense":
+        lines = journal.read_bytes().splitlines(keepends=True)
+        journal.write_bytes(b"".join([*lines[:4], b"{]\n", *lines[5:]]))
+    elif harm == "a row too many":
+        rows.write_bytes(rows.read_bytes() + b"abc")
+    elif harm == "rows lost":
+        rows.write_bytes(rows.read_bytes()[: rows.stat().st_size // 2])
+    elif harm == "no marker":
+        marker.unlink()
+        rows.write_bytes(b"\0" * rows.stat().st_size)
+    else:
+        marker.write_text(marker.read_text().replace('"dupnet": "', '"dupnet": "0.'))
+        rows.write_bytes(b"\0" * rows.stat().st_size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that all is described again, where it is
+        find_overlaps(collection / "images", out=out, report=False)
+    assert table_bytes(out) == table_bytes(undisturbed)
+
+
+def test_another_tile_size_is_noticed(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    with pytest.warns(UserWarning, match="described again"):
+        find_overlaps(collection / "images", out=out, tile_size=128, report=False)
+    assert read_results(out).grid.n_tiles == 36
+
+
+def test_full_disk(
+    collection: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up is a clear error, and the same command goes on once there is room."""
+    out = tmp_path / "out"
+    flush, calls = cache_module.Cache.flush, []
+
+    def full(self: cache_module.Cache) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        flush(self)
+
+    monkeypatch.setattr(cache_module.Cache, "flush", full)
+    with pytest.raises(OSError, match="No space left"):
+        find_overlaps(collection / "images", out=out, report=False)
+    monkeypatch.undo()
+    assert not (out / "run.json").exists()
+    find_overlaps(collection / "images", out=out, report=False)
+    assert table_bytes(out) == table_bytes(undisturbed)
+
+
+def test_output_that_cannot_be_written(collection: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        find_overlaps(collection / "images", out=tmp_path / "file" / "out")
+
+
+def test_a_folder_that_is_not_ours(collection: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match="none of `dupnet find`"):
+        find_overlaps(collection / "images", out=tmp_path)
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+    with pytest.raises(ValueError, match="none of `dupnet find`"):
+        find_overlaps(collection / "images", out=collection / "images")
+
+
+def test_results_of_no_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no finished run"):
+        read_results(tmp_path)
+
+
+def test_two_runs_at_a_time(collection: Path, tmp_path: Path) -> None:
+    from dupnet.collection import locked
+
+    with locked(tmp_path), pytest.raises(BlockingIOError, match="Another dupnet is at work"):
+        find_overlaps(collection / "images", out=tmp_path)
+    find_overlaps(collection / "images", out=tmp_path, report=False)
+
+
+def test_an_error_in_a_worker_is_not_swallowed(collection: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(indexing, "describe", broken)
+    with pytest.raises(RuntimeError, match="a defect"):
+        find_overlaps(collection / "images")
+
+
+RUN = "import sys, dupnet; dupnet.find_overlaps(sys.argv[1], out=sys.argv[2], report=False)"
+
+
+def kill_after(seconds: float, images: Path, out: Path) -> bool:
+    """Start a run and kill it after some time; whether it was still running."""
+    process = subprocess.Popen([sys.executable, "-c", RUN, images, out], cwd=Path(__file__).parents[1])
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return True
+    assert process.returncode == 0
+    return False
+
+
+def soak(images: Path, expected: Path, work: Path, kills: int, seed: int) -> dict[str, int]:
+    """Kill runs at random moments, each resumed until one ends; its tables must be those expected."""
+    rng = np.random.default_rng(seed)
+    counts = {"kills": 0, "runs finished": 0, "differences": 0}
+    start = time.perf_counter()
+    find_overlaps(images, out=work / "first", report=False)
+    spent = time.perf_counter() - start
+    while counts["kills"] < kills:
+        out = work / f"out{counts['runs finished']}"
+        while kill_after(rng.uniform(0.2, 3 + 2 * spent), images, out):
+            counts["kills"] += 1
+        counts["runs finished"] += 1
+        counts["differences"] += table_bytes(out) != table_bytes(expected)
+        shutil.rmtree(out)
+    return counts
+
+
+def test_killed_and_resumed(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
+    counts = soak(collection / "images", undisturbed, tmp_path, kills=3, seed=0)
+    assert counts["differences"] == 0
+
+
+@pytest.mark.soak
+def test_killed_two_hundred_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = SAMPLE / "images"
+    find_overlaps(images, out=tmp_path / "undisturbed", report=False)
+    counts = soak(images, tmp_path / "undisturbed", tmp_path, kills=200, seed=1)
+    with capsys.disabled():
+        print("\n" + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    assert counts["differences"] == 0
