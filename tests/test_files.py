@@ -1,0 +1,76 @@
+"""Files: never half there, and the same bytes for the same table."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dupnet.files import atomic_path, write_csv, write_parquet
+
+TABLE = pd.DataFrame(
+    {
+        "image": ["=1+1.jpg", 'a,"b".jpg', "new\nline.jpg", "ü.jpg"],
+        "n": [1, 2, 3, 4],
+        "score": [0.5, np.nan, 1e-9, 1.0],
+    }
+)
+
+
+def test_renamed_when_it_ends_well(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.txt"
+    with atomic_path(target) as beside:
+        assert beside.parent == target.parent
+        assert beside.suffix == ".txt"
+        beside.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert os.listdir(target.parent) == ["a.txt"]
+
+
+def test_what_was_there_stays_when_it_does_not(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("before")
+    with pytest.raises(RuntimeError), atomic_path(target) as beside:
+        beside.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "before"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with atomic_path(tmp_path / "a") as beside:
+            beside.write_text("")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_many_writers_of_one_file(tmp_path: Path) -> None:
+    def write(number: int) -> None:
+        with atomic_path(tmp_path / "a") as beside:
+            beside.write_text(str(number) * 1000)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(10)))
+    assert len(set((tmp_path / "a").read_text())) == 1
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_csv_bytes(tmp_path: Path) -> None:
+    write_csv(TABLE, tmp_path / "a.csv")
+    write_csv(TABLE.copy(), tmp_path / "b.csv")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert b"\r" not in (tmp_path / "a.csv").read_bytes()
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a.csv"), TABLE)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    write_parquet(TABLE, tmp_path / "a.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), TABLE, check_dtype=False)
