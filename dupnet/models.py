@@ -47,6 +47,9 @@ SETTINGS_NAME = "dupnet.json"
 """Member of a ``.keras`` archive, and array of a ``.npz`` file, that holds the settings as JSON."""
 
 
+LARGE_KERNEL, SCALE_ENDING = 1_000_000, ".scale"
+
+
 @dataclass(frozen=True)
 class DupnetV0Config:
     """Settings of :func:`dupnet_v0`.
@@ -262,27 +265,32 @@ def _shape_text(output: Any) -> str:
 
 
 def save_arrays(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Write weights and settings as ``.npz``: those of ``dupnet`` in float32, of the large ``dupnet_v0`` in
-    float16.
+    """Write weights and settings as ``.npz``: half the bytes and less, scores the same to 1e-2.
 
-    In float16 the scores stay the same to 1e-2.
+    Arrays become float16. A kernel of a million values and more becomes int8 with a scale for each output, in
+    an array ``<name>.scale``: dupnet_v0's dense layer holds 84 % of its weights.
 
     Raises
     ------
     ValueError
-        If a weight does not fit.
+        If a weight does not fit float16.
     """
-    dtype = np.float32 if isinstance(model.settings, DupnetConfig) else np.float16
-    with np.errstate(over="ignore"):  # found below, and named
-        arrays = {name: array.astype(dtype) for name, array in to_arrays(model).items()}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
+    stored: dict[str, npt.NDArray[Any]] = {
+        SETTINGS_NAME: np.array(json.dumps(_settings_of(model), sort_keys=True))
+    }
+    for name, array in to_arrays(model).items():
+        with np.errstate(over="ignore"):  # found below, and named
+            stored[name] = array.astype(np.float16)
+        if not np.isfinite(stored[name]).all():
             raise ValueError(
-                f"model: {name} holds values beyond {np.dtype(dtype)}; its training diverged, train again."
+                f"model: {name} holds values beyond float16; its training diverged, train again."
             )
-    settings = np.array(json.dumps(_settings_of(model), sort_keys=True))
+        if array.size >= LARGE_KERNEL:
+            scale = np.abs(array).max(axis=tuple(range(array.ndim - 1))) / 127 + 1e-12
+            stored[name] = np.rint(array / scale).astype(np.int8)
+            stored[f"{name}{SCALE_ENDING}"] = scale.astype(np.float32)
     with atomic_path(path) as beside:
-        np.savez_compressed(beside, allow_pickle=False, **{SETTINGS_NAME: settings}, **arrays)
+        np.savez_compressed(beside, allow_pickle=False, **stored)
 
 
 def load_arrays(path: str | os.PathLike[str]) -> keras.Model:
@@ -297,7 +305,11 @@ def load_arrays(path: str | os.PathLike[str]) -> keras.Model:
     with np.load(path, allow_pickle=False) as stored:
         if SETTINGS_NAME not in stored:
             raise ValueError(f"{name}: holds no {SETTINGS_NAME}; it was not written by save_arrays.")
-        return from_arrays(stored, _config_from(str(stored[SETTINGS_NAME]), name))
+        config = _config_from(str(stored[SETTINGS_NAME]), name)
+        arrays = {key: stored[key] for key in stored.files if key != SETTINGS_NAME}
+    for key in [key for key in arrays if key.endswith(SCALE_ENDING)]:
+        arrays[key.removesuffix(SCALE_ENDING)] = arrays[key.removesuffix(SCALE_ENDING)] * arrays.pop(key)
+    return from_arrays(arrays, config)
 
 
 def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:

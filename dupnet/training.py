@@ -176,6 +176,7 @@ def train(
     out: str | os.PathLike[str],
     config: TrainConfig | None = None,
     *,
+    start: keras.Model | None = None,
     workers: int | None = None,
     verbose: int = 2,
 ) -> Trained:
@@ -191,6 +192,8 @@ def train(
         Folder of the run.
     config
         Settings; the run in ``out`` must have been started with the same ones.
+    start
+        A model of ``config.model`` to go on from, such as one trained on other images; it is left as it is.
     workers
         Threads that make batches; they do not change the result.
     verbose
@@ -221,6 +224,8 @@ def train(
 
     keras.utils.set_random_seed(config.seed)
     model = build(config.model)
+    if start is not None:
+        model.set_weights(start.get_weights())
     model.compile(keras.optimizers.Adam(config.learning_rate), "binary_crossentropy", metrics=["accuracy"])
     callbacks = [
         keras.callbacks.ReduceLROnPlateau("val_loss", config.plateau_factor, config.plateau_patience),

@@ -181,6 +181,23 @@ def test_arrays_come_back(tmp_path: Path, config: DupnetConfig | DupnetV0Config,
     np.testing.assert_allclose(scores(again, first, second), scores(model, first, second), atol=1e-2)
 
 
+def test_large_kernels_are_kept_as_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "LARGE_KERNEL", 500)
+    model = build(SMALL_V0)
+    model.get_layer("dense").kernel.assign(np.random.default_rng(0).normal(0, 0.1, (256, 5)))
+    save_arrays(model, tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as stored:
+        assert stored["dense.kernel"].dtype == np.int8
+        assert stored["conv_2.kernel"].dtype == np.float16
+    before, after = to_arrays(model), to_arrays(load_arrays(tmp_path / "a.npz"))
+    assert list(before) == list(after)
+    np.testing.assert_allclose(after["dense.kernel"], before["dense.kernel"], atol=0.5 * 0.4 / 127)
+    first, second = tiles(3, 32)
+    np.testing.assert_allclose(
+        scores(load_arrays(tmp_path / "a.npz"), first, second), scores(model, first, second), atol=2e-2
+    )
+
+
 def test_arrays_that_do_not_fit_are_named() -> None:
     arrays = to_arrays(build(SMALL_V0))
     with pytest.raises(ValueError, match=r"conv_1\.kernel is missing"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ import pytest
 
 from dupnet import training
 from dupnet.augment import AugmentConfig
-from dupnet.models import DupnetV0Config
+from dupnet.models import DupnetV0Config, build
 from dupnet.pair_reader import PairReader
 from dupnet.training import PairBatches, TrainConfig, predict_pairs, train
 
@@ -205,6 +206,17 @@ def test_early_stop_ends_a_run_for_good(
     monkeypatch.setattr(training.PairBatches, "__getitem__", lambda *_: pytest.fail("trained on"))
     again = train(pairs, folder, tmp_path, never_better, verbose=0)
     pd.testing.assert_frame_equal(again.history, first.history)
+
+
+def test_training_goes_on_from_a_model(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    folder, pairs = collection
+    start = build(CONFIG.model)
+    before = start.get_weights()
+    still = replace(CONFIG, epochs=1, learning_rate=0.0)
+    found = train(pairs, folder, tmp_path, still, start=start, verbose=0)
+    for one, two, three in zip(before, found.model.get_weights(), start.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, three)
 
 
 def test_a_missing_split_is_named(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """``python -m benchmarks.accuracy [--airbus DIR --airbus-labels CSV]``: the tables and the figure.
 
-Derna and Kitsap are fetched into ``data/raw`` where they are not given. Writes ``accuracy.csv`` (one row a
-signal and collection), ``accuracy_perturbations.csv``, of Airbus also ``accuracy_airbus_labels.csv`` and
-``accuracy_airbus_cross_pairs*.csv``, then ``accuracy.md`` and ``accuracy.png``. Pixels of Airbus images are
-read and never written.
+Derna and Kitsap are fetched into ``data/raw`` where their files are not given. Writes ``accuracy.csv`` (one
+row a signal and collection), ``accuracy_perturbations.csv``, of Airbus also ``accuracy_airbus_labels.csv``
+and ``accuracy_airbus_cross_pairs*.csv``, then ``accuracy.md`` and ``accuracy.png``. Pixels of Airbus images
+are read and never written.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--airbus-labels", type=Path, help="labels.csv of judged overlaps of these images")
     parser.add_argument("--derna", type=Path, help="the Derna acquisition (dupnet data derna)")
     parser.add_argument("--kitsap", type=Path, help="the Kitsap acquisition (dupnet data kitsap)")
+    parser.add_argument("--only", nargs="*", choices=("airbus", "derna", "kitsap"), help="collections to use")
     parser.add_argument("--pairs", type=int, default=2000, help="hard pairs of each collection")
     parser.add_argument("--metric-pairs", type=int, default=1000, help="of those, measured by every metric")
     parser.add_argument("--tiles", type=int, default=100, help="tiles of each collection to perturb")
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         scores_of_all.append(scores.assign(collection=name, group=name + " " + scores["group"].astype(str)))
         rows += judge(name, scores_of_all[-1], signals)
     together = pd.concat(scores_of_all, ignore_index=True)
-    rows = judge("all", together, signals) + rows
+    rows = judge("all", together, signals) + rows if len(collections) > 1 else rows
     for signal in signals:
         thresholds[signal.name] = threshold_for_precision(
             together[signal.name].to_numpy(), together["is_duplicate"].to_numpy()
@@ -102,6 +103,8 @@ def find_collections(options: argparse.Namespace) -> dict[str, tuple[Path, dict[
         table = airbus_held_out(options.airbus)
         found["airbus"] = options.airbus, dict(zip(table["image"], table["group"], strict=True))
     for name in ("derna", "kitsap"):
+        if options.only and name not in options.only:
+            continue
         acquisition = getattr(options, name) or fetch(ACQUISITIONS[name], "data/raw", print)[0]
         folder = options.work / name
         cut_held_out(acquisition, name, folder)
