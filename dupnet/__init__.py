@@ -1,4 +1,4 @@
-"""DupNet: find every duplicated tile of a satellite collection, rebuild the acquisitions, split without a leak."""
+"""DupNet: find the duplicated tiles of a satellite collection, rebuild the acquisitions, split without a leak."""
 
 from __future__ import annotations
 
