@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.accuracy.airbus import cross_pairs, judge_labels
 from benchmarks.collections.hashes import KEY, THRESHOLDS, accepted_overlaps, hash_tiles
 from dupnet.descriptors import describe, score_pairs
 from dupnet.files import write_csv
@@ -177,8 +176,10 @@ def list_errors(collection: Collection, found: pd.DataFrame, images: Path) -> pd
     rows = []
     for error in wrong.head(MAX_ERRORS).to_dict("records"):
         overlap = overlap_at(error["row_offset"], error["col_offset"])
-        tiles1 = split_tiles(read_grey(images / error["image1"]))[list(overlap.tiles1)]
-        tiles2 = split_tiles(read_grey(images / error["image2"]))[list(overlap.tiles2)]
+        tiles1, tiles2 = (
+            np.asarray(split_tiles(read_grey(images / name))[list(tiles)], np.uint8)
+            for name, tiles in ((error["image1"], overlap.tiles1), (error["image2"], overlap.tiles2))
+        )
         described1, described2 = describe(tiles1), describe(tiles2)
         decidable = described1.decidable & described2.decidable
         scores = score_pairs(described1.verify[decidable], described2.verify[decidable])
@@ -201,16 +202,16 @@ def leaks(truth: pd.DataFrame, result: FindResult, seed: int) -> pd.DataFrame:
     """
     known = truth[(truth["is_duplicate"] == 1) & (truth["n_decidable"] > 0)]
     known = known.assign(score=1.0, verdict="duplicate")
-    everything = result.groups["image"].to_numpy()
+    everything = list(result.groups["image"])
     n_sparse = max(3, round(SPARSE_SHARE * len(everything)))
-    sparse = np.sort(np.random.default_rng(seed).choice(everything, n_sparse, replace=False))
+    sparse = sorted(np.random.default_rng(seed).choice(everything, n_sparse, replace=False).tolist())
     rows = []
     for names in (everything, sparse):
         here = known[known["image1"].isin(names) & known["image2"].isin(names)]
         found = result.overlaps[result.overlaps["image1"].isin(names) & result.overlaps["image2"].isin(names)]
         groups = place(found, names).groups
         n_groups, largest = groups["group"].nunique(), groups["group"].value_counts().max()
-        splits = {"random": random_split(list(names), seed=seed)}
+        splits = {"random": random_split(names, seed=seed)}
         if n_groups >= 3:
             with warnings.catch_warnings():  # of one large group the ratios are missed, and that is said
                 warnings.simplefilter("ignore", UserWarning)
@@ -223,6 +224,8 @@ def leaks(truth: pd.DataFrame, result: FindResult, seed: int) -> pd.DataFrame:
 
 def run_airbus(folder: Path, out: Path) -> None:
     """Judged overlaps, by tiles and by `find`; then all pairs of tiles of images of different groups."""
+    from benchmarks.accuracy.airbus import cross_pairs, judge_labels  # these import TensorFlow
+
     labels = judge_labels(folder / "images", folder / "labels.csv")
     found = find_overlaps(folder / "images", report=False).overlaps
     listed = found.set_index(["image1", "image2", "overlap_tag"])["verdict"]

@@ -73,7 +73,7 @@ def accepted_overlaps(
 
     def agree(rows1: npt.NDArray[np.int64], rows2: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         bits = np.bitwise_count(codes[rows1] ^ codes[rows2]).sum(axis=1, dtype=np.int64)
-        return (bits <= max_distance).astype(np.float32)
+        return np.asarray(bits <= max_distance, np.float32)
 
     tables = [pd.DataFrame({column: pd.Series(dtype=object) for column in KEY})]
     for rows1, rows2 in _candidates(codes, decidable, max_distance, IMAGES_AT_A_TIME * grid.n_tiles):
