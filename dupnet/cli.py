@@ -89,6 +89,11 @@ def _add_find(commands: Commands[argparse.ArgumentParser]) -> None:
         "--check-content", action="store_true", help="tell a changed file by its bytes, not its time"
     )
     parser.add_argument("--no-report", action="store_true", help="leave out report.html and mosaics/")
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="work on a Dask cluster; IMAGES and DIR may be URLs (docs/scaling.md)",
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     _add_workers(parser)
     parser.set_defaults(command=_find)
@@ -105,6 +110,7 @@ def _find(options: argparse.Namespace) -> None:
         add=options.add,
         against=options.against,
         check_content=options.check_content,
+        scheduler=options.scheduler,
         report=not options.no_report,
         workers=options.workers,
         progress=not options.quiet,

@@ -55,6 +55,7 @@ def find_overlaps(
     add: bool = False,
     against: str | os.PathLike[str] | None = None,
     check_content: bool = False,
+    scheduler: str | None = None,
     report: bool = True,
     workers: int | None = None,
     progress: bool = False,
@@ -78,6 +79,8 @@ def find_overlaps(
         ``AGAINST/NAME``.
     check_content : bool
         Tell a changed file by its bytes, not by its size and time of change alone.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers do the work; see :func:`dupnet.distributed.find_on_cluster`.
     report : bool
         Whether to write mosaics and the report into ``out``.
     workers : int, optional
@@ -92,6 +95,22 @@ def find_overlaps(
     OSError
         If a folder is missing, ``out`` cannot be written, or another process is at work in it.
     """
+    if scheduler is not None:
+        from dupnet.distributed import find_on_cluster
+
+        if out is None or check_content or workers is not None:
+            raise ValueError("scheduler needs out, and excludes check_content and workers.")
+        return find_on_cluster(
+            folder,
+            scheduler,
+            out=out,
+            tile_size=tile_size,
+            stride=stride,
+            add=add,
+            against=against,
+            report=report,
+            progress=progress,
+        )
     tiling = Tiling.checked(tile_size, stride)
     workers = n_workers(workers)
     for images in (folder, against):

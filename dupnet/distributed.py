@@ -1,0 +1,219 @@
+"""``dupnet find`` on a Dask cluster: the same steps as tasks over shards, the same result byte for byte.
+
+The client lists the images and hands them out in batches; a worker describes each into a shard (``KEY.*`` in
+the store). Then come tasks that compare the descriptors of two parts of the collection, and tasks that score
+pairs of tiles. The client alone sees the collection as a whole: names, 25 bytes a tile, candidates, overlaps.
+No worker holds more than two parts, and none needs all.
+
+Whatever a task writes is a function of its name, so it may run twice: after a worker was lost, or in two
+places at once. What is in the store when a run ends, however it ends, is not computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from dupnet.cluster import Cluster
+from dupnet.collection import CACHE, combine, locked
+from dupnet.descriptors import load_weights, score_pairs
+from dupnet.find import PAIRS_AT_A_TIME, SEARCH_THRESHOLD, Clock, FindResult, conclude, write_all
+from dupnet.images import n_workers
+from dupnet.indexing import Tiling, widths
+from dupnet.search import EXACT_UP_TO
+from dupnet.sharded_index import Image, code_of, describe_on, list_folder, worker_weights
+from dupnet.sharded_search import Search
+from dupnet.shards import Places, read_verify
+from dupnet.storage import Folder
+from dupnet.tiles import TILE_SIZE
+
+__all__ = ["IMAGES_A_TASK", "TILES_A_PART", "find_on_cluster"]
+
+IMAGES_A_TASK = 512
+"""Images that one task describes: 4 to 10 s of work, which is what the loss of a worker can cost it."""
+
+TILES_A_PART = 2**16
+"""Tiles of a part: 17 MB of search descriptors. A task compares two parts."""
+
+Numbers = npt.NDArray[np.int64]
+
+
+def find_on_cluster(
+    folder: str | os.PathLike[str],
+    scheduler: str,
+    *,
+    out: str | os.PathLike[str],
+    tile_size: int = TILE_SIZE,
+    stride: int | None = None,
+    add: bool = False,
+    against: str | os.PathLike[str] | None = None,
+    report: bool = True,
+    progress: bool = False,
+    images_a_task: int = IMAGES_A_TASK,
+    tiles_a_part: int = TILES_A_PART,
+    exact_up_to: int = EXACT_UP_TO,
+) -> FindResult:
+    """Find every overlap of a folder of images with the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    folder : path or URL
+        Images on any file system that fsspec knows. Client and workers reach it by the same address.
+    scheduler : str
+        Address of the Dask scheduler, such as ``tcp://10.0.0.1:8786``.
+    out : path or URL
+        Where tables and shards go; for client and workers the same. A run that was stopped goes on there.
+    tile_size, stride, add, against, report, progress
+        As for :func:`dupnet.find.find_overlaps`. Mosaics and report are made where the images are on a disk.
+    images_a_task, tiles_a_part : int
+        Images that one task describes, and tiles of which it compares twice as many. The result does not
+        depend on them.
+    exact_up_to : int
+        As for :func:`dupnet.search.candidates`.
+
+    Raises
+    ------
+    ValueError
+        If the options do not fit together, no image can be used, ``out`` holds something else, or the
+        workers have another version of dupnet.
+    OSError
+        If a folder is missing, ``out`` cannot be written, or the cluster does not answer for long.
+    """
+    tiling = Tiling.checked(tile_size, stride)
+    weights = load_weights()
+    code = code_of(tiling, weights)
+    clock = Clock()
+    results = Folder(out)
+    cache = results.folder(CACHE)
+    with ExitStack() as stack:
+        if results.is_local:
+            stack.enter_context(locked(results.path))
+        other = None if against is None else Folder(against)
+        folders, images = _open_collection(results, Folder(folder), add, other)
+        cluster = stack.enter_context(Cluster(scheduler, progress))
+        store = cache.folder(f"shards-{code}")
+        for stale in cache.folders():
+            if stale.startswith("shards-") and stale != store.name:
+                tqdm.write("dupnet: describing all images again, their shards were made by another version")
+                cache.remove(stale)
+        with clock("describe"):
+            described, places = describe_on(cluster, store, images, tiling, code, images_a_task)
+        is_against = None
+        if other is not None:
+            is_against = np.array([images[image].folder == other.address for image in described.images])
+        with clock("search"):
+            n_tiles = tiling.grid(described.height, described.width).n_tiles
+            search = Search(store, places, n_tiles, is_against)
+            found = search.run(cluster, cache, SEARCH_THRESHOLD, exact_up_to, tiles_a_part)
+        with clock("verify"):
+            score = _Score(cluster, store, places, n_tiles, tiling, code)
+            result = conclude(found, described, search.decidable, score, tiling, weights, is_against)
+        on_disk = all(one.is_local for one in (*folders, *([other] if other else [])))
+        if on_disk:
+            result.folders = (*(one.path for one in folders), *([other.path.parent] if other else []))
+        result.options = {
+            "images": os.fspath(folder),
+            "tile_size": tile_size,
+            "stride": tiling.stride,
+            "add": add,
+            "against": None if against is None else os.fspath(against),
+            "scheduler": scheduler,
+        }
+        result.seconds = clock.seconds
+        _write(result, results, report and on_disk, clock)
+    return result
+
+
+def _open_collection(
+    results: Folder, this: Folder, add: bool, other: Folder | None
+) -> tuple[list[Folder], dict[str, Image]]:
+    """The collection's folders, and all images by name, sorted, with those held against them."""
+    cache = results.folder(CACHE)
+    is_known = "collection.json" in cache.files()
+    if not is_known and not results.is_local and results.files():
+        raise ValueError(
+            f"{results.address!r} holds files, but none of `dupnet find`; choose a new or an empty folder."
+        )
+    known = json.loads(cache.read("collection.json")) if is_known else None
+    record = combine(known, this.address, other.address if other else None, add, results.address)
+    folders = [Folder(address) for address in record["folders"]]
+    images: dict[str, Image] = {}
+    for one in folders:
+        for name, image in list_folder(one).items():
+            if name in images:
+                raise ValueError(f"{name!r} is in both {images[name].folder!r} and {one.address!r}.")
+            images[name] = image
+    if other is not None:
+        images.update((f"{other.name}/{name}", image) for name, image in list_folder(other).items())
+    cache.write("collection.json", json.dumps(record).encode())
+    return folders, dict(sorted(images.items()))
+
+
+class _Score:
+    """Scores of pairs of tile rows, by the workers: in a local run's portions, for the same last digits."""
+
+    def __init__(
+        self, cluster: Cluster, store: Folder, places: Places, n_tiles: int, tiling: Tiling, code: str
+    ) -> None:
+        self.cluster = cluster
+        self.store = store
+        self.places = places
+        self.n_tiles = n_tiles
+        self.tiling = tiling
+        self.code = code
+
+    def __call__(self, rows1: Numbers, rows2: Numbers) -> npt.NDArray[np.float32]:
+        starts = range(0, len(rows1), PAIRS_AT_A_TIME)
+        tasks = [
+            self._task(np.stack([rows[at : at + PAIRS_AT_A_TIME] for rows in (rows1, rows2)]))
+            for at in starts
+        ]
+        scores = self.cluster.run(_score_task, tasks, "verify")
+        return np.concatenate([np.zeros(0, np.float32), *scores])
+
+    def _task(self, rows: Numbers) -> tuple[Any, ...]:
+        rows, pair = np.unique(rows, return_inverse=True)
+        image, tile = np.divmod(rows, self.n_tiles)
+        row = self.places.first_row[image] + tile
+        used, shard = np.unique(self.places.shard[image], return_inverse=True)
+        keys = [self.places.shards[number].key for number in used]
+        return self.store.address, keys, shard, row, pair.reshape(2, -1), self.tiling, self.code
+
+
+def _score_task(
+    store: str,
+    keys: Sequence[str],
+    shard: Numbers,
+    row: Numbers,
+    pair: Numbers,
+    tiling: Tiling,
+    code: str,
+) -> npt.NDArray[np.float32]:
+    """Scores (n,) of pairs (2, n) of tiles; tile ``k`` is row ``row[k]`` of shard ``keys[shard[k]]``."""
+    weights = worker_weights(tiling, code)
+    order = np.lexsort((row, shard))
+    verify = read_verify(Folder(store), keys, shard[order], row[order], widths(tiling, weights)[1])
+    place = np.argsort(order)[pair]
+    return score_pairs(verify[place[0]], verify[place[1]], weights)
+
+
+def _write(result: FindResult, results: Folder, report: bool, clock: Clock) -> None:
+    """Write what a local run writes; to a store by way of a folder here, ``run.json`` last."""
+    if results.is_local:
+        write_all(result, results.path, report, n_workers(), clock)
+        return
+    results.remove("run.json")
+    with TemporaryDirectory(prefix="dupnet-") as beside:
+        write_all(result, Path(beside), report, n_workers(), clock)
+        files = sorted(path for path in Path(beside).rglob("*") if path.is_file())
+        for path in sorted(files, key=lambda path: path.name == "run.json"):
+            results.write(path.relative_to(beside).as_posix(), path.read_bytes())

@@ -1,0 +1,131 @@
+"""A folder wherever fsspec reaches (a disk, S3, ...): its files are whole or not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from dupnet.cache import Identity
+from dupnet.files import atomic_path
+
+__all__ = ["Folder"]
+
+
+class Folder:
+    """A folder by its address: a path, or a URL such as ``s3://bucket/images``.
+
+    How a store is reached (keys, endpoint) is read from fsspec's and the store's own settings and environment
+    variables, on every machine by itself.
+
+    Raises
+    ------
+    ValueError
+        If fsspec does not know the kind of address, or lacks the package for it.
+    """
+
+    def __init__(self, address: str | os.PathLike[str]) -> None:
+        text = os.fspath(address)
+        try:
+            if "://" in text:
+                # Listings must be new each time: the workers write what the client lists.
+                self._system, self._path = fsspec.core.url_to_fs(text, use_listings_cache=False)
+            else:  # a path may hold what has a meaning in a URL
+                self._system, self._path = fsspec.filesystem("file"), text
+        except (ImportError, ValueError) as error:
+            raise ValueError(f"{text!r} cannot be reached: {error}") from None
+        self._path = self._path.rstrip("/") or "/"
+        self.is_local = "file" in _protocols(self._system)
+        if self.is_local:
+            self._path = os.fspath(Path(self._path).resolve())
+        self.address = str(self._path if self.is_local else self._system.unstrip_protocol(self._path))
+        """Absolute: the same folder on every machine."""
+
+    @property
+    def path(self) -> Path:
+        """The folder's path, if it is local."""
+        if not self.is_local:
+            raise ValueError(f"{self.address!r} is no path of this machine.")
+        return Path(self._path)
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return str(self._path).rpartition("/")[2]
+
+    def folder(self, name: str) -> Folder:
+        """A folder in this one."""
+        return Folder(f"{self.address}/{name}")
+
+    def files(self) -> dict[str, Identity]:
+        """Names of the files in the folder, sorted, each with what tells a changed file; or none."""
+        try:
+            entries = self._system.ls(self._path, detail=True)
+        except FileNotFoundError:
+            return {}
+        found = {
+            entry["name"].rstrip("/").rpartition("/")[2]: _identity(entry)
+            for entry in entries
+            # An object store lists the folder's own marker among its files.
+            if entry["type"] == "file" and entry["name"].rstrip("/") != self._path
+        }
+        return dict(sorted(found.items()))
+
+    def folders(self) -> list[str]:
+        """Names of the folders in the folder, sorted."""
+        try:
+            entries = self._system.ls(self._path, detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(
+            entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"
+        )
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file."""
+        return bytes(self._system.cat_file(f"{self._path}/{name}"))
+
+    def read_many(self, names: Iterable[str]) -> dict[str, bytes | Exception]:
+        """The bytes of several files, read side by side where the store allows; or the error of each."""
+        paths = {f"{self._path}/{name}": name for name in names}
+        if not paths:
+            return {}
+        everything = [None] * len(paths)  # not by `cat`, which takes brackets in a name for a pattern
+        found = self._system.cat_ranges(list(paths), everything, everything, on_error="return")
+        return dict(zip(paths.values(), found, strict=True))
+
+    def read_ranges(self, names: Sequence[str], starts: Sequence[int], ends: Sequence[int]) -> list[bytes]:
+        """Bytes ``starts[k]`` to ``ends[k]`` of the file ``names[k]``, for every k."""
+        paths = [f"{self._path}/{name}" for name in names]
+        return list(self._system.cat_ranges(paths, list(starts), list(ends), on_error="raise"))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file: readers see all of it or none. (Object stores show a file once it is whole.)"""
+        if self.is_local:
+            with atomic_path(Path(self._path, name)) as beside:
+                beside.write_bytes(data)
+        else:
+            self._system.pipe_file(f"{self._path}/{name}", data)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, or a folder with all that is in it; nothing happens if it is not there."""
+        with suppress(FileNotFoundError):
+            self._system.rm(f"{self._path}/{name}", recursive=True)
+
+
+def _protocols(system: Any) -> tuple[str, ...]:
+    return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
+
+
+def _identity(entry: dict[str, Any]) -> Identity:
+    """Size, time and tag of a listed file, as far as the store tells them."""
+    changed = next((entry[key] for key in ("LastModified", "mtime", "last_modified") if key in entry), 0)
+    if isinstance(changed, datetime):
+        changed = changed.timestamp()
+    tag = entry.get("ETag") or entry.get("etag") or ""
+    return Identity(int(entry["size"] or 0), int(float(changed) * 1e9), str(tag))
