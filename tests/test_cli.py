@@ -1,0 +1,253 @@
+"""The command line: each command does its step, and an error is one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from dupnet import cli
+from dupnet.results import read_results
+from dupnet.scenes import cut_collection
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("find", "split", "audit", "review", "tiles", "pairs", "train", "evaluate", "data")
+
+
+@pytest.fixture(scope="module")
+def acquisition() -> np.ndarray:
+    """(1024, 1280, 3) of noise: textured everywhere."""
+    return np.random.default_rng(0).integers(60, 200, (1024, 1280, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def found(acquisition: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three images of one acquisition, two alone, and what `dupnet find` made of them in ``out``."""
+    folder = tmp_path_factory.mktemp("found")
+    cut_collection(acquisition[:, :768], folder / "one", image_size=512, prefix="a", n_images=3)
+    cut_collection(acquisition[:, 768:], folder / "two", image_size=512, prefix="b", stride=512)
+    images = folder / "images"
+    (folder / "one" / "images").rename(images)
+    for file in (folder / "two" / "images").iterdir():
+        file.rename(images / file.name)
+    (images / "notes.txt").write_text("no image")
+    assert cli.main(["find", str(images), "--out", str(folder / "out"), "--quiet"]) == 0
+    return folder
+
+
+def test_help_is_light() -> None:
+    """`dupnet --help` loads nothing that takes time: no array, table, image or network library."""
+    code = (
+        "import sys\n"
+        "from dupnet.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'numpy', 'pandas', 'cv2', 'PIL', 'keras', 'tensorflow', 'scipy', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert all(f"    {name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main([command, "--help"])
+    assert end.value.code == 0
+    assert f"usage: dupnet {command}" in capsys.readouterr().out
+
+
+def test_find_needs_no_network_library(found: Path) -> None:
+    code = (
+        "import sys, tempfile, dupnet\n"
+        "result = dupnet.find_overlaps(sys.argv[1])\n"
+        "assert len(result.groups)\n"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, found / "images"], cwd=ROOT, check=True)
+
+
+def test_find(found: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = found / "out"
+    assert cli.main(["find", str(found / "images"), "--out", str(out), "--no-report", "--workers", "1"]) == 0
+    said = capsys.readouterr()
+    assert "5 images of 20 tiles" in said.out
+    assert "1 files left out" in said.out
+    assert "describe" in said.err  # progress
+    truth = pd.read_csv(found / "one" / "truth.csv")
+    assert len(read_results(out).overlaps) == len(truth)
+
+
+def test_split_and_audit(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(found / "out")
+    assert cli.main(["split", out, "--ratios", "0.6", "0.4", "--names", "learn", "judge"]) == 0
+    splits = pd.read_csv(found / "out" / "splits.csv")
+    assert splits["split"].value_counts().to_dict() == {"learn": 3, "judge": 2}
+    assert cli.main(["audit", str(found / "out" / "splits.csv"), out]) == 0
+    assert "No leak" in capsys.readouterr().out
+
+    splits["split"] = ["learn", "judge", "judge", "judge", "judge"]
+    splits.to_csv(tmp_path / "leaky.csv", index=False)
+    assert cli.main(["audit", str(tmp_path / "leaky.csv"), out]) == 1
+    said = capsys.readouterr().out
+    assert "1 groups leak" in said
+    assert "leaked_pixels" in said
+
+
+def test_split_by_a_column(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = read_results(found / "out").groups["image"]
+    pd.DataFrame({"image": images, "ships": [0, 1, 0, 1, 0]}).to_csv(tmp_path / "ships.csv", index=False)
+    options = [
+        "split",
+        str(found / "out"),
+        "--ratios",
+        "0.75",
+        "0.25",
+        "--stratify",
+        str(tmp_path / "ships.csv"),
+    ]
+    assert cli.main([*options, "--column", "ships"]) == 0
+    assert cli.main([*options, "--column", "boats"]) == 2
+    assert "boats" in capsys.readouterr().err
+
+
+def test_tiles(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tiles", str(found / "images"), "--out", str(tmp_path / "tiles")]) == 0
+    assert len(list((tmp_path / "tiles").iterdir())) == 20
+    assert "left out 'notes.txt'" in capsys.readouterr().err
+
+
+def test_pairs_and_evaluate(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, ratios = tmp_path / "pairs.parquet", ["--ratios", "0.6", "0.2", "0.2"]
+    assert cli.main(["pairs", str(found / "out"), "--out", str(table), "--rows", "30", *ratios]) == 0
+    pairs = pd.read_parquet(table)
+    assert len(pairs) == 30
+    assert table.with_suffix(".csv").exists()
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(table), str(found / "images"), "--split", "train"]) == 0
+    said = capsys.readouterr().out
+    assert f"{(pairs['split'] == 'train').sum()} pairs of split 'train'" in said
+    assert "errors_per_38780" in said
+
+
+def test_train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Options reach the training; the network itself is tested with training."""
+    called = {}
+
+    def train(
+        pairs: object, folder: str, out: str, config: types.SimpleNamespace, *, workers: int | None
+    ) -> object:
+        called.update(folder=folder, out=out, config=config, workers=workers)
+        return types.SimpleNamespace(history=pd.DataFrame({"epoch": [0], "loss": [0.5]}))
+
+    training = types.SimpleNamespace(train=train, TrainConfig=types.SimpleNamespace)
+    models = types.SimpleNamespace(DupnetConfig=lambda: "dupnet", DupnetV0Config=lambda: "v0")
+    monkeypatch.setitem(sys.modules, "dupnet.training", training)
+    monkeypatch.setitem(sys.modules, "dupnet.models", models)
+    monkeypatch.setattr("dupnet.pairs.load_pairs", lambda path: path)
+    options = [
+        "--out",
+        str(tmp_path),
+        "--model",
+        "dupnet_v0",
+        "--epochs",
+        "3",
+        "--seed",
+        "7",
+        "--workers",
+        "2",
+    ]
+    assert cli.main(["train", "pairs.csv", "images", *options]) == 0
+    config = called["config"]
+    assert (config.model, config.epochs, config.seed, called["workers"]) == ("v0", 3, 7, 2)
+    assert "loss" in capsys.readouterr().out
+
+
+def test_data_cut(acquisition: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(acquisition).save(tmp_path / "large.png")
+    command = ["data", "cut", str(tmp_path / "large.png"), "--out", str(tmp_path / "out"), "--n-images", "2"]
+    assert cli.main(command) == 0
+    assert len(pd.read_csv(tmp_path / "out" / "images.csv")) == 2
+    assert cli.main(command) == 0
+    assert "is cut already" in capsys.readouterr().out
+
+
+def test_data_fetch(
+    acquisition: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from dupnet import sources
+
+    Image.fromarray(acquisition).save(tmp_path / "stand_in.png")
+
+    def fetch(remote: sources.RemoteAcquisition, folder: str, show: sources.Show) -> list[Path]:
+        show(remote.notice)
+        return [tmp_path / "stand_in.png"]
+
+    monkeypatch.setattr(sources, "fetch", fetch)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["data", "derna", "--hard", "--n-images", "3"]) == 0
+    assert "CC BY-NC" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "data" / "processed" / "derna-hard" / "images.csv")) >= 3
+
+    def refuse(*_: object) -> None:
+        raise sources.FetchError("no credentials")
+
+    monkeypatch.setattr(sources, "fetch_airbus", refuse)
+    assert cli.main(["data", "airbus"]) == 2
+    assert capsys.readouterr().err == "dupnet: no credentials\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["find", "nowhere", "--out", "out"], "no folder 'nowhere'"),
+        (["find", ".", "--out", "out", "--tile-size", "100"], "tile_size is 100"),
+        (["split", "nowhere"], "no finished run"),
+        (["audit", "splits.csv", "nowhere"], "no finished run"),
+        (["pairs", "nowhere", "--out", "pairs"], "no finished run"),
+        (["tiles", "nowhere", "--out", "out"], "no folder 'nowhere'"),
+        (["data", "cut"], "dupnet data cut IMAGE"),
+        (["data", "derna", "image.png"], "none with any other source"),
+        (["review", "nowhere"], "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_errors_are_one_line(
+    command: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(command) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("dupnet: ")
+    assert said.count("\n") == 1
+    assert message in said
+
+
+def test_interrupted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dupnet.find.find_overlaps", interrupt)
+    assert cli.main(["find", str(tmp_path), "--out", str(tmp_path / "out")]) == 130
+    assert "goes on from here" in capsys.readouterr().err
+
+
+def test_a_defect_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def defect(*_: object, **__: object) -> None:
+        raise KeyError("defect")
+
+    monkeypatch.setattr("dupnet.find.find_overlaps", defect)
+    with pytest.raises(KeyError):
+        cli.main(["find", str(tmp_path), "--out", str(tmp_path / "out")])
