@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
-from dupnet.augment import hls_shift, jpeg
+from dupnet.augment import AugmentConfig, hls_shift, jpeg
 from dupnet.metrics import structural_similarity_channels
 from dupnet.shifts import find_limits, measure_shifts, nearest_similarity, resaved_similarity, share_by_shift
 
@@ -82,3 +84,14 @@ def test_limits_end_at_the_first_shift_that_falls_short():
         {"channel": "hue", "low": -20, "high": 10},
         {"channel": "lightness", "low": 0, "high": 5},
     ]
+
+
+def test_training_draws_within_what_the_notebook_found():
+    shares = pd.read_csv(Path(__file__).parents[1] / "notebooks" / "results" / "hls_shift.csv")
+    assert set(shares["collection"]) == {"sample", "Airbus"}
+    found = pd.concat(find_limits(rows, share=0.9) for _, rows in shares.groupby("collection"))
+    low, high = found.groupby("channel")["low"].max(), found.groupby("channel")["high"].min()
+    config = AugmentConfig()
+    assert (config.lightness_low, config.lightness_high) == (low["lightness"], high["lightness"])
+    assert config.hue_limit == min(-low["hue"], high["hue"])
+    assert config.saturation_limit == min(-low["saturation"], high["saturation"])
