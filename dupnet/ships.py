@@ -93,7 +93,7 @@ def draw_ships(
     )
     water = cv2.erode((land < 0.01).astype(np.uint8), np.ones((3, 3), np.uint8))
     # Where there is no land at all, the distance to it is the largest float32.
-    room = np.minimum(cv2.distanceTransform(water, cv2.DIST_L2, 3), 1e9) * pixel_size
+    room = np.minimum(cv2.distanceTransform(water, cv2.DIST_L2, 3), np.float32(1e9)) * np.float32(pixel_size)
     for ship in _at_sea(room, pixel_size, density, rng) + _moored(land, pixel_size, rng):
         if ship.speed:
             _draw_wake(layers, ship, room, pixel_size, rng)
