@@ -46,7 +46,6 @@ FORMAT_VERSION = 1
 SETTINGS_NAME = "dupnet.json"
 """Member of a ``.keras`` archive, and array of a ``.npz`` file, that holds the settings as JSON."""
 
-
 LARGE_KERNEL, SCALE_ENDING = 1_000_000, ".scale"
 
 
@@ -267,23 +266,25 @@ def _shape_text(output: Any) -> str:
 def save_arrays(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Write weights and settings as ``.npz``: half the bytes and less, scores the same to 1e-2.
 
-    Arrays become float16. A kernel of a million values and more becomes int8 with a scale for each output, in
-    an array ``<name>.scale``: dupnet_v0's dense layer holds 84 % of its weights.
+    The small arrays of ``dupnet`` stay float32, those of ``dupnet_v0`` become float16. A kernel of a million values and
+    more becomes int8 with a scale for each output, in an array ``<name>.scale``: dupnet_v0's dense layer holds 84 % of
+    its weights.
 
     Raises
     ------
     ValueError
-        If a weight does not fit float16.
+        If a weight does not fit.
     """
+    dtype = np.float32 if isinstance(model.settings, DupnetConfig) else np.float16
     stored: dict[str, npt.NDArray[Any]] = {
         SETTINGS_NAME: np.array(json.dumps(_settings_of(model), sort_keys=True))
     }
     for name, array in to_arrays(model).items():
         with np.errstate(over="ignore"):  # found below, and named
-            stored[name] = array.astype(np.float16)
+            stored[name] = array.astype(dtype)
         if not np.isfinite(stored[name]).all():
             raise ValueError(
-                f"model: {name} holds values beyond float16; its training diverged, train again."
+                f"model: {name} holds values beyond {np.dtype(dtype)}; its training diverged, train again."
             )
         if array.size >= LARGE_KERNEL:
             scale = np.abs(array).max(axis=tuple(range(array.ndim - 1))) / 127 + 1e-12

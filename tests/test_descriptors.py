@@ -193,6 +193,21 @@ def test_numpy_and_keras_agree(mixed_pairs: tuple[Bytes, Bytes]) -> None:
     colour = [np.repeat(tiles[..., None], 3, axis=3) for tiles in mixed_pairs]
     by_keras = np.asarray(model.predict(colour, verbose=0)).ravel()
     by_numpy = score_pairs(*(describe(tiles).verify for tiles in mixed_pairs))
-    # Eight bits a projection move scores near the threshold a little, and no others.
-    np.testing.assert_allclose(by_numpy, by_keras, atol=0.05)
+    # Eight bits a projection move a score that is unsure by some hundredths, a sure one by nothing.
+    np.testing.assert_allclose(by_numpy, by_keras, atol=0.1)
     assert np.median(np.abs(by_numpy - by_keras)) < 2e-3
+
+
+def test_numpy_and_keras_heads_agree_on_one_descriptor(mixed_pairs: tuple[Bytes, Bytes]) -> None:
+    models = pytest.importorskip("dupnet.models")
+    head = models.load_arrays(descriptors.WEIGHTS).get_layer("head")
+    weights = load_weights()
+    verify = [describe(tiles).verify for tiles in mixed_pairs]
+    encodings = []
+    for one in verify:
+        codes, scale, texture, mean = descriptors._unpack(one, 8, weights)
+        projections = codes.reshape(-1, 8, 8, 7, 8) * scale.reshape(-1, 8, 8, 1, 1)
+        cells = {"texture": texture.reshape(-1, 8, 8, 1), "mean": mean.reshape(-1, 8, 8, 1)}
+        encodings.append({"projections": projections, **cells})
+    by_keras = np.asarray(head.predict(encodings, verbose=0)).ravel()
+    np.testing.assert_allclose(score_pairs(*verify), by_keras, atol=1e-3)
