@@ -184,15 +184,21 @@ def _add_review(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("dir", metavar="DIR", help="output folder of `dupnet find`, or a table of pairs")
     parser.add_argument("--images", metavar="FOLDER", help="where the images are, if DIR does not tell")
     parser.add_argument("--judgements", metavar="CSV", help="file for the answers (default: in DIR)")
+    parser.add_argument("--tile-size", type=int, metavar="PX", help="side of a tile, if DIR does not tell")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.add_argument("--export", metavar="CSV", help="write the answers so far as labels, and end")
     parser.set_defaults(command=_review)
 
 
 def _review(options: argparse.Namespace) -> None:
-    from dupnet.review import open_review, serve
+    from dupnet.review import export_labels, open_review, serve
 
-    review = open_review(options.dir, options.images, options.judgements)
+    if options.export:
+        n_labels = export_labels(options.dir, options.export, options.judgements)
+        print(f"{n_labels} labels written to {options.export}")
+        return
+    review = open_review(options.dir, options.images, options.judgements, options.tile_size)
     serve(review, options.port, open_browser=not options.no_browser)
 
 

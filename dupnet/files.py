@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import uuid
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a table as CSV: UTF-8, ``\\n`` line ends, no index; the same table gives the same bytes."""
     with atomic_path(path) as beside:
         table.to_csv(beside, index=False, lineterminator="\n")
+        # A lone carriage return in a name is left bare, and would be read as the end of the row.
+        if b"\r" in beside.read_bytes():
+            table.to_csv(beside, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
 
 def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:

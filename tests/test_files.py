@@ -71,6 +71,15 @@ def test_csv_bytes(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a.csv"), TABLE)
 
 
+def test_csv_with_any_name_reads_back(tmp_path: Path) -> None:
+    names = ["carriage\rreturn.jpg", "both\r\n.jpg", "new\nline.jpg", '"quoted".jpg', "plain.jpg"]
+    table = pd.DataFrame({"image": names, "n": range(5), "score": [0.5, np.nan, 1.0, 0.25, 0.0]})
+    write_csv(table, tmp_path / "t.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "t.csv"), table)
+    write_csv(table[1:].query("n > 1"), tmp_path / "t.csv")
+    assert "plain.jpg,4,0.0\n" in (tmp_path / "t.csv").read_text()  # quoted only where it must be
+
+
 def test_parquet(tmp_path: Path) -> None:
     write_parquet(TABLE, tmp_path / "a.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), TABLE, check_dtype=False)

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from chromium import chromium, needs_chromium, page_errors, wait_for
 
+from dupnet.cli import main
 from dupnet.previews import difference_map
 from dupnet.review import Judgements, Review, export_labels, open_review, read_judgements, read_pairs, widget
 from dupnet.review.page import make_server
@@ -159,7 +160,7 @@ def test_labels_are_exported_in_the_format_of_the_data(found, review):
         export_labels(found, found / "labels.csv", found / "none.csv")
     for pair, verdict in enumerate(["duplicate", "undecidable", "not_duplicate"]):
         review.judge(pair, verdict)
-    assert export_labels(found, found / "labels.csv") == 2
+    assert main(["review", str(found), "--export", str(found / "labels.csv")]) == 0
     table = pd.read_csv(found / "labels.csv", dtype={"overlap_tag": str})
     assert table.columns.tolist() == ["image1", "image2", "overlap_tag", "is_duplicate"]
     assert table["overlap_tag"].tolist() == review.pairs["overlap_tag"][[0, 2]].tolist()

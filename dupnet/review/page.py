@@ -14,8 +14,11 @@ import sys
 import threading
 import webbrowser
 from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from dupnet.files import write_csv
 from dupnet.previews import encode
 from dupnet.review.judgements import VERDICTS, labels
 from dupnet.review.queue import Review
@@ -129,9 +132,12 @@ def create_app(review: Review, token: str, port: int) -> Flask:
 
     @app.get("/labels.csv")
     def export() -> Response:
-        text = labels(review.judgements.table()).to_csv(index=False, lineterminator="\n")
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "labels.csv")
+            write_csv(labels(review.judgements.table()), path)
+            content = path.read_bytes()
         headers = {"Content-Disposition": "attachment; filename=labels.csv"}
-        return Response(text.encode("utf-8", "surrogateescape"), mimetype="text/csv", headers=headers)
+        return Response(content, mimetype="text/csv", headers=headers)
 
     return app
 
