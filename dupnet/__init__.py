@@ -1,4 +1,4 @@
-"""DupNet: find the duplicated tiles of a satellite collection, rebuild the acquisitions, split without a leak."""
+"""DupNet: find duplicated tiles of a satellite collection, rebuild its acquisitions, split without a leak."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def colour_moment_hash(tile: Bytes) -> npt.NDArray[np.float64]:
 
 
 def opencv_phash(tile: Bytes) -> Bytes:
-    """OpenCV's pHash: (height, width, 3) RGB -> (8,) uint8, lowest 8 x 8 cosine coefficients against their mean."""
+    """OpenCV's pHash: (height, width, 3) RGB -> (8,) uint8, lowest cosine coefficients against their mean."""
     return np.asarray(_img_hash().pHash(_grey(tile)), dtype=np.uint8).reshape(-1)
 
 

@@ -266,9 +266,9 @@ def _shape_text(output: Any) -> str:
 def save_arrays(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Write weights and settings as ``.npz``: half the bytes and less, scores the same to 1e-2.
 
-    The small arrays of ``dupnet`` stay float32, those of ``dupnet_v0`` become float16. A kernel of a million values and
-    more becomes int8 with a scale for each output, in an array ``<name>.scale``: dupnet_v0's dense layer holds 84 % of
-    its weights.
+    The small arrays of ``dupnet`` stay float32, those of ``dupnet_v0`` become float16. A kernel of a million
+    values and more becomes int8 with a scale for each output, in an array ``<name>.scale``: dupnet_v0's dense
+    layer holds 84 % of its weights.
 
     Raises
     ------
