@@ -84,8 +84,8 @@ bench: bench-accuracy bench-speed  ## accuracy and speed against the peers
 bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/results/accuracy*.csv
 	@$(PYTHON) -m benchmarks.accuracy
 
-bench-speed: $(STAMP)  ## images a second and memory, 1,000 to 192,556 images: benchmarks/results/speed*.csv
-	@$(PYTHON) benchmarks/speed.py
+bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benchmarks/results/speed*.csv
+	@$(PYTHON) -m benchmarks.speed
 
 train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (half an hour; fetches its sources; AIRBUS=FOLDER)
 	@$(PYTHON) -m dupnet.recipe --out runs/dupnet $(if $(AIRBUS),--airbus $(AIRBUS))

@@ -1,0 +1,184 @@
+"""``python -m benchmarks.speed [--derna FILE]``: time and memory of `dupnet find`, its search, and peers.
+
+Derna (fetched where it is missing) is cut plain into collections of 1,000, 2,000 and 4,356 images. On each,
+in one run: the floor (decode every JPEG in colour with two threads) and `dupnet find` without its report,
+each several times in turn; then what adding a tenth of the images costs, and other tools on the smallest
+collection. The search alone runs on synthetic descriptors. Writes ``speed.csv``, ``speed_search.csv``,
+``speed.md`` and ``speed.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.speed import output, searching
+from dupnet.files import write_csv
+from dupnet.images import list_images, save_tiles
+from dupnet.overlaps import vote
+from dupnet.scenes import cut_collection
+from dupnet.sources import fetch_derna, read_acquisition
+from dupnet.tiles import overlap_at
+
+SIZES = (1000, 2000, 4356)
+N_DESCRIPTORS = 1_730_000
+"""Tiles of the 192,556 Airbus images."""
+
+N_COMPARED = 200_000
+"""Descriptors on which indexes are compared with one another."""
+
+N_EQUAL = 20_000
+DESCRIPTOR = 256
+KEY = ["image1", "image2", "row_offset", "col_offset"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; see the module."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--derna", type=Path, help="the Derna acquisition (default: fetched into data/raw)")
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="images of the collections")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of floor and find, in turn")
+    parser.add_argument("--descriptors", type=int, default=N_DESCRIPTORS, help="for the search alone")
+    parser.add_argument("--compared", type=int, default=N_COMPARED, help="to compare indexes on; 0 for none")
+    parser.add_argument(
+        "--peer-python", default=sys.executable, help="interpreter with imagededup and fastdup"
+    )
+    parser.add_argument("--work", type=Path, default=Path("output/benchmark/speed"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    options = parser.parse_args(arguments)
+    options.work.mkdir(parents=True, exist_ok=True)
+
+    if options.descriptors:
+        write_csv(run_search(options), options.out / "speed_search.csv")
+    if options.sizes:
+        write_csv(run_find(options), options.out / "speed.csv")
+    output.write(options.out)
+    print((options.out / "speed.md").read_text())
+    return 0
+
+
+def run_find(options: argparse.Namespace) -> pd.DataFrame:
+    """Floor, find, add and peers: ``method, n_images, run, seconds, cpu_seconds, peak_mb, recall, false``."""
+    acquisition = None
+    rows: list[dict[str, Any]] = []
+    for n_images in options.sizes:
+        home = options.work / f"derna-{n_images}"
+        if not (home / "truth.csv").exists():
+            if acquisition is None:
+                acquisition = read_acquisition(options.derna or fetch_derna("data/raw", print))
+            shutil.rmtree(home, ignore_errors=True)
+            cut_collection(acquisition, home, n_images=n_images, progress=True)
+        images, found = home / "images", home / "found"
+        for _ in map(Path.read_bytes, images.iterdir()):  # from memory, for all alike
+            pass
+        for run in range(options.repeat):
+            for method, task in (("floor", ["floor", images]), ("dupnet find", ["find", images, found])):
+                rows.append({"method": method, "run": run, **measured(task)})
+                print(f"{n_images} images, {method}: {rows[-1]['seconds']:.2f} s", flush=True)
+        rows[-1].update(against_truth(found / "overlaps.csv", home / "truth.csv"))
+        rows.append({"method": "dupnet find --add", "run": 0, **add_a_tenth(images, options.work)})
+        if n_images == min(options.sizes):
+            rows += peers(images, home, options)
+    return pd.DataFrame(rows)
+
+
+def add_a_tenth(images: Path, work: Path) -> dict[str, Any]:
+    """Find all but a tenth of the images, then measure adding the rest."""
+    parts = [work / "most", work / "rest"]
+    for part in (*parts, work / "most-found"):
+        shutil.rmtree(part, ignore_errors=True)
+    for number, file in enumerate(sorted(images.iterdir())):
+        part = parts[number % 10 == 0]
+        part.mkdir(exist_ok=True)
+        os.link(file, part / file.name)
+    measured(["find", parts[0], work / "most-found"])
+    return measured(["add", parts[1], work / "most-found"])
+
+
+def peers(images: Path, home: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Other tools on the tiles of a collection; an overlap counts as found if all its tiles are."""
+    names = list_images(images)
+    rows = []
+    task = ["imagehash", images, home / "pairs.npy"]
+    row = {"method": "imagehash pHash, every pair of tiles", "run": 0, **measured(task)}
+    rows.append({**row, **overlaps_of(np.load(home / "pairs.npy"), names, home)})
+    save_tiles(images, home / "tiles", progress=True)
+    for tool in ("imagededup", "fastdup"):
+        script, pairs = Path(__file__).with_name("peers.py"), home / f"{tool}.csv"
+        command = [options.peer_python, str(script), tool, str(home / "tiles"), str(pairs)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            print(f"{tool} is left out: {(done.stdout + done.stderr).strip()[-200:]}")
+            continue
+        row = {"method": tool, "run": 0, "n_images": len(names), **json.loads(done.stdout.splitlines()[-1])}
+        stems = {Path(name).stem: number for number, name in enumerate(names)}
+        found = pd.read_csv(pairs, header=None, names=["one", "two"])
+        tile_rows = [
+            [
+                stems[stem] * 9 + int(tile)
+                for stem, tile in (file[:-4].rsplit("_", 1) for file in found[column])
+            ]
+            for column in found
+        ]
+        rows.append({**row, **overlaps_of(np.array(tile_rows, np.int64).T, names, home)})
+    return rows
+
+
+def overlaps_of(pairs: np.ndarray, names: list[str], home: Path) -> dict[str, Any]:
+    """Counts of the overlaps all of whose tiles are among the pairs of tile rows (n, 2)."""
+    votes = vote(pairs[:, 0], pairs[:, 1], np.ones(len(pairs)))
+    offsets = zip(votes["row_offset"], votes["col_offset"], strict=True)
+    n_tiles = [overlap_at(int(row), int(col)).n_tiles for row, col in offsets]
+    found = votes[votes["n_votes"] == n_tiles]
+    table = found.assign(image1=np.array(names)[found["image1"]], image2=np.array(names)[found["image2"]])
+    write_csv(table.assign(verdict="duplicate"), home / "peer.csv")
+    return against_truth(home / "peer.csv", home / "truth.csv")
+
+
+def against_truth(found: Path, truth: Path) -> dict[str, Any]:
+    """Recall of overlaps, and the number of false ones."""
+    table, true = pd.read_csv(found), pd.read_csv(truth)
+    called = set(table.loc[table["verdict"] == "duplicate", KEY].itertuples(index=False, name=None))
+    are = set(true.loc[true["is_duplicate"] == 1, KEY].itertuples(index=False, name=None))
+    return {"overlaps": len(are), "recall": len(called & are) / len(are), "false": len(called - are)}
+
+
+def run_search(options: argparse.Namespace) -> pd.DataFrame:
+    """The search alone: ``index, n_descriptors, seconds, cpu_seconds, peak_mb, n_pairs, recall``."""
+    rows = []
+    sizes = {options.descriptors: ["dupnet"]}
+    if options.compared:
+        sizes[options.compared] = list(searching.INDEXES)[1:]
+    for n, indexes in sizes.items():
+        path, pairs = options.work / "descriptors.npy", options.work / "pairs.npy"
+        planted = searching.plant(path, n, DESCRIPTOR, n // 10, min(N_EQUAL, n // 10))
+        for index in indexes:
+            try:
+                row = measured(["search", index, path, pairs])
+            except subprocess.CalledProcessError as error:
+                print(f"{index} is left out: {error.stderr.strip()[-200:]}")
+                continue
+            rows.append({"index": index, **row, "recall": searching.recall(np.load(pairs), planted, n)})
+            print(f"{n} descriptors, {index}: {rows[-1]['seconds']:.1f} s", flush=True)
+        path.unlink()
+    return pd.DataFrame(rows)
+
+
+def measured(task: list[Any]) -> dict[str, Any]:
+    """Run a task of ``measure`` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.speed.measure", *map(str, task)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""One task in a process of its own, so that time and peak memory are its own: prints one line of JSON.
+ ``python -m benchmarks.speed.measure TASK ARGUMENTS`` with the tasks ``floor``, ``find``, ``add``,
+``imagehash`` and ``search``; ``seconds`` leaves out starting Python and importing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Measured = dict[str, Any]
+
+THREADS = 2
+
+
+def floor(folder: str) -> Measured:
+    """Decode every JPEG of a folder fully, in colour, with two threads: what no reader can do without."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+    def decode(path: str) -> int:
+        return len(cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR))
+
+    paths = [entry.path for entry in os.scandir(folder)]
+    start = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as pool:
+        n_rows = sum(pool.map(decode, paths))
+    return {"seconds": time.perf_counter() - start, "n_images": len(paths), "n_rows": n_rows}
+
+
+def find(folder: str, out: str) -> Measured:
+    """All of `dupnet find` but the report, from scratch."""
+    from dupnet.find import find_overlaps
+
+    shutil.rmtree(out, ignore_errors=True)
+    start = time.perf_counter()
+    result = find_overlaps(folder, out=out, report=False, workers=THREADS)
+    steps = {f"seconds_{step}": round(value, 3) for step, value in result.seconds.items()}
+    return {"seconds": time.perf_counter() - start, "n_images": result.counts["images"], **steps}
+
+
+def add(folder: str, out: str) -> Measured:
+    """Add a folder of images to the collection that ``out`` holds."""
+    from dupnet.find import find_overlaps
+
+    start = time.perf_counter()
+    result = find_overlaps(folder, out=out, report=False, workers=THREADS, add=True)
+    return {"seconds": time.perf_counter() - start, "n_images": result.counts["images"]}
+
+
+def imagehash(folder: str, pairs: str) -> Measured:
+    """pHash of every tile by ``imagehash``, compared with every other: tile rows into ``pairs``."""
+    import imagehash as library
+    from PIL import Image
+
+    from benchmarks.collections.hashes import _candidates
+
+    def of_image(path: Path) -> list[np.ndarray]:
+        image = Image.open(path)
+        corners = [(col, row) for row in range(0, image.height, 256) for col in range(0, image.width, 256)]
+        crops = (image.crop((left, top, left + 256, top + 256)) for left, top in corners)
+        return [np.packbits(library.phash(crop).hash) for crop in crops]
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as pool:
+        hashes = list(pool.map(of_image, sorted(Path(folder).iterdir())))
+    codes = np.concatenate(hashes).view(np.uint64)
+    found = list(_candidates(codes, np.ones(len(codes), bool), 4, 144))
+    np.save(pairs, np.concatenate([np.stack(rows, axis=1) for rows in found]))
+    return {"seconds": time.perf_counter() - start, "n_images": len(hashes)}
+
+
+def search(index: str, descriptors: str, pairs: str) -> Measured:
+    """Search descriptors for pairs of a cosine of 0.6 and more; the rows found go into ``pairs``."""
+    from benchmarks.speed import searching
+
+    rows = np.load(descriptors, mmap_mode="r")
+    start = time.perf_counter()
+    found, counts = searching.INDEXES[index](rows)
+    seconds = time.perf_counter() - start
+    np.save(pairs, found)
+    return {"seconds": seconds, "n_descriptors": len(rows), "n_pairs": len(found), **counts}
+
+
+TASKS: dict[str, Callable[..., Measured]] = {
+    task.__name__: task for task in (floor, find, add, imagehash, search)
+}
+
+
+def _peak_kb() -> int:
+    """Most memory that this process held; ``ru_maxrss`` would include what its parent held when it forked."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise OSError("/proc/self/status does not tell the peak memory; run the benchmark on Linux.")
+
+
+def main() -> None:
+    """Run the task that the command line names."""
+    measured = TASKS[sys.argv[1]](*sys.argv[2:])
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    measured["cpu_seconds"] = used.ru_utime + used.ru_stime
+    measured["peak_mb"] = _peak_kb() / 1000
+    print(json.dumps(measured))
+
+
+if __name__ == "__main__":
+    main()
