@@ -15,7 +15,7 @@ __all__ = ["Cluster"]
 AHEAD = 2000
 """Tasks that the scheduler is given at a time; it needs a few kilobytes for each."""
 
-FIRST_PATIENCE = 60.0
+FIRST_PATIENCE = 120.0
 """Seconds to wait for the scheduler and a first worker when a run starts."""
 
 PATIENCE = 600.0

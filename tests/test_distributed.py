@@ -1,0 +1,269 @@
+"""find on a real Dask cluster, three workers and a scheduler: the result of one machine, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import s3fs
+from distributed import Client
+from moto.server import ThreadedMotoServer
+from test_find import TABLES, acquisition, table_bytes
+
+from dupnet.distributed import find_on_cluster
+from dupnet.find import find_overlaps
+from dupnet.scenes import cut_collection
+
+N_IMAGES = 25
+SMALL = {"images_a_task": 1, "tiles_a_part": 4}
+"""Options that make many tasks of few images."""
+
+SECONDS = 300
+"""Until what is waited for must have come about."""
+
+
+class Cluster:
+    """Processes as `dask scheduler` and `dask worker` start them."""
+
+    def __init__(self, work: Path, **environment: str) -> None:
+        self.work = work
+        self.environment = {
+            **os.environ,
+            **environment,
+            "OMP_NUM_THREADS": "1",
+        }
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.start_scheduler()
+
+    def start_scheduler(self) -> None:
+        self.scheduler = self._start(
+            "distributed.cli.dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--no-dashboard",
+        )
+
+    def start_workers(self) -> None:
+        """Bring their number to three, and wait until the scheduler knows them."""
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        folder = self.work / "workers"
+        options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder)]
+        while len(self.workers) < 3:
+            self.workers.append(self._start("distributed.cli.dask_worker", self.address, *options))
+        with Client(self.address, timeout=SECONDS, set_as_default=False) as client:
+            client.wait_for_workers(3, timeout=SECONDS)
+
+    def _start(self, module: str, *options: str) -> subprocess.Popen[bytes]:
+        with open(self.work / "cluster.log", "ab") as log:
+            command = [sys.executable, "-m", module, *options]
+            return subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+
+    def close(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small acquisition, cut, with a few files that are no images."""
+    folder = tmp_path_factory.mktemp("collection")
+    cut_collection(acquisition(3)[:448, :448], folder, n_images=N_IMAGES, image_size=192, stride=64)
+    images = folder / "images"
+    (images / "empty.jpg").touch()
+    (images / "notes.txt").write_text("no image")
+    (images / "with space,comma.jpg").write_bytes(next(images.glob("*.jpg")).read_bytes())
+    return images
+
+
+@pytest.fixture(scope="module")
+def expected(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The tables of a run on this machine alone."""
+    out = tmp_path_factory.mktemp("local")
+    find_overlaps(images, out=out, tile_size=64, report=False)
+    tables = table_bytes(out)
+    assert tables["overlaps.csv"].count(b"\n") > 50
+    assert tables["unreadable.csv"].count(b"\n") == 3
+    return tables
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def cluster(processes: Cluster) -> Cluster:
+    """A scheduler and three workers; those that a test before has lost are replaced."""
+    processes.start_workers()
+    return processes
+
+
+class Run(threading.Thread):
+    """A run in a thread of its own, and what became of it."""
+
+    def __init__(self, images: object, cluster: Cluster, out: object, **options: Any) -> None:
+        super().__init__(daemon=True)
+        self.work = lambda: find_on_cluster(images, cluster.address, out=out, tile_size=64, **options)
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.work()
+        except BaseException as error:
+            self.error = error
+
+    def finish(self) -> None:
+        self.join(SECONDS)
+        assert not self.is_alive()
+        if self.error is not None:
+            raise self.error
+
+
+def wait_for(condition: Callable[[], object], run: Run) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert run.is_alive(), f"the run ended before: {run.error}"
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.002)
+
+
+def lose(worker: subprocess.Popen[bytes], when: Callable[[], object], run: Run) -> None:
+    """Stop a worker, which keeps the tasks it has; let the others go on for a while; then kill it."""
+    worker.send_signal(signal.SIGSTOP)
+    wait_for(when, run)
+    worker.kill()
+    worker.wait()
+
+
+def count(out: Path, pattern: str) -> int:
+    return len(list((out / "cache").glob(pattern)))
+
+
+def n_pairs(out: Path) -> int:
+    parts = count(out, "search-*/part-*.npz")
+    return parts * (parts + 1) // 2
+
+
+@pytest.mark.distributed
+def test_the_same_bytes_and_what_follows(
+    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    find_on_cluster(images, cluster.address, out=out, tile_size=64, report=False, **SMALL)
+    assert table_bytes(out) == expected
+    assert count(out, "shards-*/*.json") == N_IMAGES + 1
+    # Other portions, all in hash tables, and nothing described again.
+    written = {path: path.stat().st_mtime_ns for path in out.glob("cache/shards-*/*")}
+    find_on_cluster(
+        images, cluster.address, out=out, tile_size=64, report=False, tiles_a_part=70, exact_up_to=10
+    )
+    assert table_bytes(out) == expected
+    assert {path: path.stat().st_mtime_ns for path in out.glob("cache/shards-*/*")} == written
+
+
+@pytest.mark.distributed
+def test_a_worker_lost_while_it_describes(
+    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run = Run(images, cluster, out, report=False, **SMALL)
+    wait_for(lambda: count(out, "shards-*/*.json") >= 2, run)
+    lose(cluster.workers[0], lambda: count(out, "shards-*/*.json") >= 4, run)
+    assert count(out, "search-*/*") == 0
+    run.finish()
+    assert table_bytes(out) == expected
+
+
+@pytest.mark.distributed
+def test_a_worker_lost_while_it_searches(
+    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run = Run(images, cluster, out, report=False, **SMALL)
+    wait_for(lambda: count(out, "search-*/pair-*") >= 1, run)
+    lose(cluster.workers[1], lambda: count(out, "search-*/pair-*") >= 3, run)
+    assert count(out, "search-*/pair-*") < n_pairs(out)
+    run.finish()
+    assert table_bytes(out) == expected
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("step", ["shards-*/*.json", "search-*/pair-*"])
+def test_the_scheduler_lost_and_regained(
+    step: str, cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run = Run(images, cluster, out, report=False, **SMALL)
+    wait_for(lambda: count(out, step) >= 3, run)
+    cluster.scheduler.kill()
+    cluster.scheduler.wait()
+    n_done = count(out, step)
+    assert n_done < (N_IMAGES + 1 if step.startswith("shards") else n_pairs(out))
+    for worker in cluster.workers:
+        worker.kill()
+        worker.wait()
+    cluster.start_scheduler()
+    cluster.start_workers()
+    run.finish()
+    assert table_bytes(out) == expected
+
+
+@pytest.mark.distributed
+def test_images_and_results_in_a_store(
+    images: Path, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3, as moto's server speaks it: the same tables, and nothing is described twice."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    store = {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+    for name, value in store.items():
+        monkeypatch.setenv(name, value)
+    cluster = Cluster(tmp_path, **store)
+    try:
+        files = s3fs.S3FileSystem(skip_instance_cache=True)
+        files.mkdir("bucket")
+        for path in images.iterdir():
+            files.pipe_file(f"bucket/images/{path.name}", path.read_bytes())
+        cluster.start_workers()
+        find = partial(find_on_cluster, "s3://bucket/images", cluster.address, tile_size=64)
+        result = find(out="s3://bucket/out", images_a_task=9, tiles_a_part=70)
+        assert result.folders == ()
+        assert {name: files.cat_file(f"bucket/out/{name}") for name in TABLES} == expected
+        assert json.loads(files.cat_file("bucket/out/run.json"))["counts"] == dict(result.counts)
+        shards = files.find("bucket/out/cache", detail=True)
+        files.rm_file("bucket/out/overlaps.csv")
+        find(out="s3://bucket/out", images_a_task=9, tiles_a_part=70)
+        assert files.cat_file("bucket/out/overlaps.csv") == expected["overlaps.csv"]
+        again = files.find("bucket/out/cache", detail=True)
+        changed = {path for path in again if again[path]["LastModified"] != shards[path]["LastModified"]}
+        assert changed == {"bucket/out/cache/collection.json"}
+    finally:
+        cluster.close()
+        server.stop()
