@@ -146,10 +146,10 @@ class TileFeatures(keras.layers.Layer):  # type: ignore[misc]
         cells = _powers(encoding1, encoding2)
         dot, power1, power2 = (ops.mean(part, axis=(1, 2)) for part in cells)
         log1, log2 = ops.log(power1 + TILE_POWER_FLOOR), ops.log(power2 + TILE_POWER_FLOOR)
-        totals = (ops.sum(part, axis=-1, keepdims=True) for part in (dot, power1, power2))
+        total, total1, total2 = (ops.sum(part, axis=-1, keepdims=True) for part in (dot, power1, power2))
         features = [
             _correlation(dot, power1, power2, TILE_POWER_FLOOR),
-            _correlation(*totals, TILE_POWER_FLOOR),
+            _correlation(total, total1, total2, TILE_POWER_FLOOR),
             ops.mean(_correlation(*cells, POWER_FLOOR), axis=(1, 2)),
             (log1 + log2) / 6.0,
             ops.abs(log1 - log2) / 2.0,
