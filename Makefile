@@ -22,7 +22,7 @@ export TF_ENABLE_ONEDNN_OPTS := 0
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run test lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed \
+.PHONY: help setup run test lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections \
 	train test-distributed soak coverage system-packages clean distclean
 
 help:  ## list the targets
@@ -75,17 +75,19 @@ figures: notebooks  ## rebuild every figure and the numbers behind it (the noteb
 tables: $(STAMP)  ## write the tables in the documents anew from notebooks/results and benchmarks/results
 	@$(PYTHON) docs/tables.py
 
-docs: $(STAMP)  ## the API page, from the docstrings: docs/api/index.html
-	@$(PYTHON) -W error -m pdoc --docformat numpy --output-directory docs/api dupnet '!dupnet.cli'
-	@echo "docs/api/dupnet.html"
+docs: $(STAMP)  ## the API page, from the docstrings: docs/api/dupnet.html
+	@$(PYTHON) docs/api.py
 
-bench: bench-accuracy bench-speed  ## accuracy and speed against the peers
+bench: bench-accuracy bench-speed bench-collections  ## accuracy and speed against the peers
 
 bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/results/accuracy*.csv
 	@$(PYTHON) -m benchmarks.accuracy
 
 bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benchmarks/results/speed*.csv
 	@$(PYTHON) -m benchmarks.speed
+
+bench-collections: $(STAMP)  ## whole collections against their exact truth: benchmarks/results/collections*.csv
+	@$(PYTHON) -m benchmarks.collections
 
 train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (half an hour; fetches its sources; AIRBUS=FOLDER)
 	@$(PYTHON) -m dupnet.recipe --out runs/dupnet $(if $(AIRBUS),--airbus $(AIRBUS))

@@ -1,0 +1,32 @@
+"""The API page, built from the docstrings: ``python docs/api.py [FOLDER]`` (default: docs/api)."""
+
+from __future__ import annotations
+
+import pkgutil
+import sys
+import warnings
+from pathlib import Path
+
+import pdoc
+
+import dupnet
+
+
+def main() -> int:
+    """Build the page and print where it is."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "api"
+    # A name that leads nowhere, or a page made twice, is an error here; what TensorFlow warns of is not ours.
+    warnings.filterwarnings("error", module=r"(pdoc|dupnet)\b")
+    # Names that the package imports on demand have to be there before pdoc looks for them.
+    for name in dupnet.__all__:
+        setattr(dupnet, name, getattr(dupnet, name))
+    pdoc.render.configure(docformat="numpy", footer_text=f"DupNet {dupnet.__version__}", show_source=False)
+    # pdoc follows __all__, which names no modules; so they are named here, once each.
+    modules = [module.name for module in pkgutil.iter_modules(dupnet.__path__, "dupnet.")]
+    pdoc.pdoc("dupnet", *modules, output_directory=folder)
+    print(folder / "dupnet.html")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
