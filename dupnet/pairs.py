@@ -26,13 +26,14 @@ from scipy.sparse.csgraph import connected_components
 from dupnet.files import write_csv, write_parquet
 from dupnet.hashes import block_mean_hash, hamming_distance, md5
 from dupnet.images import load, map_in_order, n_workers
-from dupnet.tiles import TILE_SIZE, Grid, is_decidable, is_solid, split_tiles
+from dupnet.tiles import TILE_SIZE, Grid, is_decidable, is_solid, overlap_at, split_tiles
 
 __all__ = [
     "MAX_NON_DUPLICATES",
     "PAIR_COLUMNS",
     "SPLITS",
     "TileSignatures",
+    "leaked_tiles",
     "load_pairs",
     "make_pairs",
     "overlap_groups",
@@ -384,6 +385,44 @@ def make_pairs(
     pairs["group"] = groups.reindex(pairs["image1"]).to_numpy()
     pairs["split"] = split.reindex(pairs["image1"]).to_numpy()
     return sample_pairs(pairs, n_rows, seed)
+
+
+def leaked_tiles(pairs: pd.DataFrame, overlaps: pd.DataFrame, grid: Grid = Grid()) -> tuple[int, int]:
+    """Tiles of split ``test`` whose ground another split shows too, and the tiles of ``test`` in all.
+
+    Parameters
+    ----------
+    pairs
+        A pair table; only its tiles and ``split`` are used.
+    overlaps
+        Columns ``image1, image2, row_offset, col_offset``: which tiles of two images show the same ground.
+    grid
+        The tiles of an image.
+    """
+    tiles = pd.concat(
+        [
+            pairs[[f"image{side}", f"tile{side}", "split"]].set_axis(["image", "tile", "split"], axis=1)
+            for side in (1, 2)
+        ]
+    )
+    number = {image: place for place, image in enumerate(pd.unique(tiles["image"]))}
+    row = tiles["image"].map(number).to_numpy() * grid.n_tiles + tiles["tile"].to_numpy()
+    ends: list[tuple[int, int]] = []
+    for one in overlaps[overlaps["image1"].isin(number) & overlaps["image2"].isin(number)].itertuples():
+        shared = overlap_at(int(one.row_offset), int(one.col_offset), grid)
+        starts = number[one.image1] * grid.n_tiles, number[one.image2] * grid.n_tiles
+        ends += [
+            (starts[0] + tile1, starts[1] + tile2)
+            for tile1, tile2 in zip(shared.tiles1, shared.tiles2, strict=True)
+        ]
+    first, second = np.array(ends, np.int64).reshape(-1, 2).T
+    size = len(number) * grid.n_tiles
+    ground = connected_components(coo_array((np.ones(len(ends), bool), (first, second)), shape=(size, size)))[
+        1
+    ]
+    is_test = tiles["split"].to_numpy() == "test"
+    tested = np.unique(row[is_test])
+    return int(np.isin(ground[tested], ground[row[~is_test]]).sum()), len(tested)
 
 
 def save_pairs(pairs: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -15,6 +15,7 @@ from dupnet.pairs import (
     MAX_NON_DUPLICATES,
     PAIR_COLUMNS,
     SPLITS,
+    leaked_tiles,
     load_pairs,
     make_pairs,
     overlap_groups,
@@ -92,6 +93,31 @@ def test_a_random_split_of_the_same_pairs_would_leak(
     )
     split_of = dict(zip(alone["image1"], alone["split"], strict=True))
     assert any(split_of[row.image1] != split_of[row.image2] for row in overlaps.itertuples())
+
+
+def test_leaked_tiles_against_the_ground(collection: tuple[Path, pd.DataFrame, pd.DataFrame]) -> None:
+    folder, table, overlaps = collection
+    options = {"ratios": (0.5, 0.25, 0.25), "tile_size": SIZE}
+    pairs = make_pairs(folder, list(table["image"]), overlaps, **options)  # type: ignore[arg-type]
+    assert leaked_tiles(pairs, overlaps, GRID)[0] == 0
+    rng = np.random.default_rng(0)
+    for shuffled in (
+        rng.permutation(pairs["split"]),
+        pairs["image1"].map(lambda name: SPLITS[int(name[:3]) % 3]),
+    ):
+        mixed = pairs.assign(split=shuffled)
+        place = table.set_index("image")
+        shown: dict[str, set[tuple[int, ...]]] = {"test": set(), "rest": set()}
+        tested = set()
+        for row in mixed.itertuples():
+            for image, tile in ((row.image1, row.tile1), (row.image2, row.tile2)):
+                acquisition, top, left = place.loc[image, ["acquisition", "row", "col"]]
+                ground = (acquisition, top + tile // 3, left + tile % 3)
+                shown["test" if row.split == "test" else "rest"].add(ground)
+                tested |= {(image, tile, ground)} if row.split == "test" else set()
+        leaked = sum(ground in shown["rest"] for _, _, ground in tested)
+        assert leaked > 0
+        assert leaked_tiles(mixed, overlaps, GRID) == (leaked, len(tested))
 
 
 def test_labels_are_right(collection: tuple[Path, pd.DataFrame, pd.DataFrame]) -> None:
