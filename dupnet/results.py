@@ -101,23 +101,25 @@ def read_results(folder: str | os.PathLike[str]) -> FindResult:
     ------
     FileNotFoundError
         If no finished run of ``dupnet find`` is there.
+    ValueError
+        If its ``run.json`` is another program's, or another version's.
     """
     record_path = Path(folder, "run.json")
     if not record_path.exists():
         raise FileNotFoundError(
             f"{os.fspath(folder)!r} holds no finished run of `dupnet find`; run that first, or let it finish."
         )
-    record = json.loads(record_path.read_text(encoding="utf-8"))
+    try:
+        record = json.loads(record_path.read_text(encoding="utf-8"))
+        about = {name: record[name] for name in ("options", "counts", "seconds", "versions")}
+        grid, folders = Grid(**record["grid"]), tuple(Path(path) for path in record["folders"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{os.fspath(record_path)!r} was not written by this version of `dupnet find` ({error!r}); run it "
+            "again into that folder, or into another one."
+        ) from None
     tables = {name: read_table(Path(folder, f"{name}.csv")) for name in _TABLES}
-    return FindResult(
-        **tables,
-        grid=Grid(**record["grid"]),
-        folders=tuple(Path(path) for path in record["folders"]),
-        options=record["options"],
-        counts=record["counts"],
-        seconds=record["seconds"],
-        versions=record["versions"],
-    )
+    return FindResult(**tables, grid=grid, folders=folders, **about)
 
 
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
