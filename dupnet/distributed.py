@@ -42,8 +42,8 @@ IMAGES_A_TASK = 512
 """Images that one task describes: 4 to 10 s of work, which is what the loss of a worker can cost it."""
 
 TILES_A_PART = 2**17
-"""Tiles of a part: 34 MB of search descriptors. A task compares two parts, and hashes both anew: smaller parts
-make more tasks and more work (benchmarks/scaling)."""
+"""Tiles of a part: 34 MB of search descriptors. A task compares two parts, and hashes both anew: smaller
+parts make more tasks and more work (benchmarks/scaling)."""
 
 Numbers = npt.NDArray[np.int64]
 

@@ -115,8 +115,8 @@ def read_results(folder: str | os.PathLike[str]) -> FindResult:
         grid, folders = Grid(**record["grid"]), tuple(Path(path) for path in record["folders"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{os.fspath(record_path)!r} was not written by this version of `dupnet find` ({error!r}); run it "
-            "again into that folder, or into another one."
+            f"{os.fspath(record_path)!r} was not written by this version of `dupnet find` ({error!r}); "
+            "run it again into that folder, or into another one."
         ) from None
     tables = {name: read_table(Path(folder, f"{name}.csv")) for name in _TABLES}
     return FindResult(**tables, grid=grid, folders=folders, **about)

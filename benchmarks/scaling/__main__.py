@@ -35,6 +35,7 @@ TILES = 9
 
 
 def main() -> None:
+    """Measure, check, and write the model down."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("images", metavar="IMAGES", help="a folder of at least a few hundred images")
     parser.add_argument("--tiles", type=int, default=TILES_A_PART, help="tiles of a part that is timed")
@@ -53,6 +54,7 @@ def main() -> None:
 
 
 def processor_time(function: Callable[..., Any], *arguments: Any) -> float:
+    """Seconds of processor time of a call."""
     start = time.process_time()
     function(*arguments)
     return time.process_time() - start
