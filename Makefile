@@ -22,7 +22,7 @@ export TF_ENABLE_ONEDNN_OPTS := 0
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run test lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections \
+.PHONY: help setup run test lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-scaling \
 	train test-distributed soak coverage system-packages clean distclean
 
 help:  ## list the targets
@@ -85,6 +85,9 @@ bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/r
 
 bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benchmarks/results/speed*.csv
 	@$(PYTHON) -m benchmarks.speed
+
+bench-scaling: $(STAMP)  ## what a Dask cluster costs: benchmarks/results/scaling*.csv (IMAGES=folder)
+	@$(PYTHON) -m benchmarks.scaling $(IMAGES)
 
 bench-collections: $(STAMP)  ## whole collections against their exact truth: benchmarks/results/collections*.csv
 	@$(PYTHON) -m benchmarks.collections
