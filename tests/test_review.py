@@ -168,7 +168,6 @@ def test_labels_are_exported_in_the_format_of_the_data(found, review):
 
 
 def test_widget_judges_like_the_page(review):
-    pytest.importorskip("ipywidgets")
     shown = widget(review)
     progress, title, view, pictures, buttons = shown.children
     assert "overlap" in title.value and "<b>" not in title.value
