@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import pkgutil
 import sys
+import typing
 import warnings
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pdoc
 
 import dupnet
+
+
+def resolve_named_tuples(module: ModuleType) -> None:
+    """Put types in the place of their names, which pdoc would look up in the standard library's namespace."""
+    for member in vars(module).values():
+        if isinstance(member, type) and issubclass(member, tuple) and member.__module__ == module.__name__:
+            constructor: Any = member.__new__
+            constructor.__annotations__ = typing.get_type_hints(member) | {"return": member}
 
 
 def main() -> int:
@@ -22,8 +34,10 @@ def main() -> int:
         setattr(dupnet, name, getattr(dupnet, name))
     pdoc.render.configure(docformat="numpy", footer_text=f"DupNet {dupnet.__version__}", show_source=False)
     # pdoc follows __all__, which names no modules; so they are named here, once each.
-    modules = [module.name for module in pkgutil.iter_modules(dupnet.__path__, "dupnet.")]
-    pdoc.pdoc("dupnet", *modules, output_directory=folder)
+    names = [module.name for module in pkgutil.iter_modules(dupnet.__path__, "dupnet.")]
+    for name in names:
+        resolve_named_tuples(importlib.import_module(name))
+    pdoc.pdoc("dupnet", *names, output_directory=folder)
     print(folder / "dupnet.html")
     return 0
 
