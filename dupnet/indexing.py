@@ -6,7 +6,7 @@ import hashlib
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -228,6 +228,7 @@ def versions(weights: Weights) -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=1)
 def _code() -> str:
     """A hash of the modules that make descriptors: a change is noticed without a new version."""
     sources = [Path(str(module.__file__)).read_bytes() for module in (descriptors, images, tiles)]
@@ -271,8 +272,9 @@ def describe_batch(
 
     def describe_waiting() -> None:
         together = np.concatenate([cut for _, _, cut in waiting])
-        # A product of one row takes another path through BLAS, and rounds differently.
-        described = describe(np.repeat(together, 2, axis=0) if len(together) == 1 else together, weights)
+        # Padded: products of an odd number of rows take another path through BLAS, and round differently.
+        place = np.arange(len(together) + -len(together) % 4)
+        described = describe(together[np.minimum(place, len(together) - 1)], weights)
         start = 0
         for name, entry, cut in waiting:
             rows = slice(start, start + len(cut))
