@@ -269,6 +269,25 @@ def test_parted_groups_merge_where_that_gains():
     assert position.tolist() == [[0, 0], [0, 0], [1, 0]]
 
 
+def test_of_several_groups_two_merge_at_the_offset_that_most_want():
+    """Images 0 and 1 may only meet again once image 2, which parts them at that offset, has left image 1."""
+    found = relations(
+        (0, 1, 0, 0, 10), (0, 1, 0, 0, -100), (0, 1, 0, 1, 5), (0, 1, 1, 0, 4),
+        (1, 2, 0, 0, 8), (1, 2, 0, 0, -9), (0, 2, 0, 1, -10), (0, 2, 1, 0, -10),
+    )  # fmt: skip
+    group, position = solve(3, found)
+    assert group.tolist() == [0, 0, 2]
+    assert position.tolist() == [[0, 0], [0, 1], [0, 0]]
+    assert value(found, group, position) == best_value(3, found) == 5
+
+
+def test_where_shifting_and_parting_gain_alike_the_group_stays_whole():
+    found = relations((0, 1, 0, 0, 10), (0, 1, 0, 0, -100), (0, 1, 0, 1, 5), (0, 1, 0, 1, -5))
+    group, position = solve(2, found)
+    assert group.tolist() == [0, 0]
+    assert position.tolist() == [[0, 0], [0, 1]]
+
+
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_images_without_relations_are_groups_of_one(n):
     group, position = solve(n, relations())
