@@ -367,6 +367,8 @@ def _lowest_scores(
         open_overlaps = np.flatnonzero((n_judged > turn) & ~(lowest < threshold))
         tile = tile_order[open_overlaps, turn]
         scores = score_pairs(rows1[open_overlaps, tile], rows2[open_overlaps, tile])
+        if np.isnan(scores).any():
+            raise ValueError("score_pairs gave NaN; every pair of decidable tiles needs a score in [0, 1].")
         lowest[open_overlaps] = np.fmin(lowest[open_overlaps], np.asarray(scores, dtype=np.float64))
     return lowest
 

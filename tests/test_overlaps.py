@@ -265,6 +265,12 @@ def test_impossible_arguments_are_refused():
         verify(table, names(2), Scores(), np.ones(18, dtype=bool), 0.5, batch_size=0)
 
 
+def test_a_score_that_is_no_number_is_refused():
+    scores = Scores(lambda rows1, rows2: np.where(rows1 == 4, np.nan, 0.9))
+    with pytest.raises(ValueError, match="score_pairs gave NaN"):
+        verify(proposals((0, 1, 0, 0)), names(2), scores, np.ones(18, dtype=bool), 0.5)
+
+
 def test_images_are_numbered_by_sorted_unique_names():
     assert list(image_index(["a", "b", "c"])) == ["a", "b", "c"]
     assert len(image_index([])) == 0
