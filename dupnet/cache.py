@@ -1,9 +1,8 @@
 """The descriptors of a collection on disk: appended as they come, found again after a stop at any moment.
-
-A folder holds three flat files with one row a tile (search descriptors, verify descriptors, decidable or
-not) and a journal with one JSON line an image, which names the image's file as it was (size and time of
-change, hash on demand) and its rows. Rows are written before the line that names them: what a stop leaves
-behind, rows without a line or half a line, is cut off when the cache is opened again.
+ A folder holds flat files with one row a tile (search descriptors, verify descriptors and their hashes,
+decidable or not) and a journal with one JSON line an image, which names the image's file as it was (size and
+time of change, hash on demand) and its rows. Rows are written before the line that names them: what a stop
+leaves behind, rows without a line or half a line, is cut off when the cache is opened again.
 """
 
 from __future__ import annotations
@@ -23,11 +22,15 @@ import numpy.typing as npt
 
 from dupnet.descriptors import Descriptors
 from dupnet.files import atomic_path
+from dupnet.search import hash_rows
 
 __all__ = ["Cache", "Entry", "Identity", "identity_of"]
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the layout of the files changes."""
+
+
+FILES = ("search.rows", "verify.rows", "decidable.rows", "hashes.rows")
 
 
 class Identity(NamedTuple):
@@ -77,7 +80,7 @@ class Cache:
         self.entries: dict[str, Entry] = {}
         self.discarded = ""
         self.n_rows = 0
-        self._widths = (*widths, 1)
+        self._widths = (*widths, 1, 8)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._made_by = json.dumps({"format": FORMAT, "widths": widths, **made_by}, sort_keys=True)
         self._open()
@@ -98,9 +101,9 @@ class Cache:
 
     def append(self, key: str, entry: Entry, descriptors: Descriptors) -> None:
         """Add the descriptors of one image (``first_row`` is set here). :meth:`flush` makes it last."""
-        for file, array in zip(
-            self._rows, (descriptors.search, descriptors.verify, descriptors.decidable), strict=True
-        ):
+        hashes = hash_rows(descriptors.verify)
+        arrays = (descriptors.search, descriptors.verify, descriptors.decidable, hashes)
+        for file, array in zip(self._rows, arrays, strict=True):
             file.write(np.ascontiguousarray(array).tobytes())
         entry = entry._replace(first_row=self.n_rows)
         self.n_rows += entry.n_rows
@@ -129,6 +132,11 @@ class Cache:
         rows = (first_rows[:, None] + np.arange(n_rows)).reshape(-1)
         return self._read(2, rows)[:, 0].view(np.bool_)
 
+    def hashes(self, first_rows: npt.NDArray[np.int64], n_rows: int) -> npt.NDArray[np.uint64]:
+        """Hashes of the verify descriptors of images: (len(first_rows) * n_rows,) uint64."""
+        rows = (first_rows[:, None] + np.arange(n_rows)).reshape(-1)
+        return self._read(3, rows).reshape(-1).view(np.uint64)
+
     def _read(self, which: int, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         # Read, not mapped: pages of a mapped file would count as this process's memory.
         width = self._widths[which]
@@ -147,7 +155,7 @@ class Cache:
     def _open(self) -> None:
         marker = self.folder / "made_by.json"
         journal = self.folder / "journal.jsonl"
-        paths = [self.folder / name for name in ("search.rows", "verify.rows", "decidable.rows")]
+        paths = [self.folder / name for name in FILES]
         before = marker.read_text() if marker.exists() else ""
         if before != self._made_by:
             if before:

@@ -241,7 +241,10 @@ class Clock:
 
 
 class _Score:
-    """Scores of pairs of tile rows, read from the cache a few at a time."""
+    """Scores of pairs of tile rows, read from the cache a few at a time.
+
+    Pairs of equal content are scored once: crops of one acquisition often agree bit by bit.
+    """
 
     def __init__(self, cache: Cache, first_rows: Rows, n_tiles: int, weights: Weights, workers: int) -> None:
         self.cache = cache
@@ -249,12 +252,22 @@ class _Score:
         self.n_tiles = n_tiles
         self.weights = weights
         self.workers = workers
+        self.hashes = cache.hashes(first_rows, n_tiles)
+        self.known_keys = np.zeros(0, np.uint64)
+        self.known_scores = np.zeros(0, np.float32)
 
     def __call__(self, rows1: Rows, rows2: Rows) -> npt.NDArray[np.float32]:
-        starts = range(0, len(rows1), PAIRS_AT_A_TIME)
-        parts = [np.stack([rows[at : at + PAIRS_AT_A_TIME] for rows in (rows1, rows2)]) for at in starts]
-        scores = list(map_in_order(self._score, parts, self.workers))
-        return np.concatenate([np.zeros(0, np.float32), *scores])
+        wanted = self.hashes[rows1] * np.uint64(0x9E3779B97F4A7C15) + self.hashes[rows2]
+        keys, first, place = np.unique(wanted, return_index=True, return_inverse=True)
+        new = ~np.isin(keys, self.known_keys)
+        pairs = np.stack([rows1[first[new]], rows2[first[new]]])
+        parts = [pairs[:, at : at + PAIRS_AT_A_TIME] for at in range(0, pairs.shape[1], PAIRS_AT_A_TIME)]
+        scores = [self.known_scores, *map_in_order(self._score, parts, self.workers)]
+        all_keys = np.concatenate([self.known_keys, keys[new]])
+        order = np.argsort(all_keys)
+        self.known_keys, self.known_scores = all_keys[order], np.concatenate(scores)[order]
+        at = np.searchsorted(self.known_keys, keys)[place]
+        return np.asarray(self.known_scores[at], np.float32)
 
     def _score(self, rows: Rows) -> npt.NDArray[np.float32]:
         image, tile = np.divmod(rows, self.n_tiles)

@@ -31,6 +31,7 @@ __all__ = [
     "candidates",
     "equal_sets",
     "gather",
+    "hash_rows",
     "pairs_above",
     "with_equals",
 ]
@@ -331,6 +332,16 @@ def gather(found: Iterable[Found], n: int) -> Found:
     return compact()
 
 
+def hash_rows(rows: npt.NDArray[np.int8] | npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """A hash of 64 bits for each row of bytes (n, width): equal for equal rows, and hardly ever else."""
+    words = -(-rows.shape[1] // 8)
+    factors = np.random.default_rng(0).integers(2**63, size=words, dtype=np.uint64) * 2 + 1
+    padded = np.zeros((len(rows), 8 * words), np.uint8)
+    padded[:, : rows.shape[1]] = rows.view(np.uint8)
+    mixed = padded.view(np.uint64) * factors
+    return np.asarray(((mixed ^ (mixed >> 32)) * factors).sum(axis=1), np.uint64)
+
+
 def equal_sets(rows: Numbers, leader: Numbers) -> tuple[Numbers, Numbers]:
     """Sets of equal rows: ``members[starts[k]:starts[k + 1]]``, ascending; sets by their first.
 
@@ -343,15 +354,10 @@ def equal_sets(rows: Numbers, leader: Numbers) -> tuple[Numbers, Numbers]:
 
 def _leaders(descriptors: Descriptors, rows: Numbers, sides: npt.NDArray[np.bool_] | None) -> Numbers:
     """The place in ``rows`` of the first with the same descriptor (and of the same side), of every row."""
-    words = -(-descriptors.shape[1] // 8)
-    factors = np.random.default_rng(0).integers(2**63, size=words, dtype=np.uint64) * 2 + 1
     hashes = np.empty(len(rows), np.uint64)
     for start in range(0, len(rows), _BATCH_ROWS):
-        part = descriptors[rows[start : start + _BATCH_ROWS]]
-        padded = np.zeros((len(part), 8 * words), np.int8)
-        padded[:, : part.shape[1]] = part
-        mixed = padded.view(np.uint64) * factors
-        hashes[start : start + len(part)] = ((mixed ^ (mixed >> 32)) * factors).sum(axis=1)
+        part = rows[start : start + _BATCH_ROWS]
+        hashes[start : start + len(part)] = hash_rows(descriptors[part])
     if sides is not None:  # sets of one side each
         hashes ^= sides[rows].astype(np.uint64)
     order = np.argsort(hashes, kind="stable")
