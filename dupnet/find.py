@@ -266,8 +266,8 @@ class _Score:
         all_keys = np.concatenate([self.known_keys, keys[new]])
         order = np.argsort(all_keys)
         self.known_keys, self.known_scores = all_keys[order], np.concatenate(scores)[order]
-        at = np.searchsorted(self.known_keys, keys)[place]
-        return np.asarray(self.known_scores[at], np.float32)
+        found = self.known_scores[np.searchsorted(self.known_keys, keys)]
+        return np.asarray(found[place], np.float32)
 
     def _score(self, rows: Rows) -> npt.NDArray[np.float32]:
         image, tile = np.divmod(rows, self.n_tiles)
