@@ -64,7 +64,7 @@ lint: $(STAMP)  ## ruff (check and format, notebooks too) and mypy --strict
 
 audit: $(STAMP)  ## known vulnerabilities of the pinned versions (needs the network; says so when there is none)
 	@$(PYTHON) -m pip check
-	@$(PYTHON) tests/audit.py requirements.txt
+	@$(PYTHON) tests/audit.py requirements.txt $(if $(CI),--strict)
 
 notebooks: $(STAMP)  ## run every notebook top to bottom, in place, and print each one's time (IMAGES=... for other images)
 	@$(PYTHON) notebooks/run.py
