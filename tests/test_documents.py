@@ -29,9 +29,9 @@ NOTEBOOKS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("note
 RUN_ELSEWHERE = {
     "make run": "CI's counterpart is tests/test_notebooks.py with tests/test_cli.py",
     "make test": "this is what runs now",
-    "make train": "tests/test_training.py",
+    "make train": "tests/test_recipe.py",
     "make bench": "tests/test_accuracy_benchmark.py",
-    "make soak": "tests/test_soak.py",
+    "make soak": "tests/test_find.py",
     "make test-distributed": "tests/test_distributed.py",
     "make notebooks": "tests/test_notebooks.py",
     "make figures": "tests/test_notebooks.py",
