@@ -30,8 +30,8 @@ OPEN_LICENCES = re.compile(
 )
 """Licences whose works may be used by one under Apache-2.0; LGPL for what is linked at run time."""
 
-KNOWN = {"sortedcontainers": "Apache-2.0", "pdqhash": "BSD-3-Clause"}
-"""Packages whose metadata say nothing, with what their LICENSE file says."""
+KNOWN = {"namex": "Apache-2.0"}
+"""A package whose metadata say nothing, with what its LICENSE file says."""
 
 
 def declared() -> list[Requirement]:
