@@ -128,7 +128,7 @@ def _head(config: DupnetConfig, encoder: keras.Model) -> keras.Model:
     cells = NeighbourhoodMean(name="neighbourhood")(cells)
     cells = keras.layers.Dense(config.neighbour_units, activation="relu", name="neighbour")(cells)
     pooled = PoolCells(name="pool")(cells)
-    tile = keras.layers.Concatenate(name="tile")([pooled, whole])
+    tile = keras.layers.Concatenate(name="join")([pooled, whole])
     for number, units in enumerate(config.tile_units, start=1):
         tile = keras.layers.Dense(units, activation="relu", name=f"tile_{number}")(tile)
     score = keras.layers.Dense(1, activation="sigmoid", name="score")(tile)
