@@ -11,8 +11,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
 STAMP := $(VENV)/.installed
-IMAGES ?= data/sample/images
-OUT ?= output/find
 WORKERS ?= 2
 
 export MPLBACKEND := Agg
@@ -47,6 +45,7 @@ $(STAMP): requirements.txt pyproject.toml
 
 run: $(STAMP)  ## run every notebook on data/sample, then find its overlaps; names the figures and the report
 	@$(PYTHON) notebooks/run.py
+	@$(PYTHON) docs/tables.py
 	@rm -rf output/find
 	@$(BIN)/dupnet find data/sample/images --out output/find
 	@echo
@@ -66,11 +65,11 @@ audit: $(STAMP)  ## known vulnerabilities of the pinned versions (needs the netw
 	@$(PYTHON) -m pip check
 	@$(PYTHON) tests/audit.py requirements.txt $(if $(CI),--strict)
 
-notebooks: $(STAMP)  ## run every notebook top to bottom, in place, and print each one's time (IMAGES=... for other images)
+notebooks: $(STAMP)  ## run every notebook top to bottom, in place, and print each one's time
 	@$(PYTHON) notebooks/run.py
-
-figures: notebooks  ## rebuild every figure and the numbers behind it (the notebooks write them), then the documents' tables
 	@$(PYTHON) docs/tables.py
+
+figures: notebooks  ## rebuild every figure and the numbers behind it: the notebooks write them
 
 tables: $(STAMP)  ## write the tables in the documents anew from notebooks/results and benchmarks/results
 	@$(PYTHON) docs/tables.py

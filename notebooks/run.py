@@ -183,8 +183,11 @@ def main(arguments: list[str] | None = None) -> int:
         type=Path,
         help="workspace for the run (default: in place, or output/workspace with --set)",
     )
+    parser.add_argument(
+        "--times", action="store_true", help="write results/run_times.csv, which README.md shows"
+    )
     options = parser.parse_args(arguments)
-    folder = FOLDER
+    folder, seconds = FOLDER, {}
     if options.output or options.set:
         folder = workspace(options.output or FOLDER.parent / "output" / "workspace")
     parameters = dict(_assignment(text) for text in options.set)
@@ -201,7 +204,11 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"failed after {time.perf_counter() - clock:.1f} s\n{error}")
             return 1
         save(notebook, target)
-        print(f"{time.perf_counter() - clock:7.1f} s", flush=True)
+        seconds[name] = round(time.perf_counter() - clock)
+        print(f"{seconds[name]:5d} s", flush=True)
+    if options.times:
+        lines = ["notebook,seconds", *(f"{name},{number}" for name, number in seconds.items())]
+        (folder / "results" / "run_times.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"{len(names)} notebooks in {time.perf_counter() - started:.0f} s, saved in {folder}")
     return 0
 
