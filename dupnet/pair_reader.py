@@ -13,23 +13,23 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from dupnet.augment import AugmentConfig, another_day, augment_pair
 from dupnet.images import load, n_workers
-from dupnet.tiles import TILE_SIZE, Grid, is_decidable, split_tiles
+from dupnet.metrics import local_correlation
+from dupnet.tiles import MIN_EVIDENCE_CELLS, TILE_SIZE, Grid, split_tiles
 
 __all__ = ["PairBatch", "PairReader"]
 
 CACHED_IMAGES = 400
 """Decoded images kept: 700 MB of 768 x 768 RGB."""
 
-LEAST_CHANGE = 4.0
-"""Grey levels, root mean square over the changed part: what another day must change to count as another.
-Strong JPEG compression alone changes textured sea by up to 3."""
+CHANGED_CORRELATION, LEAST_CHANGED_SHARE = 0.5, 0.1
+"""A pair is called another day only if a tenth of the cells that carry texture correlate by less than a half:
+what was replaced by something much like it, or by its own copy in another light, shows the same moment."""
 
 Image = npt.NDArray[np.uint8]
 
@@ -137,12 +137,9 @@ class PairReader:
 
 
 def _is_another(tile: Image, changed: Image) -> bool:
-    """Whether the fine texture of a decidable tile changed by more than a new compression would change it."""
-    greys = np.stack([np.asarray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), np.uint8) for one in (tile, changed)])
-    if not is_decidable(greys).all():
-        return False
-    levels = greys.astype(np.float32)
-    difference = levels[1] - levels[0]
-    difference -= np.asarray(cv2.GaussianBlur(difference, (0, 0), 6.0))
-    moved = np.abs(difference) > LEAST_CHANGE / 2
-    return bool(moved.mean() > 0.02 and np.sqrt(np.mean(difference[moved] ** 2)) > LEAST_CHANGE)
+    """Whether enough of a tile's texture is gone for the two to show different moments."""
+    cells = local_correlation(tile, changed)
+    seen = cells[~np.isnan(cells)]
+    return len(seen) >= MIN_EVIDENCE_CELLS and bool(
+        (seen < CHANGED_CORRELATION).mean() >= LEAST_CHANGED_SHARE
+    )
