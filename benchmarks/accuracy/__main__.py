@@ -29,7 +29,6 @@ from benchmarks.accuracy.signals import COLOUR_PIXELS, Signal, all_signals
 from dupnet.evaluation import cross_validated_scores, quality_with_intervals, threshold_for_precision
 from dupnet.files import write_csv
 from dupnet.metrics import PAIR_METRICS
-from dupnet.pair_reader import PairBatch
 from dupnet.sources import ACQUISITIONS, fetch
 
 ALL_METRICS = "all metrics together"
@@ -48,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kitsap", type=Path, help="the Kitsap acquisition (dupnet data kitsap)")
     parser.add_argument("--only", nargs="*", choices=("airbus", "derna", "kitsap"), help="collections to use")
     parser.add_argument("--pairs", type=int, default=2000, help="hard pairs of each collection")
+    parser.add_argument("--slow-pairs", type=int, default=2000, help="of those, scored by slow signals")
     parser.add_argument("--metric-pairs", type=int, default=1000, help="of those, measured by every metric")
     parser.add_argument("--tiles", type=int, default=100, help="tiles of each collection to perturb")
     parser.add_argument("--work", type=Path, default=Path("output/benchmark"), help="folder for crops")
@@ -66,9 +66,10 @@ def main(arguments: list[str] | None = None) -> int:
     together = pd.concat(scores_of_all, ignore_index=True)
     rows = judge("all", together, signals) + rows if len(collections) > 1 else rows
     for signal in signals:
-        thresholds[signal.name] = threshold_for_precision(
-            together[signal.name].to_numpy(), together["is_duplicate"].to_numpy()
-        )[0]
+        scored = together.dropna(subset=[signal.name])
+        thresholds[signal.name], _ = threshold_for_precision(
+            scored[signal.name].to_numpy(), scored["is_duplicate"].to_numpy()
+        )
     accuracy = pd.DataFrame(rows)
     write_csv(accuracy, options.out / "accuracy.csv")
     perturbed = pd.concat(
@@ -123,11 +124,15 @@ def score_collection(
     for batch, rows in hard_pairs(folder, pairs, options.pairs, options.seed):
         part = pd.DataFrame({"is_duplicate": batch.is_duplicate.astype(int), "group": rows["group"]})
         for signal in signals:
-            part[signal.name] = signal.score(batch.tiles1, batch.tiles2)
-        measured = max(0, min(len(part), options.metric_pairs - done))
+            n = min(len(part), max(0, options.slow_pairs - done)) if signal.slow else len(part)
+            scores = signal.score(batch.tiles1[:n], batch.tiles2[:n]) if n else np.empty(0)
+            part[signal.name] = np.append(scores, np.full(len(part) - n, np.nan))
+        n = min(len(part), max(0, options.metric_pairs - done))
         for key, metric in metrics.items():
-            values = [metric.likeness(*tiles) for tiles in zip(*_first(batch, measured), strict=True)]
-            part[f"metric {key}"] = values + [np.nan] * (len(part) - measured)
+            values = [
+                metric.likeness(*tiles) for tiles in zip(batch.tiles1[:n], batch.tiles2[:n], strict=True)
+            ]
+            part[f"metric {key}"] = np.append(values, np.full(len(part) - n, np.nan))
         done += len(part)
         parts.append(part)
         progress.update(len(part))
@@ -135,20 +140,17 @@ def score_collection(
     return pd.concat(parts, ignore_index=True)
 
 
-def _first(batch: PairBatch, n: int) -> tuple[np.ndarray, np.ndarray]:
-    return batch.tiles1[:n], batch.tiles2[:n]
-
-
 def judge(collection: str, scores: pd.DataFrame, signals: list[Signal]) -> list[dict[str, object]]:
     """Quality and cost of each signal, then of all metrics together (a random forest, cross-validated by
     group)."""
-    labels, groups = scores["is_duplicate"].to_numpy(), scores["group"].to_numpy()
     rows: list[dict[str, object]] = []
     for signal in signals:
-        found = quality_with_intervals(scores[signal.name].to_numpy(), labels, groups)
+        scored = scores.dropna(subset=[signal.name])
+        labels, groups = scored["is_duplicate"].to_numpy(), scored["group"].to_numpy()
+        found = quality_with_intervals(scored[signal.name].to_numpy(), labels, groups)
         cost = {**signal.microseconds, "bytes_per_tile": signal.bytes_per_tile}
         rows.append(
-            {"collection": collection, "signal": signal.name, "n_pairs": len(scores), **found, **cost}
+            {"collection": collection, "signal": signal.name, "n_pairs": len(scored), **found, **cost}
         )
     metrics = [column for column in scores.columns if column.startswith("metric ")]
     measured = scores.dropna(subset=metrics)

@@ -37,6 +37,7 @@ class Signal:
     describe: Callable[[Tiles], Any]
     compare: Callable[[Any, Any], npt.NDArray[Any]]
     bytes_per_tile: int
+    slow: bool = False
     describing: float = field(default=0.0, init=False)
     comparing: float = field(default=0.0, init=False)
     n_pairs: int = field(default=0, init=False)
@@ -70,7 +71,7 @@ def all_signals() -> list[Signal]:
     if V0_WEIGHTS.exists():
         found.append(_dupnet_v0())
     found += [_metric("correlation", GREY_PIXELS), _metric("lowest_cell_correlation", GREY_PIXELS)]
-    found += [_metric("structural_similarity", GREY_PIXELS)]
+    found += [_metric("structural_similarity", GREY_PIXELS, slow=True)]
     found += [_hash(name) for name in ("perceptual_hash", "difference_hash", "wavelet_hash")]
     found.append(Signal("block_mean_hash", lambda tiles: block_mean_hash(grey(tiles)), _bits_alike, 32))
     return [*found, *_pdq()]
@@ -107,21 +108,23 @@ def _dupnet_v0() -> Signal:
         lambda tiles: tiles,
         lambda one, two: model.predict([one, two], batch_size=32, verbose=0),
         COLOUR_PIXELS,
+        slow=True,
     )
 
 
-def _metric(name: str, bytes_per_tile: int) -> Signal:
+def _metric(name: str, bytes_per_tile: int, slow: bool = False) -> Signal:
     likeness = PAIR_METRICS[name].likeness
 
     def compare(one: Tiles, two: Tiles) -> Scores:
         return np.array([likeness(tile1, tile2) for tile1, tile2 in zip(one, two, strict=True)])
 
-    return Signal(name, lambda tiles: tiles, compare, bytes_per_tile)
+    return Signal(name, lambda tiles: tiles, compare, bytes_per_tile, slow)
 
 
 def _hash(name: str) -> Signal:
     tile_hash = HASHES[name]
-    return Signal(name, lambda tiles: _stack(map(tile_hash, tiles)), _bits_alike, tile_hash.n_bits // 8)
+    slow = name == "wavelet_hash"
+    return Signal(name, lambda tiles: _stack(map(tile_hash, tiles)), _bits_alike, tile_hash.n_bits // 8, slow)
 
 
 def _pdq() -> list[Signal]:
