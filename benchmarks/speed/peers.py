@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 
 def imagededup(tiles: str) -> Iterable[tuple[str, str]]:
