@@ -95,10 +95,10 @@ train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (half an hour; fe
 	@$(PYTHON) -m dupnet.recipe --out runs/dupnet $(if $(AIRBUS),--airbus $(AIRBUS))
 
 test-distributed: $(STAMP)  ## find on a Dask cluster, with workers killed on the way
-	@$(PYTHON) -m pytest -q -m distributed
+	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q -m distributed
 
 soak: $(STAMP)  ## 200 random kills of a run, each resumed and compared with the undisturbed result
-	@$(PYTHON) -m pytest -q -m soak
+	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q -m soak
 
 coverage: $(STAMP)  ## the tests with line and branch coverage
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal --cov -m "not soak"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 # Before anything imports them: no window, no log lines, one thread to each of the parallel test processes.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -10,6 +12,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pandas as pd
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The same examples on every run, and no verdict by the clock: a slow machine is not a defect.
@@ -17,3 +21,28 @@ settings.register_profile(
     "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def tally(capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """A function ``tally(NAME, count=..., ...)`` that shows counts, whatever pytest captures.
+
+    Where the variable DUPNET_COUNTS names a folder, as in the Makefile, it also adds them to NAME.csv there:
+    rows of this test replace those of an earlier run.
+    """
+
+    def show(name: str, **counts: object) -> None:
+        with capsys.disabled():
+            print(
+                f"\n{name}: " + ", ".join(f"{key.replace('_', ' ')} {count}" for key, count in counts.items())
+            )
+        if folder := os.environ.get("DUPNET_COUNTS"):
+            path = Path(folder, f"{name}.csv")
+            rows = pd.DataFrame([counts])
+            if path.exists() and "case" in counts:
+                known = pd.read_csv(path)
+                known = known[known["case"] != counts["case"]]
+                rows = pd.concat([known, rows]).sort_values("case")
+            rows.to_csv(path, index=False, lineterminator="\n")
+
+    return show

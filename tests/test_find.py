@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -504,7 +505,7 @@ def test_an_error_in_a_worker_is_not_swallowed(collection: Path, monkeypatch: py
 RUN = "import sys, dupnet; dupnet.find_overlaps(sys.argv[1], out=sys.argv[2], report=False)"
 
 
-def kill_after(seconds: float, images: Path, out: Path) -> bool:
+def kill_after(seconds: float | None, images: Path, out: Path) -> bool:
     """Start a run and kill it after some time; whether it was still running."""
     process = subprocess.Popen([sys.executable, "-c", RUN, images, out], cwd=Path(__file__).parents[1])
     try:
@@ -517,18 +518,33 @@ def kill_after(seconds: float, images: Path, out: Path) -> bool:
     return False
 
 
+def how_far(out: Path, n_images: int) -> str:
+    """What a killed run left behind, as the name of a count."""
+    if any((out / name).exists() for name in TABLES):
+        return "kills_while_tables_were_written"
+    journal = out / "cache" / "journal.jsonl"
+    n_described = journal.read_bytes().count(b"\n") if journal.exists() else 0
+    if not n_described:
+        return "kills_before_any_image"
+    return f"kills_after_{'all' if n_described >= n_images else 'some'}_images"
+
+
 def soak(images: Path, expected: Path, work: Path, kills: int, seed: int) -> dict[str, int]:
     """Kill runs at random moments, each resumed until one ends; its tables must be those expected."""
     rng = np.random.default_rng(seed)
-    counts = {"kills": 0, "runs finished": 0, "differences": 0}
+    n_images = len(os.listdir(images))
+    counts = {"kills": 0}
+    counts |= {f"kills_{name}": 0 for name in ("before_any_image", "after_some_images", "after_all_images")}
+    counts |= {"kills_while_tables_were_written": 0, "runs_finished": 0, "differences": 0}
     start = time.perf_counter()
-    find_overlaps(images, out=work / "first", report=False)
+    kill_after(None, images, work / "first")
     spent = time.perf_counter() - start
     while counts["kills"] < kills:
-        out = work / f"out{counts['runs finished']}"
-        while kill_after(rng.uniform(0.2, 3 + 2 * spent), images, out):
+        out = work / f"out{counts['runs_finished']}"
+        while kill_after(rng.uniform(0.1, 1.2 * spent), images, out):
             counts["kills"] += 1
-        counts["runs finished"] += 1
+            counts[how_far(out, n_images)] += 1
+        counts["runs_finished"] += 1
         counts["differences"] += table_bytes(out) != table_bytes(expected)
         shutil.rmtree(out)
     return counts
@@ -540,10 +556,11 @@ def test_killed_and_resumed(collection: Path, undisturbed: Path, tmp_path: Path)
 
 
 @pytest.mark.soak
-def test_killed_two_hundred_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_killed_two_hundred_times(tmp_path: Path, tally: Callable[..., None]) -> None:
     images = SAMPLE / "images"
     find_overlaps(images, out=tmp_path / "undisturbed", report=False)
+    start = time.perf_counter()
     counts = soak(images, tmp_path / "undisturbed", tmp_path, kills=200, seed=1)
-    with capsys.disabled():
-        print("\n" + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    tally("soak", images=len(os.listdir(images)), **counts, seconds=round(time.perf_counter() - start))
+    assert counts["kills"] >= 200
     assert counts["differences"] == 0
