@@ -35,6 +35,7 @@ def main() -> int:
     pdoc.render.configure(docformat="numpy", footer_text=f"DupNet {dupnet.__version__}", show_source=False)
     # pdoc follows __all__, which names no modules; so they are named here, once each.
     names = [module.name for module in pkgutil.iter_modules(dupnet.__path__, "dupnet.")]
+    names.remove("dupnet.__main__")
     for name in names:
         resolve_named_tuples(importlib.import_module(name))
     pdoc.pdoc("dupnet", *names, output_directory=folder)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from dupnet import __version__
+
+if TYPE_CHECKING:
+    from dupnet.pair_reader import PairReader
 
 __all__ = ["main"]
 
@@ -303,17 +306,55 @@ def _train(options: argparse.Namespace) -> None:
     print(f"Written to {Path(options.out, 'model.keras')}")
 
 
+class _LabelsOption(argparse.Action):
+    """``--labels FILE``: the labels take the place of TABLE, so that one positional argument is left."""
+
+    def __init__(self, *, images: argparse.Action, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.images = images
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        self.images.required = False
+
+
 def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("evaluate", help="precision and recall of a network on a table of pairs")
-    _add_pair_table(parser)
+    parser = commands.add_parser(
+        "evaluate",
+        help="precision and recall of a network on a table of pairs, or on labels",
+        usage="dupnet evaluate [options] TABLE IMAGES\n       dupnet evaluate [options] --labels FILE IMAGES",
+        description="Judge a network by a table of pairs, or by overlaps that a person labelled: counts, and "
+        "every label that it contradicts.",
+    )
+    images = _add_pair_table(parser)
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        action=_LabelsOption,
+        images=images,
+        help="labelled overlaps, as `dupnet review --export` writes them, in place of TABLE",
+    )
+    parser.add_argument("--out", metavar="DIR", help="with --labels: write counts.csv and judged.csv there")
     parser.add_argument("--model", metavar="MODEL.keras", help="default: the shipped network")
-    parser.add_argument("--split", default="test", help="rows to evaluate on (default: test)")
+    parser.add_argument("--split", default="test", help="rows of TABLE to evaluate on (default: test)")
     parser.add_argument("--threshold", type=float, help="default: 0.5, or the shipped network's own")
+    _add_tile_size(parser)
     _add_workers(parser)
     parser.set_defaults(command=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    if options.labels:
+        return _evaluate_labels(options)
+    if options.out:
+        raise ValueError("--out goes with --labels FILE; the counts of a table of pairs are only printed.")
+
     import numpy as np
 
     from dupnet.evaluation import confusion
@@ -322,21 +363,63 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     pairs = load_pairs(options.pairs)
     rows = pairs[pairs["split"] == options.split]
-    reader = PairReader(rows, options.images, workers=options.workers)
-    if options.model:
-        from dupnet.models import load_model
-        from dupnet.training import predict_pairs
-
-        scores, threshold = predict_pairs(load_model(options.model), reader), 0.5
+    reader = PairReader(rows, options.images, tile_size=options.tile_size, workers=options.workers)
+    predict, threshold = _network(options)
+    if predict:
+        scores = predict(reader)
     else:
-        from dupnet.descriptors import compare, load_weights
+        from dupnet.descriptors import compare
 
         judged = [compare(batch.tiles1, batch.tiles2)["score"] for batch in reader.batches(64)]
-        scores, threshold = np.concatenate(judged), load_weights().threshold
-    threshold = threshold if options.threshold is None else options.threshold
+        scores = np.concatenate(judged)
     counts = confusion(scores, rows["is_duplicate"].to_numpy(), threshold)
     print(f"{counts.n} pairs of split {options.split!r}, threshold {threshold:g}")
     print(counts.table().to_string(index=False))
+
+
+def _evaluate_labels(options: argparse.Namespace) -> None:
+    from dupnet.files import write_csv
+    from dupnet.labels import judge_labels, outcome_counts, read_labels
+
+    if options.images:
+        raise ValueError(f"{options.pairs}: with --labels FILE, name the folder of images alone.")
+    labels = read_labels(options.labels)
+    predict, threshold = _network(options)
+    judged = judge_labels(
+        labels,
+        options.pairs,
+        threshold,
+        predict,
+        tile_size=options.tile_size,
+        workers=options.workers,
+    )
+    counts, wrong = outcome_counts(judged), judged[judged["outcome"] == "wrong"]
+    print(f"{len(judged)} labelled overlaps, threshold {threshold:g}")
+    print(counts.to_string(index=False))
+    if len(wrong):
+        print("\nWrong:")
+        print(wrong.drop(columns="outcome").to_string(index=False))
+    if options.out:
+        Path(options.out).mkdir(parents=True, exist_ok=True)
+        write_csv(counts, Path(options.out, "counts.csv"))
+        write_csv(judged, Path(options.out, "judged.csv"))
+        print(f"Written to {Path(options.out, 'counts.csv')} and judged.csv")
+
+
+def _network(options: argparse.Namespace) -> tuple[Callable[[PairReader], Any] | None, float]:
+    """How ``--model`` scores the pairs of a reader (None: by the shipped network), and the threshold."""
+    if options.model:
+        from functools import partial
+
+        from dupnet.models import load_model
+        from dupnet.training import predict_pairs
+
+        predict, threshold = partial(predict_pairs, load_model(options.model)), 0.5
+    else:
+        from dupnet.descriptors import load_weights
+
+        predict, threshold = None, load_weights().threshold
+    return predict, threshold if options.threshold is None else options.threshold
 
 
 def _add_data(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -401,9 +484,10 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dir", metavar="DIR", help="output folder of `dupnet find`")
 
 
-def _add_pair_table(parser: argparse.ArgumentParser) -> None:
+def _add_pair_table(parser: argparse.ArgumentParser) -> argparse.Action:
+    """Returns the argument for the images."""
     parser.add_argument("pairs", metavar="TABLE", help="table that `dupnet pairs` wrote")
-    parser.add_argument("images", metavar="IMAGES", help="folder of its images")
+    return parser.add_argument("images", metavar="IMAGES", help="folder of its images")
 
 
 def _add_tile_size(parser: argparse.ArgumentParser) -> None:

@@ -55,6 +55,12 @@ def test_help_is_light() -> None:
     assert all(f"    {name} " in done.stdout for name in COMMANDS)
 
 
+def test_as_a_module() -> None:
+    command = [sys.executable, "-m", "dupnet", "--version"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("dupnet ")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
@@ -215,6 +221,7 @@ def test_data_fetch(
         (["audit", "splits.csv", "nowhere"], "no finished run"),
         (["pairs", "nowhere", "--out", "pairs"], "no finished run"),
         (["tiles", "nowhere", "--out", "out"], "no folder 'nowhere'"),
+        (["evaluate", "pairs", "images", "--out", "out"], "--out goes with --labels"),
         (["data", "cut"], "dupnet data cut IMAGE"),
         (["data", "derna", "image.png"], "none with any other source"),
         (["review", "nowhere"], "nowhere"),
