@@ -23,7 +23,7 @@ SIZE = 64
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two crops of one scene a tile apart, the second also with one tile of another scene; and a white one."""
+    """Two crops of one scene a tile apart, the second also with one foreign tile; and a white image."""
     rng = np.random.default_rng(0)
     scene, other = rng.integers(40, 215, (2, 3 * SIZE, 4 * SIZE, 3), dtype=np.uint8)
     changed = scene[:, SIZE:].copy()
