@@ -33,6 +33,7 @@ RUN_ELSEWHERE = {
     "make bench": "tests/test_accuracy_benchmark.py",
     "make soak": "tests/test_find.py",
     "make test-distributed": "tests/test_distributed.py",
+    "dask": "tests/test_distributed.py",
     "make notebooks": "tests/test_notebooks.py",
     "make figures": "tests/test_notebooks.py",
     "make docs": "tests/test_documents.py",
@@ -241,6 +242,8 @@ def test_commands_run(name: str, tmp_path: Path) -> None:
                 env={**os.environ, "PATH": path},
                 capture_output=True,
                 text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=600,  # not a measure: a command that waits for ever must not hold up the others
             )
             assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
 
