@@ -67,10 +67,14 @@ class Processing:
     quality: int = 95
 
 
-def draw_processing(rng: np.random.Generator) -> Processing:
-    """The own processing of one crop of a hard cut: each value uniform within its range."""
-    hue, lightness, saturation = rng.uniform(-HLS_RANGE, HLS_RANGE, 3)
-    gain, gamma = rng.uniform(1 - TONE_RANGE, 1 + TONE_RANGE, 2)
+def draw_processing(rng: np.random.Generator, reach: float = 1.0) -> Processing:
+    """The own processing of one crop of a hard cut: each value uniform within its range.
+
+    ``reach`` widens the ranges of hue, lightness, saturation, gain and gamma by a factor, for training past
+    what a hard cut asks.
+    """
+    hue, lightness, saturation = rng.uniform(-reach * HLS_RANGE, reach * HLS_RANGE, 3)
+    gain, gamma = rng.uniform(1 - reach * TONE_RANGE, 1 + reach * TONE_RANGE, 2)
     quality = int(rng.integers(QUALITY_RANGE[0], QUALITY_RANGE[1] + 1))
     # Rounded to what a table shows, so that the table reproduces the image.
     return Processing(

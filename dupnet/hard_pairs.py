@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet import augment
+from dupnet.alterations import draw_processing, process
 from dupnet.files import atomic_path, write_csv
 from dupnet.images import map_in_order
 from dupnet.tiles import TILE_SIZE, is_decidable
@@ -43,9 +44,9 @@ KINDS = {
 Chosen by what the network got wrong on validation pairs.
 """
 
-MILD = augment.AugmentConfig(hue_limit=10, lightness_low=-20, lightness_high=20, saturation_limit=20)
-"""One processing of one acquisition, and the limits of the HLS shift that the original trained with. Those
-measured in ``notebooks/eda/hls_shift.ipynb`` are alike in hue and saturation, and narrower for brighter."""
+MILD = augment.AugmentConfig(hue_limit=15, lightness_low=-30, lightness_high=20, saturation_limit=20)
+"""One processing of one acquisition, and limits of the HLS shift that hold both those measured in
+``notebooks/eda/hls_shift.ipynb`` (15, -30 to 5, 10) and those of the original (10, 20, 20)."""
 
 STRONG = augment.AugmentConfig(
     gain_limit=0.22, gamma_limit=0.25, colour_mix_limit=0.1, sharpen_limit=0.8, noise_limit=2.5
@@ -64,6 +65,11 @@ class Source:
     name: str
     group: str
     image: Image
+
+
+FULL_REACH = 1.6
+"""A hard cut gives every file a processing of its own (:func:`dupnet.alterations.draw_processing`); training
+meets one up to so many times as strong."""
 
 
 class HardPair(NamedTuple):
@@ -182,7 +188,7 @@ def _apart(one: _Crop, other: _Crop, sources: Sequence[Source]) -> bool:
 
 
 def _draw_style(rng: np.random.Generator) -> tuple[Callable[[Image], Image], bool]:
-    """How the scene itself looks: as it is, with weak contrast, or nearly black (or white) but for
+    """How the scene itself looks: as it is, with weak contrast, glaring, or nearly black (or white) but for
     scattered pixels."""
     chance = rng.random()
     if chance < 0.09:
@@ -190,12 +196,21 @@ def _draw_style(rng: np.random.Generator) -> tuple[Callable[[Image], Image], boo
         return partial(_nearly_black, quantile=quantile, top=top, base=base, invert=rng.random() < 0.25), True
     if chance < 0.31:
         return partial(_weak, contrast=np.exp(rng.uniform(np.log(0.12), 0)), light=rng.uniform(0.2, 1)), False
+    if chance < 0.45:
+        return partial(_glaring, share=10 ** rng.uniform(-3, -0.7), peak=rng.uniform(225, 262)), False
     return np.asarray, False
 
 
 def _weak(tile: Image, contrast: float, light: float) -> Image:
     mean = tile.reshape(-1, 3).mean(axis=0)
     return _to_uint8((tile - mean) * contrast + mean * light)
+
+
+def _glaring(tile: Image, share: float, peak: float) -> Image:
+    """The tile with its brightest ``share`` at ``peak`` and above, where one processing saturates and another
+    does not."""
+    bright = float(np.quantile(tile.max(axis=2), 1 - share))
+    return _to_uint8(tile * (peak / max(bright, peak / 3)))
 
 
 def _nearly_black(tile: Image, quantile: float, top: float, base: int, invert: bool) -> Image:
@@ -335,6 +350,9 @@ def _process(tiles: list[Image], rng: np.random.Generator) -> tuple[list[Image],
     """Each tile as its own file might have it: processed, shifted in hue, lightness and saturation,
     compressed."""
     tiles = list(tiles)
+    if rng.random() < 0.4:
+        tiles = [process(tile, draw_processing(rng, rng.uniform(0.6, FULL_REACH))) for tile in tiles]
+        return _compressed(tiles, rng)
     if rng.random() < 0.6:
         which = int(rng.integers(2))
         if rng.random() < 0.4:
@@ -345,6 +363,10 @@ def _process(tiles: list[Image], rng: np.random.Generator) -> tuple[list[Image],
             tiles[1 - which] = augment.reprocess(tiles[1 - which], rng, MILD)
     # Each file has a processing of its own, so both may be shifted, and then by as much again.
     tiles = [augment.random_hls_shift(tile, rng, MILD) if rng.random() < 0.5 else tile for tile in tiles]
+    return _compressed(tiles, rng)
+
+
+def _compressed(tiles: list[Image], rng: np.random.Generator) -> tuple[list[Image], int]:
     qualities = [_draw_quality(rng) for _ in tiles]
     tiles = [
         augment.jpeg(tile, quality) if quality < 100 else tile
