@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.augment import AugmentConfig
 from dupnet.evaluation import best_threshold, quality
 from dupnet.images import list_images, load, map_in_order, n_workers
 from dupnet.metrics import PAIR_METRICS, grey_levels
@@ -232,6 +233,9 @@ def measure(
     folder: str | os.PathLike[str],
     metrics: Sequence[str] | None = None,
     *,
+    augment: AugmentConfig | None = None,
+    seed: int = 0,
+    epoch: int = 0,
     tile_size: int = TILE_SIZE,
     workers: int | None = None,
 ) -> pd.DataFrame:
@@ -245,6 +249,9 @@ def measure(
         Where the images are.
     metrics
         Names from :data:`dupnet.metrics.PAIR_METRICS`; all by default.
+    augment, seed, epoch
+        How both tiles are varied, as by a :class:`dupnet.pair_reader.PairReader` of that seed in that epoch;
+        by default they are taken as they are.
     tile_size
         Side of a tile in pixels.
     workers
@@ -259,14 +266,14 @@ def measure(
     unknown = [name for name in names if name not in PAIR_METRICS]
     if unknown:
         raise ValueError(f"metrics: no metric is called {unknown[0]!r}; there are {', '.join(PAIR_METRICS)}.")
-    reader = PairReader(pairs, folder, tile_size=tile_size, workers=1)
-    values = map_in_order(partial(_row, reader, names), range(len(pairs)), n_workers(workers))
+    reader = PairReader(pairs, folder, augment=augment, seed=seed, tile_size=tile_size, workers=1)
+    values = map_in_order(partial(_row, reader, names, epoch), range(len(pairs)), n_workers(workers))
     found = pd.DataFrame(list(values), columns=names, index=pairs.index)
     return pd.concat([pairs, found], axis=1)
 
 
-def _row(reader: PairReader, names: Sequence[str], row: int) -> list[float]:
-    tile1, tile2, _ = reader.pair(row)
+def _row(reader: PairReader, names: Sequence[str], epoch: int, row: int) -> list[float]:
+    tile1, tile2, _ = reader.pair(row, epoch)
     return [float(PAIR_METRICS[name](tile1, tile2)) for name in names]
 
 

@@ -109,6 +109,24 @@ def test_imagehash_distances_are_its_own(name, function):
     assert HASHES[name].between(tile1, tile2) == expected > 0
 
 
+def blobs(sigma: float, height: int = 256) -> np.ndarray:
+    """Bright and dark regions as wide as ``sigma``, half of each."""
+    levels = cv2.GaussianBlur(np.random.default_rng(3).standard_normal((height, 256)), (0, 0), sigma)
+    return np.repeat(np.clip(128 + 20 * levels / levels.std(), 0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+@pytest.mark.parametrize(
+    "tile",
+    [pattern(), noise(9), blobs(2), blobs(6), blobs(6, height=128), blobs(20)]
+    + [np.full((256, 256, 3), level, np.uint8) for level in (0, 128, 129, 255)],
+    ids=lambda tile: f"{tile.shape[0]}-{tile.mean():.0f}-{tile.std():.0f}",
+)
+def test_crop_resistant_hash_is_imagehashs(tile):
+    expected = imagehash.crop_resistant_hash(Image.fromarray(tile)).segment_hashes
+    found = HASHES["crop_resistant_hash"](tile)
+    assert found.tolist() == [np.packbits(segment.hash).tolist() for segment in expected]
+
+
 @pytest.mark.parametrize(
     "name, expected",
     [

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dupnet.augment import AugmentConfig
 from dupnet.images import list_images, read_image
 from dupnet.metrics import PAIR_METRICS
 from dupnet.pair_reader import PairReader
@@ -151,6 +152,19 @@ def test_measure_is_the_metric_of_the_two_tiles(collection: tuple[Path, Collecti
     assert first.shape == (64, 64, 3)
     with pytest.raises(ValueError, match="no metric is called 'nonsense'"):
         measure(pairs, folder, ["nonsense"], tile_size=64)
+
+
+def test_measure_varies_the_tiles_as_the_reader_does(collection: tuple[Path, Collection]) -> None:
+    folder = collection[0] / "images"
+    pairs = pairs_of_overlaps(collection[1].truth.head(2), GRID)
+    reader = PairReader(pairs, folder, augment=AugmentConfig(), seed=5, tile_size=64)
+    found = measure(
+        pairs, folder, ["absolute_difference"], augment=AugmentConfig(), seed=5, epoch=2, tile_size=64
+    )
+    varied = [reader.pair(row, 2)[:2] for row in range(len(pairs))]
+    expected = [PAIR_METRICS["absolute_difference"](*tiles) for tiles in varied]
+    assert found["absolute_difference"].tolist() == expected
+    assert expected != measure(pairs, folder, ["absolute_difference"], tile_size=64).iloc[:, -1].tolist()
 
 
 @given(
