@@ -234,12 +234,14 @@ def measure(
     metrics: Sequence[str] | None = None,
     *,
     augment: AugmentConfig | None = None,
+    another_day_share: float = 0.0,
     seed: int = 0,
-    epoch: int = 0,
     tile_size: int = TILE_SIZE,
     workers: int | None = None,
 ) -> pd.DataFrame:
     """``pairs`` with one more column for each metric: its value for the two tiles, as it comes.
+
+    Where the reader made another day of a duplicate, ``is_duplicate`` becomes 0.
 
     Parameters
     ----------
@@ -249,9 +251,9 @@ def measure(
         Where the images are.
     metrics
         Names from :data:`dupnet.metrics.PAIR_METRICS`; all by default.
-    augment, seed, epoch
-        How both tiles are varied, as by a :class:`dupnet.pair_reader.PairReader` of that seed in that epoch;
-        by default they are taken as they are.
+    augment, another_day_share, seed
+        How the tiles are varied, as by a :class:`dupnet.pair_reader.PairReader` of these settings; by default
+        they are taken as they are. A row that is in the table twice is varied in two ways.
     tile_size
         Side of a tile in pixels.
     workers
@@ -266,15 +268,24 @@ def measure(
     unknown = [name for name in names if name not in PAIR_METRICS]
     if unknown:
         raise ValueError(f"metrics: no metric is called {unknown[0]!r}; there are {', '.join(PAIR_METRICS)}.")
-    reader = PairReader(pairs, folder, augment=augment, seed=seed, tile_size=tile_size, workers=1)
-    values = map_in_order(partial(_row, reader, names, epoch), range(len(pairs)), n_workers(workers))
-    found = pd.DataFrame(list(values), columns=names, index=pairs.index)
-    return pd.concat([pairs, found], axis=1)
+    reader = PairReader(
+        pairs,
+        folder,
+        augment=augment,
+        another_day_share=another_day_share,
+        tile_size=tile_size,
+        seed=seed,
+        workers=1,
+    )
+    values = map_in_order(partial(_row, reader, names), range(len(pairs)), n_workers(workers))
+    found = pd.DataFrame(list(values), columns=["is_duplicate", *names], index=pairs.index)
+    labels = found.pop("is_duplicate").astype(pairs["is_duplicate"].dtype)
+    return pd.concat([pairs.assign(is_duplicate=labels), found], axis=1)
 
 
-def _row(reader: PairReader, names: Sequence[str], epoch: int, row: int) -> list[float]:
-    tile1, tile2, _ = reader.pair(row, epoch)
-    return [float(PAIR_METRICS[name](tile1, tile2)) for name in names]
+def _row(reader: PairReader, names: Sequence[str], row: int) -> list[float]:
+    tile1, tile2, is_duplicate = reader.pair(row)
+    return [is_duplicate, *(float(PAIR_METRICS[name](tile1, tile2)) for name in names)]
 
 
 def separation(table: pd.DataFrame, signals: Sequence[str]) -> pd.DataFrame:

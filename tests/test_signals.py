@@ -154,17 +154,20 @@ def test_measure_is_the_metric_of_the_two_tiles(collection: tuple[Path, Collecti
         measure(pairs, folder, ["nonsense"], tile_size=64)
 
 
-def test_measure_varies_the_tiles_as_the_reader_does(collection: tuple[Path, Collection]) -> None:
+def test_measure_varies_the_tiles_as_the_reader_does(
+    collection: tuple[Path, Collection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dupnet.pair_reader.MIN_EVIDENCE_CELLS", 2)  # a tile of 64 px has but four cells
     folder = collection[0] / "images"
-    pairs = pairs_of_overlaps(collection[1].truth.head(2), GRID)
-    reader = PairReader(pairs, folder, augment=AugmentConfig(), seed=5, tile_size=64)
-    found = measure(
-        pairs, folder, ["absolute_difference"], augment=AugmentConfig(), seed=5, epoch=2, tile_size=64
-    )
-    varied = [reader.pair(row, 2)[:2] for row in range(len(pairs))]
-    expected = [PAIR_METRICS["absolute_difference"](*tiles) for tiles in varied]
-    assert found["absolute_difference"].tolist() == expected
-    assert expected != measure(pairs, folder, ["absolute_difference"], tile_size=64).iloc[:, -1].tolist()
+    pairs = pairs_of_overlaps(collection[1].truth.head(6), GRID)
+    settings = {"augment": AugmentConfig(), "another_day_share": 0.5, "seed": 5, "tile_size": 64}
+    reader = PairReader(pairs, folder, **settings)
+    found = measure(pairs, folder, ["absolute_difference"], **settings)
+    expected = [reader.pair(row) for row in range(len(pairs))]
+    assert found["is_duplicate"].tolist() == [label for _, _, label in expected]
+    assert found["is_duplicate"].sum() < pairs["is_duplicate"].sum() == len(pairs)
+    metric = PAIR_METRICS["absolute_difference"]
+    assert found["absolute_difference"].tolist() == [metric(*tiles) for *tiles, _ in expected]
 
 
 @given(
