@@ -119,7 +119,13 @@ def _find(options: argparse.Namespace) -> None:
         progress=not options.quiet,
     )
     print(result.summary())
-    print(f"Results: {Path(options.out) / ('overlaps.csv' if options.no_report else 'report.html')}")
+    name = "overlaps.csv" if options.no_report else "report.html"
+    # Path would make one slash of the two in a URL.
+    print(
+        f"Results: {options.out.rstrip('/')}/{name}"
+        if "://" in options.out
+        else f"Results: {Path(options.out, name)}"
+    )
 
 
 def _add_split(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -255,8 +261,11 @@ def _pairs(options: argparse.Namespace) -> None:
     from dupnet.results import read_results
 
     result = read_results(options.dir)
-    if len(result.folders) > 1:
-        raise ValueError(f"{options.dir} holds images of several folders; pairs are made of one folder.")
+    if len(result.folders) != 1:
+        held = "several folders" if result.folders else "a store"
+        raise ValueError(
+            f"{options.dir} holds images of {held}; pairs are made of one folder of this machine."
+        )
     pairs = make_pairs(
         result.folders[0],
         list(result.groups["image"]),

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,8 +27,9 @@ from dupnet.cluster import Cluster
 from dupnet.collection import CACHE, combine, locked
 from dupnet.descriptors import load_weights, score_pairs
 from dupnet.find import PAIRS_AT_A_TIME, SEARCH_THRESHOLD, Clock, FindResult, conclude, write_all
-from dupnet.images import n_workers
+from dupnet.images import Sources, n_workers
 from dupnet.indexing import Tiling, widths
+from dupnet.leases import FILE, leased
 from dupnet.search import EXACT_UP_TO
 from dupnet.sharded_index import Image, code_of, describe_on, list_folder, worker_weights
 from dupnet.sharded_search import Search
@@ -74,7 +75,8 @@ def find_on_cluster(
     out : path or URL
         Where tables and shards go; for client and workers the same. A run that was stopped goes on there.
     tile_size, stride, add, against, report, progress
-        As for :func:`dupnet.find.find_overlaps`. Mosaics and report are made where the images are on a disk.
+        As for :func:`dupnet.find.find_overlaps`. Mosaics and report are made by the client, which reads the
+        images for them from where they are.
     images_a_task, tiles_a_part : int
         Images that one task describes, and tiles of which it compares twice as many. The result does not
         depend on them.
@@ -87,7 +89,8 @@ def find_on_cluster(
         If the options do not fit together, no image can be used, ``out`` holds something else, or the
         workers have another version of dupnet.
     OSError
-        If a folder is missing, ``out`` cannot be written, or the cluster does not answer for long.
+        If a folder is missing, ``out`` cannot be written, another run is at work in it, or the cluster does
+        not answer for long.
     """
     tiling = Tiling.checked(tile_size, stride)
     weights = load_weights()
@@ -96,8 +99,7 @@ def find_on_cluster(
     results = Folder(out)
     cache = results.folder(CACHE)
     with ExitStack() as stack:
-        if results.is_local:
-            stack.enter_context(locked(results.path))
+        check_lease = stack.enter_context(_held(results, cache))
         other = None if against is None else Folder(against)
         folders, images = _open_collection(results, Folder(folder), add, other)
         cluster = stack.enter_context(Cluster(scheduler, progress))
@@ -108,6 +110,7 @@ def find_on_cluster(
                 cache.remove(stale)
         with clock("describe"):
             described, places = describe_on(cluster, store, images, tiling, code, images_a_task)
+        check_lease()
         is_against = None
         if other is not None:
             is_against = np.array([images[image].folder == other.address for image in described.images])
@@ -115,12 +118,13 @@ def find_on_cluster(
             n_tiles = tiling.grid(described.height, described.width).n_tiles
             search = Search(store, places, n_tiles, is_against)
             found = search.run(cluster, cache, SEARCH_THRESHOLD, exact_up_to, tiles_a_part)
+        check_lease()
         with clock("verify"):
             score = _Score(cluster, store, places, n_tiles, tiling, code)
             result = conclude(found, described, search.decidable, score, tiling, weights, is_against)
-        on_disk = all(one.is_local for one in (*folders, *([other] if other else [])))
-        if on_disk:
-            result.folders = (*(one.path for one in folders), *([other.path.parent] if other else []))
+        sources = (*folders, *([other.parent] if other else []))
+        if all(one.is_local for one in sources):
+            result.folders = tuple(one.path for one in sources)
         result.options = {
             "images": os.fspath(folder),
             "tile_size": tile_size,
@@ -130,8 +134,33 @@ def find_on_cluster(
             "scheduler": scheduler,
         }
         result.seconds = clock.seconds
-        _write(result, results, report and on_disk, clock)
+        check_lease()
+        local_or_store = [one.path if one.is_local else one for one in sources]
+        _write(result, results, local_or_store if report else None, clock)
     return result
+
+
+@contextmanager
+def _held(results: Folder, cache: Folder) -> Iterator[Callable[[], None]]:
+    """Hold the output folder for this run; yields a function that raises once it is held no more.
+
+    Raises
+    ------
+    BlockingIOError
+        If another run holds it.
+    ValueError
+        If it holds something, but nothing that dupnet wrote.
+    """
+    if results.is_local:
+        with locked(results.path):  # by the kernel, which does not forget
+            yield lambda: None
+        return
+    if results.files() and not {FILE, "collection.json"} & cache.files().keys():
+        raise ValueError(
+            f"{results.address!r} holds files, but none of `dupnet find`; choose a new or an empty folder."
+        )
+    with leased(cache) as check:
+        yield check
 
 
 def _open_collection(
@@ -140,10 +169,6 @@ def _open_collection(
     """The collection's folders, and all images by name, sorted, with those held against them."""
     cache = results.folder(CACHE)
     is_known = "collection.json" in cache.files()
-    if not is_known and not results.is_local and results.files():
-        raise ValueError(
-            f"{results.address!r} holds files, but none of `dupnet find`; choose a new or an empty folder."
-        )
     known = json.loads(cache.read("collection.json")) if is_known else None
     record = combine(known, this.address, other.address if other else None, add, results.address)
     folders = [Folder(address) for address in record["folders"]]
@@ -207,14 +232,19 @@ def _score_task(
     return score_pairs(verify[place[0]], verify[place[1]], weights)
 
 
-def _write(result: FindResult, results: Folder, report: bool, clock: Clock) -> None:
+def _write(result: FindResult, results: Folder, images: Sources | None, clock: Clock) -> None:
     """Write what a local run writes; to a store by way of a folder here, ``run.json`` last."""
     if results.is_local:
-        write_all(result, results.path, report, n_workers(), clock)
+        write_all(result, results.path, images, n_workers(), clock)
         return
     results.remove("run.json")
     with TemporaryDirectory(prefix="dupnet-") as beside:
-        write_all(result, Path(beside), report, n_workers(), clock)
-        files = sorted(path for path in Path(beside).rglob("*") if path.is_file())
-        for path in sorted(files, key=lambda path: path.name == "run.json"):
-            results.write(path.relative_to(beside).as_posix(), path.read_bytes())
+        write_all(result, Path(beside), images, n_workers(), clock)
+        names = [path.relative_to(beside).as_posix() for path in Path(beside).rglob("*") if path.is_file()]
+        for name in sorted(set(names) - {"run.json"}):
+            results.write(name, Path(beside, name).read_bytes())
+        if images is not None:
+            mosaics = results.folder("mosaics")
+            for stale in mosaics.files().keys() - {Path(name).name for name in names if "/" in name}:
+                mosaics.remove(stale)
+        results.write("run.json", Path(beside, "run.json").read_bytes())

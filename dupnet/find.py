@@ -24,7 +24,7 @@ from dupnet.cache import Cache
 from dupnet.collection import CACHE, locked, open_collection
 from dupnet.descriptors import Weights, load_weights, score_pairs
 from dupnet.groups import Resolution, resolve
-from dupnet.images import list_images, map_in_order, n_workers
+from dupnet.images import Sources, list_images, map_in_order, n_workers
 from dupnet.indexing import Described, Tiling, describe_all, index_of, versions
 from dupnet.overlaps import ScorePairs, vote
 from dupnet.results import FindResult, write_run, write_tables
@@ -166,7 +166,7 @@ def find_overlaps(
         }
         result.seconds = clock.seconds
         if out:
-            write_all(result, work, report, workers, clock)
+            write_all(result, work, result.folders if report else None, workers, clock)
     return result
 
 
@@ -313,21 +313,19 @@ def _counts(
     }
 
 
-def write_all(result: FindResult, out: Path, report: bool, workers: int, clock: Clock) -> None:
-    """Write the tables, on request the mosaics and the report, and last run.json."""
+def write_all(result: FindResult, out: Path, images: Sources | None, workers: int, clock: Clock) -> None:
+    """Write the tables, with ``images`` the mosaics and the report too, and last run.json."""
     (out / "run.json").unlink(missing_ok=True)
     with clock("tables"):
         write_tables(result, out)
-    if report:
+    if images is not None:
         from dupnet.mosaics import write_mosaics
         from dupnet.report import write
 
         with clock("mosaics"):
-            written = write_mosaics(
-                result.groups, result.folders, out / "mosaics", result.grid, workers=workers
-            )
+            written = write_mosaics(result.groups, images, out / "mosaics", result.grid, workers=workers)
             for stale in set(os.listdir(out / "mosaics")) - set(written["file"]):
                 (out / "mosaics" / stale).unlink()
         with clock("report"):
-            write(result, result.folders, out / "report.html")
+            write(result, images, out / "report.html")
     write_run(result, out)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import cv2
 import numpy as np
@@ -29,10 +29,12 @@ from dupnet.tiles import TILE_SIZE, Grid, split_tiles
 
 __all__ = [
     "MAX_PIXELS",
+    "Store",
     "UnreadableImage",
     "decode",
     "list_images",
     "load",
+    "load_named",
     "locate",
     "map_in_order",
     "n_workers",
@@ -43,6 +45,20 @@ __all__ = [
 
 Pixels = npt.NDArray[np.uint8]
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+@runtime_checkable
+class Store(Protocol):
+    """A folder that is no path of this machine, such as a :class:`dupnet.storage.Folder`."""
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file; ``FileNotFoundError`` if there is none."""
+        ...
+
+
+Sources = Folders | Store | Sequence[str | os.PathLike[str] | Store]
+"""Where images are looked up by name, in order."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -118,6 +134,33 @@ def locate(image: str, folders: Folders) -> Path:
         if Path(folder, image).exists():
             return Path(folder, image)
     raise FileNotFoundError(f"{image!r} is in none of {[os.fspath(folder) for folder in several]}.")
+
+
+def load_named(image: str, sources: Sources, *, grey: bool) -> tuple[Pixels, str]:
+    """As :func:`load`, of an image by its name: from the first of one or several folders that has it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If none has it (any more).
+    UnreadableImage
+        As :func:`load`.
+    """
+    several = [sources] if isinstance(sources, str | os.PathLike | Store) else list(sources)
+    for source in several:
+        if not isinstance(source, Store):
+            if Path(source, image).exists():
+                return load(Path(source, image), grey=grey)
+            continue
+        try:
+            data = source.read(image)
+        except FileNotFoundError:
+            continue
+        try:
+            return decode(data, grey=grey)
+        except UnreadableImage as error:
+            raise UnreadableImage(image, error.reason) from None
+    raise FileNotFoundError(f"{image!r} is in none of the {len(several)} folders of the collection.")
 
 
 def read_image(path: str | os.PathLike[str], *, tile_size: int | None = None) -> Pixels:

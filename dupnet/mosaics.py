@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.files import atomic_path
-from dupnet.images import Folders, locate, map_in_order, n_workers, read_image
+from dupnet.images import Sources, load_named, map_in_order, n_workers
 from dupnet.tiles import Grid, split_tiles
 
 __all__ = ["BACKGROUND", "mosaic", "write_mosaics"]
@@ -33,7 +33,7 @@ LONGEST_JPEG = 65_500
 def mosaic(
     groups: pd.DataFrame,
     group: int,
-    folder: Folders,
+    folder: Sources,
     grid: Grid = Grid(),
     reduction: int = 1,
     workers: int | None = None,
@@ -46,7 +46,7 @@ def mosaic(
         ``image, group, row, col``: the groups table.
     group : int
         The group to show.
-    folder : path or sequence of paths
+    folder : path, store, or sequence of them
         Where the images are; of several folders, the first that has an image.
     grid : Grid
         The tiles of one image.
@@ -71,7 +71,7 @@ def mosaic(
 
 def write_mosaics(
     groups: pd.DataFrame,
-    folder: Folders,
+    folder: Sources,
     out: str | os.PathLike[str],
     grid: Grid = Grid(),
     reduction: int = 1,
@@ -150,7 +150,7 @@ def _size(members: pd.DataFrame, grid: Grid, reduction: int) -> tuple[int, int]:
 def _draw(
     canvas: Pixels,
     members: pd.DataFrame,
-    folder: Folders,
+    folder: Sources,
     grid: Grid,
     reduction: int,
     workers: int,
@@ -161,7 +161,7 @@ def _draw(
     names = members["image"].to_numpy()
 
     def read(number: int) -> Pixels:
-        image = read_image(locate(names[number], folder))
+        image, _ = load_named(names[number], folder, grey=False)
         size = (image.shape[1] // reduction, image.shape[0] // reduction)
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 

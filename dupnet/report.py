@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.files import atomic_path
-from dupnet.images import Folders, UnreadableImage, load, locate
+from dupnet.images import Sources, UnreadableImage, load_named
 from dupnet.mosaics import mosaic
 from dupnet.previews import data_uri, difference_map, reduce_to, shared_regions, shown_name
 from dupnet.tiles import Grid, Overlap, overlap_of_tag
@@ -86,7 +86,7 @@ class Result(Protocol):
 
 def write(
     result: Result,
-    images_folder: Folders,
+    images_folder: Sources,
     path: str | os.PathLike[str],
     n_groups: int = 8,
     n_pairs: int = 24,
@@ -110,7 +110,7 @@ def write(
         beside.write_text(text, encoding="utf-8")
 
 
-def render(result: Result, images_folder: Folders, n_groups: int = 8, n_pairs: int = 24) -> str:
+def render(result: Result, images_folder: Sources, n_groups: int = 8, n_pairs: int = 24) -> str:
     """The report's HTML; see :func:`write`. The same result and images give the same text."""
     from jinja2 import Environment, FileSystemLoader
 
@@ -149,12 +149,12 @@ def _source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _reader(folders: Folders) -> Callable[[str], Pixels | None]:
+def _reader(folders: Sources) -> Callable[[str], Pixels | None]:
     """A function from an image's name to its pixels, None if it cannot be read (any more)."""
 
     def read(name: str) -> Pixels | None:
         try:
-            return load(locate(name, folders), grey=False)[0]
+            return load_named(name, folders, grey=False)[0]
         except (UnreadableImage, FileNotFoundError):
             return None
 
@@ -178,7 +178,7 @@ def _bars(scores: pd.Series) -> list[dict[str, Any]]:
     ]
 
 
-def _groups(groups: pd.DataFrame, grid: Grid, folders: Folders, n_groups: int) -> Iterator[dict[str, Any]]:
+def _groups(groups: pd.DataFrame, grid: Grid, folders: Sources, n_groups: int) -> Iterator[dict[str, Any]]:
     sizes = groups["group"].value_counts(sort=False).sort_index()
     largest = sizes[sizes > 1].sort_values(ascending=False, kind="stable").head(n_groups)
     for group, n_images in largest.items():
@@ -196,7 +196,7 @@ def _groups(groups: pd.DataFrame, grid: Grid, folders: Folders, n_groups: int) -
         }
 
 
-def _mosaic(members: pd.DataFrame, group: int, grid: Grid, folders: Folders, n_tiles: int) -> Pixels | None:
+def _mosaic(members: pd.DataFrame, group: int, grid: Grid, folders: Sources, n_tiles: int) -> Pixels | None:
     """The mosaic in a size to look at; None if an image of it cannot be read (any more)."""
     size = grid.tile_size
     divisors = [divisor for divisor in range(1, size + 1) if size % divisor == 0]

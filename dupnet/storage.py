@@ -58,6 +58,11 @@ class Folder:
         """The last part of the address."""
         return str(self._path).rpartition("/")[2]
 
+    @property
+    def parent(self) -> Folder:
+        """The folder that this one is in."""
+        return Folder(self.address.rpartition("/")[0] or "/")
+
     def folder(self, name: str) -> Folder:
         """A folder in this one."""
         return Folder(f"{self.address}/{name}")
@@ -111,6 +116,25 @@ class Folder:
                 beside.write_bytes(data)
         else:
             self._system.pipe_file(f"{self._path}/{name}", data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file unless there is one; whether it was written.
+
+        Of two that try at the same time one succeeds, on a disk and on stores whose fsspec package hands the
+        condition on (S3, Google, Azure); other stores are asked first, and written to after.
+        """
+        path = f"{self._path}/{name}"
+        if self.is_local:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if self.is_local:
+                with open(path, "xb") as file:
+                    file.write(data)
+            else:
+                self._system.pipe_file(path, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
 
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with all that is in it; nothing happens if it is not there."""

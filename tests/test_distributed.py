@@ -23,7 +23,9 @@ from test_find import TABLES, acquisition, table_bytes
 
 from dupnet.distributed import find_on_cluster
 from dupnet.find import find_overlaps
+from dupnet.leases import FILE
 from dupnet.scenes import cut_collection
+from dupnet.storage import Folder
 
 N_IMAGES = 25
 SMALL = {"images_a_task": 1, "tiles_a_part": 4}
@@ -229,6 +231,45 @@ def test_the_scheduler_lost_and_regained(
     assert table_bytes(out) == expected
 
 
+def second_run_stops(cluster: Cluster, work: Path) -> None:
+    """Of two commands on one folder of the store the second stops; the first one's results stand."""
+    with open(work / "first.log", "w+", encoding="utf-8") as log:
+        command = [
+            sys.executable,
+            "-m",
+            "dupnet.cli",
+            "find",
+            "s3://bucket/images",
+            "--out",
+            "s3://bucket/two",
+        ]
+        command += ["--tile-size", "64", "--scheduler", cluster.address, "--quiet"]
+        first = subprocess.Popen(command, env=cluster.environment, stdout=log, stderr=log)
+        try:
+            folder = Folder("s3://bucket/two/cache")
+            end = time.monotonic() + SECONDS
+            while FILE not in folder.files():
+                assert first.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            for worker in cluster.workers:  # so that the first cannot end before the second is through
+                worker.send_signal(signal.SIGSTOP)
+            second = subprocess.run(
+                command, env=cluster.environment, capture_output=True, text=True, check=False, timeout=SECONDS
+            )
+            assert second.returncode == 2
+            assert f"process {first.pid} of {socket.gethostname()}" in second.stderr
+            for worker in cluster.workers:
+                worker.send_signal(signal.SIGCONT)
+            first.wait(SECONDS)
+        finally:
+            first.kill()
+            first.wait()
+        log.seek(0)
+        assert log.read().endswith("Results: s3://bucket/two/report.html\n")
+        assert first.returncode == 0
+
+
 @pytest.mark.distributed
 def test_images_and_results_in_a_store(
     images: Path, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -257,6 +298,15 @@ def test_images_and_results_in_a_store(
         assert result.folders == ()
         assert {name: files.cat_file(f"bucket/out/{name}") for name in TABLES} == expected
         assert json.loads(files.cat_file("bucket/out/run.json"))["counts"] == dict(result.counts)
+        find_overlaps(images, out=tmp_path / "local", tile_size=64)
+        written = sorted((tmp_path / "local" / "mosaics").iterdir())
+        assert [path.rpartition("/")[2] for path in sorted(files.find("bucket/out/mosaics"))] == [
+            path.name for path in written
+        ]
+        for path in written:
+            assert files.cat_file(f"bucket/out/mosaics/{path.name}") == path.read_bytes()
+        assert files.cat_file("bucket/out/report.html") == (tmp_path / "local" / "report.html").read_bytes()
+        assert not files.exists("bucket/out/cache/lease.json")
         shards = files.find("bucket/out/cache", detail=True)
         files.rm_file("bucket/out/overlaps.csv")
         find(out="s3://bucket/out", images_a_task=9, tiles_a_part=70)
@@ -264,6 +314,7 @@ def test_images_and_results_in_a_store(
         again = files.find("bucket/out/cache", detail=True)
         changed = {path for path in again if again[path]["LastModified"] != shards[path]["LastModified"]}
         assert changed == {"bucket/out/cache/collection.json"}
+        second_run_stops(cluster, tmp_path)
     finally:
         cluster.close()
         server.stop()

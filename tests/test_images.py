@@ -256,6 +256,32 @@ def test_locate(tmp_path: Path) -> None:
         images.locate("c.jpg", folders)
 
 
+def test_by_name_from_folders_and_stores(tmp_path: Path) -> None:
+    class Store:
+        def read(self, name: str) -> bytes:
+            return (
+                {"b.jpg": encoded("CMYK"), "c.jpg": b"no image"}[name] if name != "a.jpg" else self.missing()
+            )
+
+        def missing(self) -> bytes:
+            raise FileNotFoundError
+
+    (tmp_path / "a.jpg").write_bytes(encoded("L"))
+    for sources in ([tmp_path, Store()], [Store(), tmp_path], (Store(), str(tmp_path))):
+        pixels, note = images.load_named("a.jpg", sources, grey=True)
+        assert pixels.shape == (512, 512)
+        assert "grey" in note
+        pixels, note = images.load_named("b.jpg", sources, grey=False)
+        assert pixels.shape == (512, 512, 3)
+        assert "CMYK" in note
+        with pytest.raises(UnreadableImage, match=r"c\.jpg: not a JPEG"):
+            images.load_named("c.jpg", sources, grey=False)
+    assert images.load_named("b.jpg", Store(), grey=True)[0].shape == (512, 512)
+    for source in (Store(), tmp_path / "none", [tmp_path / "none", Store()]):
+        with pytest.raises(FileNotFoundError, match=r"a\.jpg"):
+            images.load_named("a.jpg", source, grey=False)
+
+
 def test_saved_tiles(tmp_path: Path) -> None:
     folder, out = tmp_path / "images", tmp_path / "tiles"
     folder.mkdir()

@@ -57,8 +57,13 @@ def test_a_reduced_mosaic_averages_pixels(collection):
 def test_few_images_are_read_and_none_twice(collection, monkeypatch):
     folder, groups, _ = collection
     read = []
-    original = mosaics.read_image
-    monkeypatch.setattr(mosaics, "read_image", lambda path: read.append(path.name) or original(path))
+    original = mosaics.load_named
+
+    def counted(name, *where, **how):
+        read.append(name)
+        return original(name, *where, **how)
+
+    monkeypatch.setattr(mosaics, "load_named", counted)
     mosaic(groups, 0, folder, GRID)
     assert len(read) == len(set(read)) <= 12  # 30 images; 7 x 8 tiles take at least 7 of them
 

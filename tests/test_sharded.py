@@ -14,9 +14,11 @@ import pytest
 from test_find import TABLES, acquisition, table_bytes
 
 from dupnet import distributed
+from dupnet.cli import main
 from dupnet.cluster import Cluster
 from dupnet.distributed import find_on_cluster
 from dupnet.find import find_overlaps
+from dupnet.leases import leased
 from dupnet.scenes import cut_collection
 from dupnet.search import candidates
 from dupnet.sharded_search import Search
@@ -103,13 +105,26 @@ def test_through_the_scheduler_option(
         find_overlaps(images, scheduler="tcp://somewhere:8786")
 
 
-def test_a_store_that_is_no_disk(here: Here, images: Path, expected: dict[str, bytes]) -> None:
+def test_a_store_that_is_no_disk(
+    here: Here, images: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
     store = fsspec.filesystem("memory")
     for path in images.iterdir():
         store.pipe_file(f"/sharded/images/{path.name}", path.read_bytes())
     find_on_cluster("memory://sharded/images", "", out="memory://sharded/out", tile_size=64, images_a_task=7)
     assert {name: store.cat_file(f"/sharded/out/{name}") for name in TABLES} == expected
-    assert "run.json" in Folder("memory://sharded/out").files()
+    out = Folder("memory://sharded/out")
+    assert {"run.json", "report.html"} <= out.files().keys()
+    assert "lease.json" not in out.folder("cache").files()
+    find_overlaps(images, out=tmp_path, tile_size=64)
+    mosaics = sorted(os.listdir(tmp_path / "mosaics"))
+    assert mosaics
+    out.write("mosaics/999999.jpg", b"of a group that is no more")
+    find_on_cluster("memory://sharded/images", "", out="memory://sharded/out", tile_size=64, images_a_task=7)
+    assert list(out.folder("mosaics").files()) == mosaics
+    for name in mosaics:
+        assert out.read(f"mosaics/{name}") == (tmp_path / "mosaics" / name).read_bytes()
+    assert out.read("report.html") == (tmp_path / "report.html").read_bytes()
     with pytest.raises(ValueError, match="none of `dupnet find`"):
         find_on_cluster("memory://sharded/images", "", out="memory://sharded/images", tile_size=64)
     with pytest.raises(ValueError, match="holds no file"):
@@ -257,3 +272,50 @@ def test_no_scheduler_there() -> None:
     pytest.importorskip("distributed")
     with pytest.raises(OSError, match="dask scheduler"), Cluster("tcp://127.0.0.1:9", patience=0.5):
         pass
+
+
+def test_the_report_of_images_held_against_a_store(here: Here, images: Path, tmp_path: Path) -> None:
+    store = fsspec.filesystem("memory")
+    for number, path in enumerate(sorted(images.iterdir())):
+        if path.stat().st_size:
+            store.pipe_file(f"/held/{('one', 'other')[number % 3 == 0]}/{path.name}", path.read_bytes())
+    out = tmp_path / "out"
+    find_on_cluster("memory://held/one", "", out=out, against="memory://held/other", tile_size=64)
+    report = (out / "report.html").read_text()
+    assert report.count("data:image/webp") > 10
+    assert "other/" in report
+
+
+def test_the_second_run_on_a_store_stops(here: Here, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dupnet.leases.RENEWED_EVERY", 0.05)
+    store = fsspec.filesystem("memory")
+    for path in images.iterdir():
+        store.pipe_file(f"/second/images/{path.name}", path.read_bytes())
+    out = Folder("memory://second/out")
+    with leased(out.folder("cache"), 0.05):
+        with pytest.raises(BlockingIOError, match=rf"at work in .*process {os.getpid()} of "):
+            find_on_cluster("memory://second/images", "", out=out.address, tile_size=64)
+        assert not out.files()
+    find_on_cluster("memory://second/images", "", out=out.address, tile_size=64, report=False)
+    assert "overlaps.csv" in out.files()
+
+
+def test_the_last_line_names_the_report_where_it_is(
+    here: Here, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = fsspec.filesystem("memory")
+    for path in images.iterdir():
+        store.pipe_file(f"/line/images/{path.name}", path.read_bytes())
+    options = [
+        "find",
+        "memory://line/images",
+        "--scheduler",
+        "tcp://somewhere:1",
+        "--tile-size",
+        "64",
+        "--quiet",
+    ]
+    for more, name in (([], "report.html"), (["--no-report"], "overlaps.csv")):
+        assert main([*options, "--out", "memory://line/out/", *more]) == 0
+        assert capsys.readouterr().out.endswith(f"Results: memory://line/out/{name}\n")
+        assert name in Folder("memory://line/out").files()
