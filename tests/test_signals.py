@@ -165,7 +165,7 @@ def test_measure_varies_the_tiles_as_the_reader_does(
     found = measure(pairs, folder, ["absolute_difference"], **settings)
     expected = [reader.pair(row) for row in range(len(pairs))]
     assert found["is_duplicate"].tolist() == [label for _, _, label in expected]
-    assert found["is_duplicate"].sum() < pairs["is_duplicate"].sum() == len(pairs)
+    assert 0 < found["is_duplicate"].sum() < pairs["is_duplicate"].sum()
     metric = PAIR_METRICS["absolute_difference"]
     assert found["absolute_difference"].tolist() == [metric(*tiles) for *tiles, _ in expected]
 
