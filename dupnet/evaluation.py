@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -379,12 +380,12 @@ def compare_signals(
 
     ``cross_validated_errors`` counts, on every row, the verdict of a model fitted to other groups; the
     threshold it carries over is what a user would have. ``errors_per_38780``, ``recall`` at 99.99 % precision
-    and ``auc`` judge the signal at thresholds of its own choice, with intervals by bootstrap over groups.
+    and ``auc`` judge the signal at thresholds of its own choice. All intervals are by bootstrap over groups.
 
     Returns
     -------
     pandas.DataFrame
-        ``signal, n, cross_validated_errors, cross_validated_per_38780`` and, for each of
+        ``signal, n, cross_validated_errors`` and, for each of ``cross_validated_per_38780``,
         ``errors_per_38780``, ``recall`` and ``auc``, the value and ``_low`` and ``_high``.
     """
     labels, groups = np.asarray(is_duplicate), np.asarray(groups)
@@ -392,17 +393,24 @@ def compare_signals(
     rows = []
     for name, columns in {**signals, **dict(combinations or {})}.items():
         folded = cross_validated_scores(features[list(columns)], labels, groups, n_folds)
-        wrong = int(((folded >= 0.5) != (labels == 1)).sum())
+        is_wrong = ((folded >= 0.5) != (labels == 1)).astype(np.float64)
+        low, high = bootstrap_groups(partial(_errors_per_seed_overlaps, is_wrong), groups, n_draws)[0]
         signal = features[columns[0]].to_numpy(np.float64) if len(columns) == 1 else folded
         row: dict[str, Any] = {
             "signal": name,
             "n": len(labels),
-            "cross_validated_errors": wrong,
-            "cross_validated_per_38780": SEED_OVERLAPS * wrong / len(labels),
+            "cross_validated_errors": int(is_wrong.sum()),
+            "cross_validated_per_38780": SEED_OVERLAPS * is_wrong.mean(),
+            "cross_validated_per_38780_low": low,
+            "cross_validated_per_38780_high": high,
         }
         row.update(quality_with_intervals(signal, labels, groups, n_draws))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _errors_per_seed_overlaps(is_wrong: Floats, weights: Floats) -> list[float]:
+    return [float(SEED_OVERLAPS * (weights * is_wrong).sum() / weights.sum())]
 
 
 def quality_with_intervals(

@@ -241,6 +241,11 @@ def test_compare_signals_ranks_them() -> None:
     assert (found["auc_low"] <= found["auc"] + 1e-9).all() and (
         found["auc"] <= found["auc_high"] + 1e-9
     ).all()
+    per_38780 = found["cross_validated_per_38780"]
+    assert per_38780["noise"] == pytest.approx(found.loc["noise", "cross_validated_errors"] / 300 * 38_780)
+    assert (found["cross_validated_per_38780_low"] <= per_38780).all()
+    assert (per_38780 <= found["cross_validated_per_38780_high"]).all()
+    assert found.loc["noise", "cross_validated_per_38780_low"] > 0
     # A threshold learnt elsewhere cannot do better than the best one chosen in hindsight.
     assert (
         (found["cross_validated_per_38780"] >= found["errors_per_38780"] - 1e-9).loc[["good", "noise"]].all()

@@ -187,9 +187,10 @@ def intervals(
     values = table[value].to_numpy(float)
     floor = values[values > 0].min() / 3 if log and (values > 0).any() else 0.0
     with style():
-        figure = new_figure(height=0.34 * len(table) + 0.9)
+        figure = new_figure(height=0.26 * len(table) + 0.9)
         axes = figure.subplots()
         for level, (_, row) in enumerate(table.iterrows()):
+            end = max(float(row[high or value]), float(row[value]), floor)
             colour = COLOURS["accent"] if row[name] in highlight else COLOURS["duplicate"]
             place = max(float(row[value]), floor)
             if low and high:
@@ -204,15 +205,15 @@ def intervals(
                 place, level, "o", color=colour, markersize=7, markerfacecolor="white" if empty else colour
             )
             axes.annotate(
-                f"{row[value]:.4g}",
-                (place, level),
-                (0, 6),
+                f"{row[value]:,.0f}" if abs(row[value]) >= 1000 else f"{row[value]:.3g}",
+                (end, level),
+                (7, 0),
                 textcoords="offset points",
-                ha="center",
+                va="center",
                 fontsize=9.5,
             )
         axes.set_yticks(range(len(table)), [str(text) for text in table[name]])
-        axes.set_ylim(len(table) - 0.5, -0.8)
+        axes.set_ylim(len(table) - 0.4, -0.6)
         if log:
             axes.set_xscale("log")
         axes.set_xlabel(x_label or value.replace("_", " "))
