@@ -83,6 +83,12 @@ class Cluster:
             process.wait()
 
 
+def tell(tally: Callable[..., None], case: str, images: Path, differences: int, **killed: int) -> None:
+    """Show and keep the counts of one run."""
+    counts = {"workers_killed": 0, "schedulers_killed": 0, **killed}
+    tally("distributed", case=case, inputs=len(os.listdir(images)), **counts, differences=differences)
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small acquisition, cut, with a few files that are no images."""
@@ -142,6 +148,11 @@ class Run(threading.Thread):
             raise self.error
 
 
+def n_different(out: Path, expected: dict[str, bytes]) -> int:
+    """Tables that are not those of one machine."""
+    return sum(content != expected[name] for name, content in table_bytes(out).items())
+
+
 def wait_for(condition: Callable[[], object], run: Run) -> None:
     end = time.monotonic() + SECONDS
     while not condition():
@@ -169,7 +180,7 @@ def n_pairs(out: Path) -> int:
 
 @pytest.mark.distributed
 def test_the_same_bytes_and_what_follows(
-    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path
+    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path, tally: Callable[..., None]
 ) -> None:
     out = tmp_path / "out"
     find_on_cluster(images, cluster.address, out=out, tile_size=64, report=False, **SMALL)
@@ -182,11 +193,12 @@ def test_the_same_bytes_and_what_follows(
     )
     assert table_bytes(out) == expected
     assert {path: path.stat().st_mtime_ns for path in out.glob("cache/shards-*/*")} == written
+    tell(tally, "undisturbed", images, n_different(out, expected))
 
 
 @pytest.mark.distributed
 def test_a_worker_lost_while_it_describes(
-    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path
+    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path, tally: Callable[..., None]
 ) -> None:
     out = tmp_path / "out"
     run = Run(images, cluster, out, report=False, **SMALL)
@@ -194,12 +206,13 @@ def test_a_worker_lost_while_it_describes(
     lose(cluster.workers[0], lambda: count(out, "shards-*/*.json") >= 4, run)
     assert count(out, "search-*/*") == 0
     run.finish()
+    tell(tally, "a worker killed while it describes", images, n_different(out, expected), workers_killed=1)
     assert table_bytes(out) == expected
 
 
 @pytest.mark.distributed
 def test_a_worker_lost_while_it_searches(
-    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path
+    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path, tally: Callable[..., None]
 ) -> None:
     out = tmp_path / "out"
     run = Run(images, cluster, out, report=False, **SMALL)
@@ -207,13 +220,19 @@ def test_a_worker_lost_while_it_searches(
     lose(cluster.workers[1], lambda: count(out, "search-*/pair-*") >= 3, run)
     assert count(out, "search-*/pair-*") < n_pairs(out)
     run.finish()
+    tell(tally, "a worker killed while it searches", images, n_different(out, expected), workers_killed=1)
     assert table_bytes(out) == expected
 
 
 @pytest.mark.distributed
 @pytest.mark.parametrize("step", ["shards-*/*.json", "search-*/pair-*"])
 def test_the_scheduler_lost_and_regained(
-    step: str, cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path
+    step: str,
+    cluster: Cluster,
+    images: Path,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    tally: Callable[..., None],
 ) -> None:
     out = tmp_path / "out"
     run = Run(images, cluster, out, report=False, **SMALL)
@@ -228,6 +247,8 @@ def test_the_scheduler_lost_and_regained(
     cluster.start_scheduler()
     cluster.start_workers()
     run.finish()
+    case = f"scheduler and all workers killed, step {step.partition('-')[0]}"
+    tell(tally, case, images, n_different(out, expected), workers_killed=3, schedulers_killed=1)
     assert table_bytes(out) == expected
 
 
@@ -272,7 +293,11 @@ def second_run_stops(cluster: Cluster, work: Path) -> None:
 
 @pytest.mark.distributed
 def test_images_and_results_in_a_store(
-    images: Path, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tally: Callable[..., None],
 ) -> None:
     """S3, as moto's server speaks it: the same tables, and nothing is described twice."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -315,6 +340,9 @@ def test_images_and_results_in_a_store(
         changed = {path for path in again if again[path]["LastModified"] != shards[path]["LastModified"]}
         assert changed == {"bucket/out/cache/collection.json"}
         second_run_stops(cluster, tmp_path)
+        differences = sum(files.cat_file(f"bucket/two/{name}") != expected[name] for name in TABLES)
+        tell(tally, "S3, a second run refused", images, differences)
+        assert not differences
     finally:
         cluster.close()
         server.stop()
