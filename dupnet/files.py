@@ -1,4 +1,9 @@
-"""Writing files so that none is ever half there: beside, then renamed."""
+"""Writing files so that none is ever half there: beside, then renamed.
+
+Names of images come from files of unknown origin, and a spreadsheet takes a cell that begins with ``=``,
+``+``, ``-`` or ``@`` for a formula. In a CSV such a name has an apostrophe before it, as spreadsheets write
+text; :func:`plain_names` takes it away again. A Parquet file holds names as they are.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,13 @@ from pathlib import Path
 
 import pandas as pd
 
-__all__ = ["atomic_path", "write_csv", "write_parquet"]
+__all__ = ["atomic_path", "plain_names", "write_csv", "write_parquet"]
+
+NAMES = ("image", "image1", "image2")
+"""Columns that hold names of images."""
+
+FORMULA = r"^'*[=+\-@\t\r]"
+"""Beginnings of names that get an apostrophe; those that have one get another, so that it can be undone."""
 
 
 @contextmanager
@@ -33,12 +44,28 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a table as CSV: UTF-8, ``\\n`` line ends, no index; the same table gives the same bytes."""
+    """Write a table as CSV: UTF-8, ``\\n`` line ends, no index; the same table gives the same bytes.
+
+    Image names that a spreadsheet would compute are written as text; :func:`plain_names` reads them back.
+    """
+    for column in table.columns.intersection(NAMES):
+        names = table[column].astype(str)
+        if (formula := names.str.contains(FORMULA, regex=True)).any():
+            table = table.assign(**{column: table[column].where(~formula, "'" + names)})
     with atomic_path(path) as beside:
         table.to_csv(beside, index=False, lineterminator="\n")
         # A lone carriage return in a name is left bare, and would be read as the end of the row.
         if b"\r" in beside.read_bytes():
             table.to_csv(beside, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+
+def plain_names(table: pd.DataFrame) -> pd.DataFrame:
+    """A table read from a CSV with the names of its images as their files have them."""
+    for column in table.columns.intersection(NAMES):
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            plain = table[column].str.replace(rf"^'(?={FORMULA[1:]})", "", regex=True)
+            table = table.assign(**{column: plain})
+    return table
 
 
 def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:

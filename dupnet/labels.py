@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.descriptors import DUPLICATE, NOT_DUPLICATE, UNDECIDABLE, compare
+from dupnet.files import plain_names
 from dupnet.images import load
 from dupnet.pair_reader import PairReader
 from dupnet.tiles import TILE_SIZE, Grid, overlap_of_tag
@@ -47,6 +48,7 @@ def read_labels(path: str | os.PathLike[str]) -> pd.DataFrame:
     else:
         # As text: a tag such as 08 is no number.
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+        table = plain_names(table)
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing or table.empty:
         fault = f"lacks {', '.join(missing)}" if missing else "has no rows"

@@ -23,7 +23,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from dupnet.files import write_csv, write_parquet
+from dupnet.files import plain_names, write_csv, write_parquet
 from dupnet.hashes import block_mean_hash, hamming_distance, md5
 from dupnet.images import load, map_in_order, n_workers
 from dupnet.tiles import TILE_SIZE, Grid, is_decidable, is_solid, overlap_at, split_tiles
@@ -439,7 +439,7 @@ def load_pairs(path: str | os.PathLike[str]) -> pd.DataFrame:
     ValueError
         If a column is missing.
     """
-    pairs = pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)
+    pairs = pd.read_parquet(path) if Path(path).suffix == ".parquet" else plain_names(pd.read_csv(path))
     missing = [column for column in PAIR_COLUMNS if column not in pairs.columns]
     if missing:
         raise ValueError(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from dupnet.files import atomic_path, write_csv, write_parquet
+from dupnet.files import atomic_path, plain_names, write_csv, write_parquet
 from dupnet.images import locate
 from dupnet.tiles import Grid
 
@@ -128,4 +128,4 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     columns = pd.read_csv(path, nrows=0).columns
     text = {name: str for name in columns if name in _TEXT}
     empty_is_missing = {name: [""] for name in columns if name not in text}
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty_is_missing)
+    return plain_names(pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty_is_missing))

@@ -325,6 +325,11 @@ def test_odd_names_of_good_images(collection: Path, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read_results(out).overlaps, result.overlaps, check_dtype=False)
     pd.testing.assert_frame_equal(read_results(out).groups, result.groups, check_dtype=False)
     assert "<img src=x>" not in (out / "report.html").read_text()
+    for name in ("overlaps.csv", "groups.csv"):  # read as a spreadsheet would
+        written = pd.read_csv(out / name, dtype=str, keep_default_na=False)
+        for column in written.columns.intersection(["image", "image1", "image2"]):
+            assert not written[column].str.match("[=+@-]").any()
+            assert written[column].isin(["'=1+1.jpg", "'-rf.jpg", "'@x"]).any()
 
 
 def test_mixed_sizes_the_most_frequent_rules(collection: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dupnet.files import plain_names
 from dupnet.tiles import Grid, overlap_at
 
 __all__ = ["as_pairs", "read_pairs", "read_table"]
@@ -39,6 +40,7 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     else:
         # As objects: a tag such as 07 is no number, and a name need not be UTF-8.
         table = pd.read_csv(path, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
+        table = plain_names(table)
     if not {"image1", "image2"} <= set(table.columns):
         raise ValueError(
             f"{os.fspath(path)} lacks image1 or image2; it has {', '.join(map(str, table.columns))}."
