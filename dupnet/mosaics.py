@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.files import atomic_path
-from dupnet.images import Sources, load_named, map_in_order, n_workers
+from dupnet.images import Sources, UnreadableImage, load_named, map_in_order, n_workers
 from dupnet.tiles import Grid, split_tiles
 
 __all__ = ["BACKGROUND", "mosaic", "write_mosaics"]
@@ -84,7 +85,8 @@ def write_mosaics(
 
     Each image is read at most once, and only if it shows ground that no other image has shown; large canvases
     lie in a temporary file in ``out`` while they are drawn. A mosaic longer than ``max_side`` pixels is
-    reduced by further halves until it is not.
+    reduced by further halves until it is not. Ground of an image that has vanished meanwhile, or changed into
+    none, stays grey, with a warning.
 
     Parameters
     ----------
@@ -117,6 +119,7 @@ def write_mosaics(
         )
     size = groups.groupby("group")["image"].transform("size")
     written = []
+    lost: list[str] = []
     Path(out).mkdir(parents=True, exist_ok=True)
     for group, members in groups[size >= min_images].sort_values("image").groupby("group"):
         factor = reduction
@@ -131,10 +134,15 @@ def write_mosaics(
             else:
                 canvas = np.empty((height, width, 3), dtype=np.uint8)
             canvas[:] = BACKGROUND
-            _draw(canvas, members, folder, grid, factor, n_workers(workers))
+            _draw(canvas, members, folder, grid, factor, n_workers(workers), lost)
             _encode(canvas, path)
         tile = grid.tile_size // factor
         written.append((group, path.name, len(members), height // tile, width // tile, factor, height, width))
+    if lost:
+        warnings.warn(
+            f"{len(lost)} images can be read no more, such as {lost[0]!r}; their ground stays grey.",
+            stacklevel=2,
+        )
     columns = ["group", "file", "images", "rows", "cols", "reduction", "height", "width"]
     return pd.DataFrame(written, columns=columns)
 
@@ -154,18 +162,29 @@ def _draw(
     grid: Grid,
     reduction: int,
     workers: int,
+    lost: list[str] | None = None,
 ) -> None:
-    """Draw the images of a group, each tile of ground once."""
+    """Draw the images of a group, each tile of ground once; what cannot be read is added to ``lost``."""
     tile = grid.tile_size // reduction
     chosen = _chosen(list(zip(members["row"], members["col"], strict=True)), grid)
     names = members["image"].to_numpy()
 
-    def read(number: int) -> Pixels:
-        image, _ = load_named(names[number], folder, grey=False)
+    def read(number: int) -> Pixels | None:
+        try:
+            image, _ = load_named(names[number], folder, grey=False)
+            if image.shape[:2] != (grid.height, grid.width):
+                raise UnreadableImage(names[number], f"{image.shape[0]} x {image.shape[1]} pixels by now")
+        except (FileNotFoundError, UnreadableImage):
+            if lost is None:
+                raise
+            lost.append(names[number])
+            return None
         size = (image.shape[1] // reduction, image.shape[0] // reduction)
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
     for number, image in zip(chosen, map_in_order(read, chosen, workers), strict=True):
+        if image is None:
+            continue
         tiles = split_tiles(image, Grid(grid.rows, grid.cols, tile))
         for index, row, col in chosen[number]:
             canvas[row * tile : (row + 1) * tile, col * tile : (col + 1) * tile] = tiles[index]

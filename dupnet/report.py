@@ -116,7 +116,7 @@ def render(result: Result, images_folder: Sources, n_groups: int = 8, n_pairs: i
 
     from dupnet import __version__
 
-    read = _reader(images_folder)
+    read = _reader(images_folder, result.grid)
     templates = files("dupnet") / "templates"
     style, script = ((templates / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     environment = Environment(loader=FileSystemLoader(str(templates)), autoescape=True, trim_blocks=True)
@@ -149,14 +149,15 @@ def _source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _reader(folders: Sources) -> Callable[[str], Pixels | None]:
-    """A function from an image's name to its pixels, None if it cannot be read (any more)."""
+def _reader(folders: Sources, grid: Grid) -> Callable[[str], Pixels | None]:
+    """A function from an image's name to its pixels, None if it is not there any more, or another."""
 
     def read(name: str) -> Pixels | None:
         try:
-            return load_named(name, folders, grey=False)[0]
+            pixels = load_named(name, folders, grey=False)[0]
         except (UnreadableImage, FileNotFoundError):
             return None
+        return pixels if pixels.shape[:2] == (grid.height, grid.width) else None
 
     return read
 

@@ -6,6 +6,7 @@ import simplejpeg
 import tifffile
 
 from dupnet import mosaics
+from dupnet.images import UnreadableImage
 from dupnet.mosaics import BACKGROUND, mosaic, write_mosaics
 from dupnet.tiles import Grid
 
@@ -79,6 +80,23 @@ def test_images_may_lie_in_several_folders(collection, tmp_path):
     (folder / groups["image"][groups["group"] == 2].iloc[0]).unlink(missing_ok=True)
     with pytest.raises(FileNotFoundError, match="in none of"):
         mosaic(groups, 2, [folder, other], GRID)
+
+
+def test_what_vanished_or_changed_meanwhile_stays_grey(collection, tmp_path):
+    folder, groups, _ = collection
+    members = groups[groups["group"] == 0].sort_values(["row", "col"])
+    corner, other = members["image"].iloc[0], members["image"].iloc[-1]
+    (folder / corner).unlink()
+    cv2.imwrite(str(folder / other), np.zeros((64, 64, 3), np.uint8))
+    with pytest.warns(UserWarning, match=r"2 images can be read no more, .* grey"):
+        written = write_mosaics(groups, folder, tmp_path / "mosaics", GRID, suffix=".tif")
+    assert list(written["group"]) == sorted(groups["group"][groups["group"].duplicated()].unique())
+    drawn = tifffile.imread(tmp_path / "mosaics" / "000000.tif")
+    row, col = members[["row", "col"]].iloc[0] * GRID.tile_size
+    assert (drawn[row : row + GRID.tile_size, col : col + GRID.tile_size] == BACKGROUND).all()
+    assert (drawn != BACKGROUND).any()
+    with pytest.raises((FileNotFoundError, UnreadableImage)):
+        mosaic(groups, 0, folder, GRID)
 
 
 def test_the_number_of_workers_changes_nothing(collection):

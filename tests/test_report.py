@@ -224,6 +224,15 @@ def test_images_that_vanished_are_left_out(collection):
     assert not any(tag == "img" for tag, _ in page.tags)
 
 
+def test_images_that_changed_their_size_are_left_out(collection):
+    result, folder = collection
+    for path in folder.iterdir():
+        path.write_bytes(cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))[1].tobytes())
+    page = Page(report.render(result, folder))
+    assert "Its images cannot be read any more." in " ".join(page.text)
+    assert not any(tag == "img" for tag, _ in page.tags)
+
+
 def many(n=10_000):
     """An overlaps table of the size that must stay below 20 MB, with Airbus-like names."""
     rng = np.random.default_rng(0)
