@@ -21,7 +21,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup run test lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-scaling \
-	train test-distributed soak coverage system-packages clean distclean
+	train test-distributed soak hostile coverage system-packages clean distclean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -65,8 +65,8 @@ audit: $(STAMP)  ## known vulnerabilities of the pinned versions (needs the netw
 	@$(PYTHON) -m pip check
 	@$(PYTHON) tests/audit.py requirements.txt
 
-notebooks: $(STAMP)  ## run every notebook top to bottom, in place, and print each one's time
-	@$(PYTHON) notebooks/run.py
+notebooks: $(STAMP)  ## run every notebook top to bottom, in place; each one's time goes into notebooks/README.md
+	@$(PYTHON) notebooks/run.py --times
 	@$(PYTHON) docs/tables.py
 
 figures: notebooks  ## rebuild every figure and the numbers behind it: the notebooks write them
@@ -99,6 +99,9 @@ test-distributed: $(STAMP)  ## find on a Dask cluster, with workers killed on th
 
 soak: $(STAMP)  ## 200 random kills of a run, each resumed and compared with the undisturbed result
 	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q -m soak
+
+hostile: $(STAMP)  ## odd and hostile input, every row of the table; prints how many inputs were tried
+	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q tests/test_hostile.py
 
 coverage: $(STAMP)  ## the tests with line and branch coverage
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal --cov -m "not soak"

@@ -23,26 +23,25 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
-@pytest.fixture
-def tally(capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+@pytest.fixture(scope="session")
+def tally(request: pytest.FixtureRequest) -> Callable[..., None]:
     """A function ``tally(NAME, count=..., ...)`` that shows counts, whatever pytest captures.
 
-    Where the variable DUPNET_COUNTS names a folder, as in the Makefile, it also adds them to NAME.csv there:
-    rows of this test replace those of an earlier run.
+    Where the variable DUPNET_COUNTS names a folder, as in the Makefile, they are also written to NAME.csv
+    there; with a ``case``, they take the place of that case's row.
     """
+    capture = request.config.pluginmanager.getplugin("capturemanager")
 
     def show(name: str, **counts: object) -> None:
-        with capsys.disabled():
-            print(
-                f"\n{name}: " + ", ".join(f"{key.replace('_', ' ')} {count}" for key, count in counts.items())
-            )
+        words = ", ".join(f"{key.replace('_', ' ')} {count}" for key, count in counts.items())
+        with capture.global_and_fixture_disabled():
+            print(f"\n{name}: {words}")
         if folder := os.environ.get("DUPNET_COUNTS"):
             path = Path(folder, f"{name}.csv")
             rows = pd.DataFrame([counts])
             if path.exists() and "case" in counts:
                 known = pd.read_csv(path)
-                known = known[known["case"] != counts["case"]]
-                rows = pd.concat([known, rows]).sort_values("case")
+                rows = pd.concat([known[known["case"] != counts["case"]], rows]).sort_values("case")
             rows.to_csv(path, index=False, lineterminator="\n")
 
     return show
