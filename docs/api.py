@@ -24,6 +24,12 @@ def resolve_named_tuples(module: ModuleType) -> None:
             constructor.__annotations__ = typing.get_type_hints(member) | {"return": member}
 
 
+def index(modules: list[ModuleType]) -> str:
+    """Every module with what its docstring says first, as a list in Markdown."""
+    told = ((module.__name__, (module.__doc__ or "").partition("\n\n")[0]) for module in modules)
+    return "\n".join(f"- `{name}`: {' '.join(text.split())}" for name, text in told)
+
+
 def main() -> int:
     """Build the page and print where it is."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "api"
@@ -36,8 +42,10 @@ def main() -> int:
     # pdoc follows __all__, which names no modules; so they are named here, once each.
     names = [module.name for module in pkgutil.iter_modules(dupnet.__path__, "dupnet.")]
     names.remove("dupnet.__main__")
-    for name in names:
-        resolve_named_tuples(importlib.import_module(name))
+    modules = [importlib.import_module(name) for name in names]
+    for module in modules:
+        resolve_named_tuples(module)
+    dupnet.__doc__ = f"{dupnet.__doc__}\n\n{index(modules)}"
     pdoc.pdoc("dupnet", *names, output_directory=folder)
     print(folder / "dupnet.html")
     return 0

@@ -260,4 +260,7 @@ def test_the_api_page_is_built_without_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0 and "Warn" not in done.stderr, done.stderr[-2000:]
     page = (tmp_path / "dupnet" / "tiles.html").read_text()
     assert "split_tiles" in page and "_enumerate_overlaps" not in page
-    assert 'id="compare"' in (tmp_path / "dupnet.html").read_text()
+    first = (tmp_path / "dupnet.html").read_text()
+    assert 'id="compare"' in first
+    modules = {path.stem for path in (ROOT / "dupnet").glob("*.py")} - {"__init__", "__main__"}
+    assert all(f'href="dupnet/{module}.html"' in first for module in modules)
