@@ -154,7 +154,8 @@ def lines(
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(visible=True)
-        figure.legend(loc="outside right upper")
+        if len(axes.lines) > 1:
+            figure.legend(loc="outside right upper")
     return figure
 
 

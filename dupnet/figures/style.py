@@ -110,7 +110,12 @@ class SavedFigure:
 
 
 def save(
-    figure: Figure, name: str, table: pd.DataFrame | None = None, folder: str | os.PathLike[str] | None = None
+    figure: Figure,
+    name: str,
+    table: pd.DataFrame | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    max_bytes: int = MAX_BYTES,
 ) -> SavedFigure:
     """Write ``figures/<name>.png`` and, with a table, ``results/<name>.csv``: equal input, equal bytes.
 
@@ -126,18 +131,21 @@ def save(
     folder
         Where ``figures/`` and ``results/`` lie. Without it: ``notebooks/`` of the repository around the
         working directory, or else the working directory.
+    max_bytes
+        Size that the PNG may have; its resolution and colours are reduced until it fits. A notebook that
+        shows several galleries asks for less than the 300 kB that any figure may have.
 
     Raises
     ------
     ValueError
-        If ``name`` holds other characters, or the figure cannot be brought under 300 kB.
+        If ``name`` holds other characters, or the figure cannot be brought under ``max_bytes``.
     """
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError(f"name is {name!r}; use lower case letters, digits and underscores only.")
     base = Path(folder) if folder is not None else _notebooks_folder(Path.cwd())
     path = base / "figures" / f"{name}.png"
     with atomic_path(path) as beside:
-        beside.write_bytes(_png(figure, name))
+        beside.write_bytes(_png(figure, name, max_bytes))
     if table is None:
         return SavedFigure(path, None)
     table_path = base / "results" / f"{name}.csv"
@@ -154,7 +162,7 @@ def _notebooks_folder(start: Path) -> Path:
     return start
 
 
-def _png(figure: Figure, name: str) -> bytes:
+def _png(figure: Figure, name: str, max_bytes: int) -> bytes:
     for dpi, reduce_colours in _DPI_STEPS:
         buffer = io.BytesIO()
         with style():
@@ -164,10 +172,10 @@ def _png(figure: Figure, name: str) -> bytes:
             image = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
             buffer = io.BytesIO()
             image.save(buffer, format="png", optimize=True)
-        if buffer.getbuffer().nbytes <= MAX_BYTES:
+        if buffer.getbuffer().nbytes <= max_bytes:
             return buffer.getvalue()
     raise ValueError(
-        f"Figure {name!r} stays above {MAX_BYTES} bytes at {_DPI_STEPS[-1][0]} dpi; show fewer images in it."
+        f"Figure {name!r} stays above {max_bytes} bytes at {_DPI_STEPS[-1][0]} dpi; show fewer images in it."
     )
 
 
