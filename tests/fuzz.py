@@ -1,0 +1,218 @@
+"""``python tests/fuzz.py [SECONDS]``: coverage-guided fuzzing of what reads files of unknown origin.
+
+Atheris changes the files of ``tests/corpus``, keeps those that reach lines of Python that no other reached
+(in dupnet, Pillow, zipfile, numpy's and json's readers; the C of the decoders is not counted), and stops at
+the first that brings about anything but pixels, weights or the documented error. What it kept is boiled down
+to the smallest files and put back into ``tests/corpus``, which ``tests/test_fuzz.py`` replays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+
+import pandas as pd
+
+CORPUS = Path(__file__).parent / "corpus"
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+
+SECONDS = 120
+"""Budget of each target."""
+
+INSTRUMENTED = (
+    "PIL.JpegImagePlugin",
+    "PIL.PngImagePlugin",
+    "PIL.TiffImagePlugin",
+    "dupnet.descriptors",
+    "dupnet.images",
+    "dupnet.results",
+)
+"""Modules whose lines count, with what they import of the packages named in :func:`fuzz`."""
+
+LARGEST = 4096
+"""Bytes of a corpus file at most: small files are changed fastest."""
+
+
+def read_image(data: bytes) -> None:
+    """Grey and colour are read alike, with a sane size, or both refused with a reason of one line."""
+    from dupnet.images import MAX_PIXELS, UnreadableImage, decode
+
+    shapes = set()
+    for grey in (True, False):
+        try:
+            pixels, _ = decode(data, grey=grey)
+        except UnreadableImage as error:
+            assert error.reason and "\n" not in error.reason
+            assert not re.search("0x[0-9a-f]{6}", error.reason), "an address, another one in every run"
+            shapes.add(None)
+        else:
+            assert pixels.dtype == "uint8" and pixels.ndim == (2 if grey else 3)
+            assert 0 < pixels.shape[0] * pixels.shape[1] <= MAX_PIXELS
+            shapes.add(pixels.shape[:2])
+    assert len(shapes) == 1
+
+
+def read_weights(data: bytes) -> None:
+    """Arrays of numbers, or ValueError."""
+    from dupnet import descriptors
+
+    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+        path = Path(folder, "weights.npz")
+        path.write_bytes(data)
+        try:
+            weights = descriptors.load_weights.__wrapped__(path)
+        except ValueError as error:
+            assert "holds no weights of dupnet" in str(error)
+        else:
+            assert all(array.dtype == "float32" for array in weights.arrays.values())
+
+
+def read_record(data: bytes) -> None:
+    """The record of a run, from a folder that anybody may have written: understood, or ValueError."""
+    from dupnet.results import read_results
+
+    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+        Path(folder, "run.json").write_bytes(data)
+        try:
+            read_results(folder)
+        except ValueError as error:
+            assert "run.json" in str(error)
+        except FileNotFoundError as error:  # the record is sound, and the tables are not there
+            assert "overlaps.csv" in str(error)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "images": read_image,
+    "weights": read_weights,
+    "records": read_record,
+}
+"""What is fuzzed, each with a folder of the corpus."""
+
+
+def _in_memory() -> str | None:
+    return "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+
+def seeds(target: str) -> list[bytes]:
+    """Files to begin with, where the corpus has none."""
+    import json
+
+    import numpy as np
+    from PIL import Image
+
+    if target == "records":
+        about = {"options": {}, "counts": {}, "seconds": {}, "versions": {}, "folders": ["images"]}
+        return [json.dumps(about | {"grid": {"rows": 3, "cols": 3, "tile_size": 256}}).encode()]
+    buffer = io.BytesIO()
+    if target == "weights":
+        settings = json.dumps({"config": {"architecture": "dupnet", "threshold": 0.5}})
+        np.savez(buffer, **{"dupnet.json": np.array(settings), "score.bias": np.zeros(2, np.float32)})
+        return [buffer.getvalue()]
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    found = []
+    kinds = [("JPEG", mode) for mode in ("RGB", "L", "CMYK")]
+    kinds += [("PNG", mode) for mode in ("RGB", "RGBA", "LA", "L", "P", "1", "I;16")]
+    kinds += [("TIFF", mode) for mode in ("RGB", "L", "CMYK", "P", "F", "I;16")]
+    for format, mode in kinds:
+        for options in ({}, {"progressive": True} if format == "JPEG" else {"compression": "tiff_lzw"}):
+            buffer = io.BytesIO()
+            image = Image.fromarray(pixels)
+            image = image.convert("I").convert(mode) if mode == "I;16" else image.convert(mode)
+            image.save(buffer, format, **options)
+            found.append(buffer.getvalue())
+    return list(dict.fromkeys(found))
+
+
+def fuzz(target: str, arguments: list[str]) -> None:
+    """Fuzz one target until its budget is spent; libFuzzer ends the process."""
+    import atheris
+
+    with atheris.instrument_imports(include=["PIL", "dupnet", "json", "numpy.lib", "zipfile"]):
+        for name in INSTRUMENTED:
+            importlib.import_module(name)
+    warnings.simplefilter("ignore")
+    atheris.Setup([sys.argv[0], *arguments], TARGETS[target])
+    atheris.Fuzz()
+
+
+def boiled_down(target: str, files: list[bytes]) -> Iterator[bytes]:
+    """The smallest files that together reach every line, of the modules fuzzed, that all of them reach."""
+    reached: set[tuple[str, int]] = set()
+
+    def trace(frame: FrameType, event: str, argument: object) -> object:
+        name = frame.f_code.co_filename
+        if not any(f"{os.sep}{part}" in name for part in ("PIL", "dupnet", "json", "numpy", "zipfile")):
+            return None
+        if event == "line":
+            lines.add((name, frame.f_lineno))
+        return trace
+
+    warnings.simplefilter("ignore")
+    for data in sorted(set(files), key=lambda data: (len(data), data)):
+        lines: set[tuple[str, int]] = set()
+        sys.settrace(trace)  # type: ignore[arg-type]
+        try:
+            TARGETS[target](data)
+        finally:
+            sys.settrace(None)
+        if not lines <= reached:
+            reached |= lines
+            yield data
+
+
+def main() -> int:
+    """Fuzz every target in a process of its own, and boil its corpus down."""
+    if len(sys.argv) > 2:
+        fuzz(sys.argv[1], sys.argv[2:])
+        return 0
+    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
+    rows = []
+    for target in TARGETS:
+        kept = CORPUS / target
+        with TemporaryDirectory(prefix="dupnet-") as work:
+            grown = Path(work, "grown")
+            grown.mkdir()
+            if kept.is_dir():
+                shutil.copytree(kept, grown, dirs_exist_ok=True)
+            for number, data in enumerate(seeds(target)):
+                (grown / f"seed{number}").write_bytes(data)
+            common = ["-rss_limit_mb=3000", "-timeout=20", f"-max_len={LARGEST}", f"-artifact_prefix={work}/"]
+            command = [sys.executable, __file__, target]
+            options = [f"-max_total_time={seconds}", "-seed=1", "-print_final_stats=1", *common]
+            done = subprocess.run([*command, *options, str(grown)], capture_output=True, text=True)
+            stats = dict(
+                line.split(": ", 1) for line in done.stderr.splitlines() if line.startswith("stat::")
+            )
+            inputs = int(stats.get("stat::number_of_executed_units", "0"))
+            found = [path for path in Path(work).iterdir() if path.is_file()]
+            print(f"{target}: {inputs} inputs in {seconds} s, {len(found)} failures", flush=True)
+            rows.append((target, inputs, seconds, len(found)))
+            if done.returncode or found:
+                print(done.stderr[-4000:])
+                kept.mkdir(parents=True, exist_ok=True)
+                for path in found:
+                    print(f"kept as {shutil.copy(path, kept / path.name)}")
+                continue
+            shutil.rmtree(kept, ignore_errors=True)
+            kept.mkdir(parents=True)
+            for data in boiled_down(target, [path.read_bytes() for path in grown.iterdir()]):
+                (kept / hashlib.blake2b(data, digest_size=8).hexdigest()).write_bytes(data)
+            print(f"{target}: {len(list(kept.iterdir()))} files kept", flush=True)
+    table = pd.DataFrame(rows, columns=["target", "inputs", "seconds", "failures"])
+    table.to_csv(RESULTS / "fuzz.csv", index=False, lineterminator="\n")
+    return int(table["failures"].any())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""What fuzzing kept: every file of the corpus is read or refused, as ``tests/fuzz.py`` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fuzz
+import pytest
+
+FILES = sorted(path.relative_to(fuzz.CORPUS).as_posix() for path in fuzz.CORPUS.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_that_fuzzing_kept(name: str) -> None:
+    fuzz.TARGETS[Path(name).parts[0]]((fuzz.CORPUS / name).read_bytes())
+
+
+@pytest.mark.parametrize("target", fuzz.TARGETS)
+@pytest.mark.filterwarnings("ignore")
+def test_the_corpus_and_its_beginnings(target: str) -> None:
+    for data in fuzz.seeds(target):
+        fuzz.TARGETS[target](data)
+    kept = [(fuzz.CORPUS / name).stat().st_size for name in FILES if Path(name).parts[0] == target]
+    assert kept
+    assert sum(kept) < 100_000
+
+
+def test_what_is_not_as_documented_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An oracle that accepts anything would find nothing."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr("dupnet.images.decode", broken)
+    monkeypatch.setattr("dupnet.results.read_table", broken)
+    with pytest.raises(KeyError):
+        fuzz.read_image(b"")
+    with pytest.raises(KeyError):
+        fuzz.read_record(fuzz.seeds("records")[0])
+
+
+def test_the_fewest_files_that_reach_every_line() -> None:
+    sound = fuzz.seeds("records")[0]
+    kept = list(fuzz.boiled_down("records", [b"{", sound + b" ", b"[]   ", sound, b"{ ", b"[]"]))
+    assert kept == [b"{", b"[]", sound]
