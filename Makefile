@@ -21,7 +21,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup run test lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-scaling \
-	train test-distributed soak hostile coverage system-packages clean distclean
+	train test-distributed soak hostile mutation fuzz coverage system-packages clean distclean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -102,6 +102,13 @@ soak: $(STAMP)  ## 200 random kills of a run, each resumed and compared with the
 
 hostile: $(STAMP)  ## odd and hostile input, every row of the table; prints how many inputs were tried
 	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q tests/test_hostile.py
+
+mutation: $(STAMP)  ## the share of small defects that tests notice: benchmarks/results/mutation.csv (SAMPLE=mutants a module)
+	@$(PYTHON) tests/mutation.py --sample $(or $(SAMPLE),60)
+
+fuzz: $(STAMP)  ## fuzz the readers of images, weights and records; keeps tests/corpus (SECONDS=a target; installs atheris)
+	@$(PYTHON) -m pip install --quiet atheris
+	@$(PYTHON) tests/fuzz.py $(SECONDS)
 
 coverage: $(STAMP)  ## the tests with line and branch coverage
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal --cov -m "not soak"
