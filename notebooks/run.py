@@ -1,6 +1,7 @@
 """Run notebooks top to bottom and save them as a reader should find them.
 
-``python notebooks/run.py`` runs all of them in the order of the course and prints each one's time;
+``python notebooks/run.py`` runs all of them in the order of the course and prints each one's time, which
+``--times`` also writes for ``notebooks/README.md``;
 ``python notebooks/run.py eda/tile_overlap --set IMAGES=/my/images --output output/mine`` runs one with other
 images in a workspace of its own, ``output/mine``, so that the committed notebooks and figures stay.
 
@@ -167,6 +168,22 @@ def save(notebook: Notebook, path: Path) -> None:
     os.replace(beside, path)
 
 
+def write_times(seconds: dict[str, int], path: Path) -> None:
+    """Write ``notebook,seconds``, in the order of the course, and their sum as ``all``.
+
+    A notebook that was not run this time keeps the time that the file has for it.
+    """
+    known = dict(seconds)
+    if path.exists():
+        rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+        known = {name: int(number) for name, number in rows if name in ORDER} | known
+    times = {name: known[name] for name in (*ORDER, *sorted(set(known) - set(ORDER))) if name in known}
+    times["all"] = sum(times.values())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["notebook,seconds", *(f"{name},{number}" for name, number in times.items())]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the notebooks that were named, or all; exit status 1 if one fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -184,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="workspace for the run (default: in place, or output/workspace with --set)",
     )
     parser.add_argument(
-        "--times", action="store_true", help="write results/run_times.csv, which README.md shows"
+        "--times", action="store_true", help="write results/run_times.csv, which notebooks/README.md shows"
     )
     options = parser.parse_args(arguments)
     folder, seconds = FOLDER, {}
@@ -207,8 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
         seconds[name] = round(time.perf_counter() - clock)
         print(f"{seconds[name]:5d} s", flush=True)
     if options.times:
-        lines = ["notebook,seconds", *(f"{name},{number}" for name, number in seconds.items())]
-        (folder / "results" / "run_times.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_times(seconds, folder / "results" / "run_times.csv")
     print(f"{len(names)} notebooks in {time.perf_counter() - started:.0f} s, saved in {folder}")
     return 0
 
