@@ -46,6 +46,7 @@ RUN_ELSEWHERE = {
     "dupnet train": "tests/test_cli.py",
     "dupnet evaluate": "tests/test_cli.py",
     "dupnet find IMAGES": "tests/test_cli.py",
+    "dupnet find s3://": "tests/test_distributed.py",
     "jupyter": "an editor's command",
     "pip install": "pyproject.toml is installed by every run of CI",
     "git clone": "how this repository came here",
