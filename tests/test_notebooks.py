@@ -29,6 +29,7 @@ KEPT_ACQUISITIONS = ("kitsap-4", "kitsap-8", "synthetic-sea-0", "synthetic-sea-2
 SMALLER: dict[str, dict[str, object]] = {
     "train_dupnet": {"N_TRAIN": 300, "N_VALIDATION": 200, "EPOCHS": 2},
     "decision_tree": {"N_VARIANTS": 1},
+    "leak_free_split": {"N_PLACES": 8, "N_SPLITS": 4},
 }
 """Parameters that make a notebook small where fewer images alone do not."""
 
