@@ -77,6 +77,12 @@ TILE_POWER_FLOOR = POWER_FLOOR / 16
 TEXTURE_FLOOR = 0.05
 """Added to a cell's mean square before its logarithm, in squared grey levels: the same share of 1 / 12."""
 
+LARGEST_GAIN = 3.0
+"""Bound of a tile's gain, the logarithm of a ratio of powers: amplitudes 4.5 times as large.
+
+Beyond it the two tiles are no copies of each other, whatever their means.
+"""
+
 CHUNK = 96
 """Pairs scored at a time, so that the intermediate arrays stay in the processor's cache."""
 
@@ -354,7 +360,7 @@ def _head(
 def _features(
     one: tuple[Float, Float, Float, Float], two: tuple[Float, Float, Float, Float], n_filters: int
 ) -> tuple[Float, Float]:
-    """What two tiles say of each cell (n * cells, 3 n_filters + 5) and of the tile (n, 4 n_filters + 1).
+    """What two tiles say of each cell (n * cells, 3 n_filters + 8) and of the tile (n, 4 n_filters + 1).
 
     As :class:`dupnet.layers.CellFeatures` and :class:`dupnet.layers.TileFeatures`, which describe the
     columns.
@@ -374,9 +380,9 @@ def _features(
     texture1, texture2 = (np.log(texture.ravel() ** 2 + TEXTURE_FLOOR) for texture in (texture1, texture2))
     weight = np.sqrt(total1 * total2 + POWER_FLOOR).reshape(n, n_cells)
     gain = np.log((total1 + POWER_FLOOR) / (total2 + POWER_FLOOR)).reshape(n, n_cells)
-    gain -= (weight * gain).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
-    level = (mean1 - mean2) / 32
-    level -= level.mean(axis=1, keepdims=True)
+    tile_gain = (weight * gain).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
+    root = np.exp(np.clip(tile_gain, -LARGEST_GAIN, LARGEST_GAIN) / 4)
+    level, levelled = (mean1 - mean2) / 32, (mean1 / root - mean2 * root) / 32
     cells = np.column_stack(
         [
             correlation,
@@ -385,8 +391,11 @@ def _features(
             whole,
             (texture1 + texture2) / 6,
             np.abs(texture1 - texture2) / 2,
-            np.abs(gain).ravel(),
-            np.abs(level).ravel(),
+            np.abs(gain - tile_gain).ravel(),
+            np.abs(level - level.mean(axis=1, keepdims=True)).ravel(),
+            np.abs(levelled - levelled.mean(axis=1, keepdims=True)).ravel(),
+            (mean1 + mean2).ravel() / 510,
+            np.abs(level).ravel() / 2,
         ]
     )
     dot, power1, power2, mean_correlation = (

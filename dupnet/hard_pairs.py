@@ -7,6 +7,7 @@ tells nothing.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from dupnet.files import atomic_path, write_csv
 from dupnet.images import map_in_order
 from dupnet.tiles import TILE_SIZE, is_decidable
 
-__all__ = ["KINDS", "HardPair", "Source", "draw_pair", "write_pairs"]
+__all__ = ["KINDS", "HardPair", "Place", "Source", "draw_pair", "draw_tile", "write_pairs"]
 
 Image = npt.NDArray[np.uint8]
 Levels = npt.NDArray[np.float32]
@@ -67,6 +68,10 @@ class Source:
     image: Image
 
 
+DARK_SHARE = 0.12
+"""Share of the scenes that are nearly black, or white, but for scattered pixels: what little they show must
+agree."""
+
 FULL_REACH = 1.6
 """A hard cut gives every file a processing of its own (:func:`dupnet.alterations.draw_processing`); training
 meets one up to so many times as strong."""
@@ -85,6 +90,14 @@ class HardPair(NamedTuple):
     quality: int
 
 
+class Place(NamedTuple):
+    """Where a tile was drawn: ``row`` and ``col`` in pixels of a source of ``group``."""
+
+    group: str
+    row: int
+    col: int
+
+
 class _Crop(NamedTuple):
     tile: Image
     source: int
@@ -100,24 +113,40 @@ def write_pairs(
     *,
     seed: int = 0,
     workers: int = 2,
+    keep: Callable[[HardPair], bool] | None = None,
 ) -> pd.DataFrame:
     """Draw ``n`` pairs and write them: ``path`` (.npy, (n, 2, 256, 256) uint8 grey) and a table beside it
     (.csv).
 
-    ``shares`` gives the share of each source name. Pair ``i`` depends on ``(seed, i)`` alone.
+    ``shares`` gives the share of each source name. Pair ``i`` depends on ``(seed, i)`` alone. With ``keep``,
+    those for which it is false are passed over, and the series is followed until ``n`` are found.
     """
-    rows = []
+    rows: list[tuple[object, ...]] = []
     with atomic_path(path) as beside:
         pixels = np.lib.format.open_memmap(beside, "w+", np.uint8, (n, 2, TILE_SIZE, TILE_SIZE))
-        for index, pair in enumerate(
-            map_in_order(partial(draw_pair, sources, shares, seed), range(n), workers)
-        ):
-            pixels[index] = pair.grey1, pair.grey2
-            rows.append(pair[2:])
+        for first in itertools.count(0, n or 1):
+            draw = partial(_draw_if, sources, shares, seed, keep)
+            for pair in map_in_order(draw, range(first, first + n), workers):
+                if pair is not None and len(rows) < n:
+                    pixels[len(rows)] = pair.grey1, pair.grey2
+                    rows.append(pair[2:])
+            if len(rows) == n:
+                break
         pixels.flush()
     table = pd.DataFrame(rows, columns=list(HardPair._fields[2:]))
     write_csv(table, os.fspath(path).removesuffix(".npy") + ".csv")
     return table
+
+
+def _draw_if(
+    sources: Sequence[Source],
+    shares: dict[str, float],
+    seed: int,
+    keep: Callable[[HardPair], bool] | None,
+    index: int,
+) -> HardPair | None:
+    pair = draw_pair(sources, shares, seed, index)
+    return pair if keep is None or keep(pair) else None
 
 
 def draw_pair(sources: Sequence[Source], shares: dict[str, float], seed: int, index: int) -> HardPair:
@@ -131,6 +160,20 @@ def draw_pair(sources: Sequence[Source], shares: dict[str, float], seed: int, in
         pair = _attempt(sources, shares, rng)
         if pair is not None and is_decidable(np.stack(pair[:2])).all():
             return pair
+
+
+def draw_tile(
+    sources: Sequence[Source], shares: dict[str, float], rng: np.random.Generator, *, dark: bool
+) -> tuple[Image, Place]:
+    """One decidable grey tile (256, 256) uint8, styled, processed and compressed as those of a pair, and its
+    place."""
+    while True:
+        crop = _draw_crop(sources, shares, rng)
+        tile = (_draw_dark if dark else _draw_light)(rng)(crop.tile)
+        tiles, _ = (_gently if dark else _process)([tile, tile], rng)
+        grey = _grey(tiles[0])
+        if is_decidable(grey[None]).all():
+            return grey, Place(sources[crop.source].group, crop.row, crop.col)
 
 
 def _attempt(
@@ -188,17 +231,24 @@ def _apart(one: _Crop, other: _Crop, sources: Sequence[Source]) -> bool:
 
 
 def _draw_style(rng: np.random.Generator) -> tuple[Callable[[Image], Image], bool]:
-    """How the scene itself looks: as it is, with weak contrast, glaring, or nearly black (or white) but for
-    scattered pixels."""
+    """How the scene itself looks, and whether it is nearly black (or white) but for scattered pixels."""
+    return (_draw_dark(rng), True) if rng.random() < DARK_SHARE else (_draw_light(rng), False)
+
+
+def _draw_dark(rng: np.random.Generator) -> Callable[[Image], Image]:
+    quantile = 1 - 10 ** rng.uniform(-3.7, -0.7)
+    top, base = rng.uniform(0.8, 8), int(rng.integers(0, 4))
+    return partial(_nearly_black, quantile=quantile, top=top, base=base, invert=rng.random() < 0.25)
+
+
+def _draw_light(rng: np.random.Generator) -> Callable[[Image], Image]:
+    """As it is, with weak contrast, or glaring."""
     chance = rng.random()
-    if chance < 0.09:
-        quantile, top, base = rng.uniform(0.8, 0.9995), rng.uniform(0.8, 8), int(rng.integers(0, 4))
-        return partial(_nearly_black, quantile=quantile, top=top, base=base, invert=rng.random() < 0.25), True
-    if chance < 0.31:
-        return partial(_weak, contrast=np.exp(rng.uniform(np.log(0.12), 0)), light=rng.uniform(0.2, 1)), False
-    if chance < 0.45:
-        return partial(_glaring, share=10 ** rng.uniform(-3, -0.7), peak=rng.uniform(225, 262)), False
-    return np.asarray, False
+    if chance < 0.24:
+        return partial(_weak, contrast=np.exp(rng.uniform(np.log(0.12), 0)), light=rng.uniform(0.2, 1))
+    if chance < 0.4:
+        return partial(_glaring, share=10 ** rng.uniform(-3, -0.7), peak=rng.uniform(225, 262))
+    return np.asarray
 
 
 def _weak(tile: Image, contrast: float, light: float) -> Image:
@@ -258,7 +308,7 @@ def _non_duplicate(
         other = _draw_crop(sources, shares, rng)
         if not _apart(crop, other, sources):
             return None
-        return (style if rng.random() < 0.6 else _draw_style(rng)[0])(other.tile)
+        return (style if rng.random() < 0.5 else _draw_style(rng)[0])(other.tile)
     alike = kind == "alike" or (kind != "same" and rng.random() < 0.7)
     found = _most_alike(crop, sources, shares, rng) if alike else _draw_crop(sources, shares, rng, near=crop)
     if found is None or not _apart(crop, found, sources):

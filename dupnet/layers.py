@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from dupnet.descriptors import POWER_FLOOR, TEXTURE_FLOOR, TILE_POWER_FLOOR, band_filters
+from dupnet.descriptors import LARGEST_GAIN, POWER_FLOOR, TEXTURE_FLOOR, TILE_POWER_FLOOR, band_filters
 from dupnet.tiles import CELL_SIZE
 
 __all__ = ["CellFeatures", "CellProjection", "NeighbourhoodMean", "PoolCells", "TileFeatures"]
@@ -96,12 +96,14 @@ def _orientations(filters: Any) -> list[Any]:
 
 @keras.saving.register_keras_serializable(package="dupnet")
 class CellFeatures(keras.layers.Layer):  # type: ignore[misc]
-    """What two encodings say of each cell, the same in either order: (batch, rows, cols, 3 n_filters + 5).
+    """What two encodings say of each cell, the same in either order: (batch, rows, cols, 3 n_filters + 8).
 
     In this order: the correlation of the projections, filter by filter; half the sum (over 3) and half the
     absolute difference of their log powers; the correlation over all filters; the same two of the log
     texture; how far the cell's gain is from that of the tile, since processing changes the gain of a whole
-    tile and not of one cell; and how far the difference of the means, in 32 levels, is from the tile's.
+    tile and not of one cell; how far the difference of the means, in 32 levels, is from the tile's, as they
+    are and with the tile's gain taken out of them; the middle of the means, in 255 levels, for a cell near
+    white may be clipped in one tile alone; and half the difference of the means, in 32 levels.
     """
 
     def call(self, encoding1: Mapping[str, Any], encoding2: Mapping[str, Any]) -> Any:
@@ -113,9 +115,11 @@ class CellFeatures(keras.layers.Layer):  # type: ignore[misc]
         )
         weight = ops.sqrt(total1 * total2 + POWER_FLOOR)
         gain = ops.log((total1 + POWER_FLOOR) / (total2 + POWER_FLOOR))
-        gain = gain - _tile_mean(weight * gain) / _tile_mean(weight)
-        level = (encoding1["mean"] - encoding2["mean"]) / 32.0
-        level = level - _tile_mean(level)
+        tile_gain = _tile_mean(weight * gain) / _tile_mean(weight)
+        # Of powers: its fourth root is half of an amplitude's, taken from one tile and given to the other.
+        root = ops.exp(ops.clip(tile_gain, -LARGEST_GAIN, LARGEST_GAIN) / 4.0)
+        mean1, mean2 = encoding1["mean"], encoding2["mean"]
+        level, levelled = (mean1 - mean2) / 32.0, (mean1 / root - mean2 * root) / 32.0
         features = [
             _correlation(dot, power1, power2, POWER_FLOOR),
             (log1 + log2) / 6.0,
@@ -123,14 +127,17 @@ class CellFeatures(keras.layers.Layer):  # type: ignore[misc]
             _correlation(total, total1, total2, POWER_FLOOR),
             (texture1 + texture2) / 6.0,
             ops.abs(texture1 - texture2) / 2.0,
-            ops.abs(gain),
-            ops.abs(level),
+            ops.abs(gain - tile_gain),
+            ops.abs(level - _tile_mean(level)),
+            ops.abs(levelled - _tile_mean(levelled)),
+            (mean1 + mean2) / 510.0,
+            ops.abs(level) / 2.0,
         ]
         return ops.concatenate(features, axis=-1)
 
     def compute_output_shape(self, encoding1_shape: Any, encoding2_shape: Any) -> tuple[int | None, ...]:
         *cells, n_filters, _ = encoding1_shape["projections"]
-        return (*cells, 3 * n_filters + 5)
+        return (*cells, 3 * n_filters + 8)
 
 
 @keras.saving.register_keras_serializable(package="dupnet")

@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet import sources
+from dupnet.descriptors import load_weights
 from dupnet.evaluation import threshold_for_precision
 from dupnet.files import atomic_path, write_csv
 from dupnet.hard_pairs import Source, write_pairs
 from dupnet.images import n_workers, read_image
+from dupnet.mining import doubted, write_confused
 from dupnet.models import DupnetConfig, build, from_arrays, save_arrays, save_model, to_arrays
 
 __all__ = ["COLUMNS", "SHARES", "Recipe", "acquisitions", "airbus_parts", "train_from_pairs"]
@@ -50,6 +52,8 @@ SHARD = 24_000
 class Recipe:
     """Settings of a training from scratch, written beside its result.
 
+    ``n_mined`` pairs that the trained network doubts, each twice, and four times as many tiles that it takes
+    for each other (:mod:`dupnet.mining`) join the others for ``mined_epochs`` more.
     ``precision`` sets the threshold.
     """
 
@@ -57,6 +61,8 @@ class Recipe:
     n_train: int = 42_000
     n_validation: int = 6_000
     epochs: int = 8
+    n_mined: int = 400
+    mined_epochs: int = 2
     batch_size: int = 128
     learning_rate: float = 2e-3
     precision: float = 0.999
@@ -226,10 +232,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--n-train", type=int, default=Recipe.n_train)
     parser.add_argument("--n-validation", type=int, default=Recipe.n_validation)
     parser.add_argument("--epochs", type=int, default=Recipe.epochs)
+    parser.add_argument("--n-mined", type=int, default=Recipe.n_mined)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     options = parser.parse_args(arguments)
     recipe = Recipe(
-        n_train=options.n_train, n_validation=options.n_validation, epochs=options.epochs, seed=options.seed
+        n_train=options.n_train,
+        n_validation=options.n_validation,
+        epochs=options.epochs,
+        n_mined=options.n_mined,
+        seed=options.seed,
     )
     train, validation = [], options.out / "validation.npy"
     missing = []
@@ -241,7 +252,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not path.exists():  # a stopped run goes on with the next file
             drawn = acquisitions(part, options.data, options.airbus)
             write_pairs(drawn, SHARES, n, path, seed=seed + 1000 * recipe.seed, workers=n_workers())
-    train_from_pairs(train, validation, options.out, recipe)
+    first = options.out if not recipe.n_mined else options.out / "first"
+    if not (first / "dupnet.npz").exists():
+        train_from_pairs(train, validation, first, recipe)
+    if recipe.n_mined:
+        mined, confused = options.out / "mined.npy", options.out / "confused.npy"
+        weights = load_weights(first / "dupnet.npz")
+        if not confused.exists():
+            drawn = acquisitions("train", options.data, options.airbus)
+            seed = 500 + 1000 * recipe.seed
+            write_pairs(
+                drawn, SHARES, recipe.n_mined, mined, seed=seed, workers=n_workers(), keep=doubted(weights)
+            )
+            write_confused(drawn, SHARES, 4 * recipe.n_mined, confused, weights, seed=seed)
+        tuned = replace(recipe, epochs=recipe.mined_epochs, learning_rate=recipe.learning_rate / 4)
+        train_from_pairs(
+            [*train, mined, mined, confused], validation, options.out, tuned, first / "dupnet.npz"
+        )
 
 
 if __name__ == "__main__":

@@ -78,3 +78,15 @@ def test_files_hold_what_was_drawn(
     for index in range(12):
         np.testing.assert_array_equal(pixels[index, 1], drawn[index].grey2)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "pairs.csv"), table)
+
+
+def test_the_series_is_followed_until_enough_are_kept(
+    sources: list[Source], drawn: list[hard_pairs.HardPair], tmp_path: Path
+) -> None:
+    kept = [pair for pair in drawn if pair.quality < 90][:5]
+    table = write_pairs(
+        sources, SHARES, 5, tmp_path / "pairs.npy", seed=7, keep=lambda pair: pair.quality < 90
+    )
+    pixels = np.load(tmp_path / "pairs.npy", allow_pickle=False)
+    assert table["quality"].tolist() == [pair.quality for pair in kept]
+    np.testing.assert_array_equal(pixels[:, 0], [pair.grey1 for pair in kept])
