@@ -1,16 +1,18 @@
 """``python -m benchmarks.scaling IMAGES``: rates of the tasks of a cluster, the cost model, and its check.
 
-Times every kind of task alone, in seconds of one core (of processor time, so that other work on the machine
-does not count). From these rates the model says what a collection costs. Then IMAGES is searched on real
-clusters of one and two worker processes, whose processor time is held against the model. Writes
-``scaling_rates.csv``, ``scaling_check.csv`` and ``scaling_model.csv`` into ``benchmarks/results``.
+Times every kind of work alone, in seconds of processor time (so that other work on the machine does not
+count): the tasks, the start of a worker, what a worker spends on a task besides it and on waiting, and the
+client. From these rates the model says what a collection costs. Then IMAGES is searched on real clusters of
+one and two worker processes, whose processor time is held against the model. Writes ``scaling_rates.csv``,
+``scaling_check.csv`` and ``scaling_model.csv`` into ``benchmarks/results``.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,20 +20,39 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import psutil
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
 from dupnet import distributed, sharded_index, sharded_search
 from dupnet.descriptors import SEARCH_BYTES, load_weights
 from dupnet.distributed import IMAGES_A_TASK, TILES_A_PART, find_on_cluster
 from dupnet.files import write_csv
+from dupnet.find import PAIRS_AT_A_TIME
 from dupnet.indexing import Tiling
 from dupnet.sharded_index import code_of, list_folder
 from dupnet.shards import read_shards
 from dupnet.storage import Folder
 
 RESULTS = Path(__file__).parents[1] / "results"
+
 TILES = 9
 """Of an image of 768 px."""
+
+UNITS = {
+    "describe an image": (1e3, "ms"),
+    "search, a tile of the two parts of a task (hashed)": (1e6, "µs"),
+    "search, a pair of tiles (all compared, small collections)": (1e9, "ns"),
+    "score a pair of tiles": (1e6, "µs"),
+    "start a worker": (1, "s"),
+    "a task, beside its work": (1e3, "ms"),
+    "a worker that waits, a second": (1e3, "ms"),
+    "client and scheduler, an image": (1e3, "ms"),
+    "shards, an image": (1e-3, "kB"),
+    "JPEG, an image": (1e-3, "kB"),
+    "memory of a worker after it": (1e-9, "GB"),
+}
+"""Rates, and the unit in which each is written down: factor and name."""
+
+Rates = dict[str, float]
 
 
 def main() -> None:
@@ -40,71 +61,150 @@ def main() -> None:
     parser.add_argument("images", metavar="IMAGES", help="a folder of at least a few hundred images")
     parser.add_argument("--tiles", type=int, default=TILES_A_PART, help="tiles of a part that is timed")
     options = parser.parse_args()
-    rates = measure(Folder(options.images), options.tiles)
-    write_csv(pd.DataFrame(rates.items(), columns=["rate", "value"]), RESULTS / "scaling_rates.csv")
-    print(pd.Series(rates).to_string())
+    rates = measure(Folder(options.images), options.tiles) | measure_workers()
     checked = pd.DataFrame([check(options.images, n, rates) for n in (1, 2)])
+    rates["client and scheduler, an image"] = float(
+        (checked["client_processor_seconds"] / checked["images"]).iloc[0]
+    )
     write_csv(checked.round(3), RESULTS / "scaling_check.csv")
-    print(checked.round(3).to_string(index=False))
-    rates["pairs_an_image"] = float(checked["pairs_an_image"].iloc[0])
+    print(checked.round(3).T.to_string())
+    table = pd.DataFrame(
+        [(rate, value * UNITS[rate][0], UNITS[rate][1]) for rate, value in rates.items()],
+        columns=["rate", "value", "unit"],
+    )
+    write_csv(
+        table.assign(value=table["value"].map(lambda value: float(f"{value:.4g}"))),
+        RESULTS / "scaling_rates.csv",
+    )
+    print(table.to_string(index=False))
+    pairs_an_image = float(checked["pairs_an_image"].iloc[0])
     rows = [(192_556, n) for n in (1, 4, 16)] + [(10_000_000, 256), (1_000_000_000, 4096)]
-    model = pd.DataFrame([cost(images, workers, rates) for images, workers in rows])
+    model = pd.DataFrame([cost(images, workers, pairs_an_image, rates) for images, workers in rows])
     write_csv(model.round(3), RESULTS / "scaling_model.csv")
-    print(model.round(2).to_string(index=False))
+    print(model.round(2).T.to_string())
 
 
 def processor_time(function: Callable[..., Any], *arguments: Any) -> float:
-    """Seconds of processor time of a call."""
+    """Seconds of processor time of a call, with what the process does beside it meanwhile."""
     start = time.process_time()
     function(*arguments)
     return time.process_time() - start
 
 
-def measure(images: Folder, n_tiles: int) -> dict[str, float]:
-    """Seconds of one core, and bytes, of every kind of work."""
+def memory() -> float:
+    """Bytes of memory of this process."""
+    return float(psutil.Process().memory_info().rss)
+
+
+def measure(images: Folder, n_tiles: int) -> Rates:
+    """Seconds of one core, and bytes, of every kind of work that a task does, on a worker.
+
+    On a worker the same work costs about twice what it costs elsewhere: Dask's own threads are part of it.
+    """
     tiling = Tiling(256, 256)
-    weights = load_weights()
-    code = code_of(tiling, weights)
+    code = code_of(tiling, load_weights())
     rng = np.random.default_rng(0)
-    with TemporaryDirectory(prefix="dupnet-") as work:
+    with (
+        TemporaryDirectory(prefix="dupnet-") as work,
+        workers_of(1) as (address, _),
+        Client(address) as client,
+    ):
+
+        def timed(task: Callable[..., Any], *arguments: Any) -> float:
+            return float(client.submit(processor_time, task, *arguments, pure=False).result())
+
         store = Folder(work).folder("shards")
         batch = dict(list(list_folder(images).items())[:IMAGES_A_TASK])
-        sharded_index.worker_weights(tiling, code)
-        describe = processor_time(sharded_index._describe_task, store.address, batch, tiling, code)
+        client.submit(_start, code).result()
+        describe = timed(sharded_index._describe_task, store.address, batch, tiling, code)
         stored = sum(identity.size for identity in store.files().values())
         shard = read_shards(store)[0]
 
         row = rng.integers(shard.n_rows, size=2048)
         task = (store.address, [shard.key], np.zeros(2048, np.int64), row, np.arange(2048).reshape(2, -1))
-        score = processor_time(distributed._score_task, *task, tiling, code)
+        timed(distributed._score_task, *task, tiling, code)
+        score = np.mean([timed(distributed._score_task, *task, tiling, code) for _ in range(5)])
 
         folder = Folder(work).folder("search")
+        n_exact = min(n_tiles, 4096)
+        _write_part(store, folder, 0, n_exact, rng)
+        exact = timed(sharded_search._search_task, store.address, folder.address, 0, 0, 0.6, True)
         for part in range(2):
-            descriptors = rng.standard_normal((n_tiles, SEARCH_BYTES))
-            descriptors *= 127 / np.linalg.norm(descriptors, axis=1, keepdims=True)
-            store.write(f"random{part}.search", np.rint(descriptors).astype(np.int8).tobytes())
-            part_file = sharded_search._packed(
-                number=np.arange(part * n_tiles, (part + 1) * n_tiles),
-                keys=np.array([f"random{part}"]),
-                shard=np.zeros(n_tiles, np.int64),
-                row=np.arange(n_tiles),
-            )
-            folder.write(f"part-{part}.npz", part_file)
-        search = processor_time(sharded_search._search_task, store.address, folder.address, 0, 1, 0.6, False)
+            _write_part(store, folder, part, n_tiles, rng)
+        hashed = timed(sharded_search._search_task, store.address, folder.address, 0, 1, 0.6, False)
+        after = client.submit(memory, pure=False).result()
+    sizes = [image.identity.size for image in batch.values() if image.identity]
     return {
-        "describe_seconds_an_image": describe / len(batch),
-        "stored_bytes_an_image": stored / len(batch),
-        "read_bytes_an_image": float(
-            np.mean([image.identity.size for image in batch.values() if image.identity])
-        ),
-        "hashed_search_seconds_a_tile_of_two_parts": search / (2 * n_tiles),
-        "score_seconds_a_pair": score / 1024,
-        "memory_gigabytes_of_a_search_task": psutil.Process().memory_info().rss / 1e9,
+        "describe an image": describe / len(batch),
+        "search, a tile of the two parts of a task (hashed)": hashed / (2 * n_tiles),
+        "search, a pair of tiles (all compared, small collections)": exact / (n_exact * (n_exact - 1) / 2),
+        "score a pair of tiles": float(score) / 1024,
+        "shards, an image": stored / len(batch),
+        "JPEG, an image": float(np.mean(sizes)),
+        "memory of a worker after it": after,
     }
 
 
-def check(images: str, n_workers: int, rates: dict[str, float]) -> dict[str, float]:
-    """A run on a real cluster: the workers' processor time beside what the model says."""
+def _write_part(store: Folder, folder: Folder, part: int, n_tiles: int, rng: np.random.Generator) -> None:
+    """A part of a search whose descriptors are random: nothing in it is alike."""
+    descriptors = rng.standard_normal((n_tiles, SEARCH_BYTES))
+    descriptors *= 127 / np.linalg.norm(descriptors, axis=1, keepdims=True)
+    store.write(f"random{part}.search", np.rint(descriptors).astype(np.int8).tobytes())
+    part_file = sharded_search._packed(
+        number=np.arange(part * n_tiles, (part + 1) * n_tiles),
+        keys=np.array([f"random{part}"]),
+        shard=np.zeros(n_tiles, np.int64),
+        row=np.arange(n_tiles),
+    )
+    folder.write(f"part-{part}.npz", part_file)
+
+
+@contextmanager
+def workers_of(n_workers: int) -> Iterator[tuple[str, list[psutil.Process]]]:
+    """A cluster of worker processes on this machine: its address, and the processes."""
+    with LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster:
+        children = psutil.Process().children(recursive=True)
+        workers = [child for child in children if "spawn" in " ".join(child.cmdline())]
+        yield cluster.scheduler_address, workers
+
+
+def spent_by(workers: list[psutil.Process]) -> float:
+    """Seconds of processor time that processes have taken so far."""
+    return float(sum(sum(worker.cpu_times()[:2]) for worker in workers))
+
+
+def _start(code: str) -> None:
+    sharded_index.worker_weights(Tiling(256, 256), code)
+
+
+def _nothing(number: int) -> int:
+    return number
+
+
+def measure_workers(n_tasks: int = 500, wait: float = 15.0) -> Rates:
+    """Seconds of processor time that a worker takes besides the work of its tasks."""
+    code = code_of(Tiling(256, 256), load_weights())
+    with workers_of(1) as (address, workers), Client(address) as client:
+        time.sleep(2)
+        before = spent_by(workers)
+        client.submit(_start, code).result()
+        started = spent_by(workers) - before
+        time.sleep(1)
+        before = spent_by(workers)
+        time.sleep(wait)
+        waiting = (spent_by(workers) - before) / wait
+        before, begin = spent_by(workers), time.perf_counter()
+        client.gather(client.map(_nothing, range(n_tasks), pure=False))
+        spent = spent_by(workers) - before - waiting * (time.perf_counter() - begin)
+    return {
+        "start a worker": started,
+        "a task, beside its work": max(spent, 0.0) / n_tasks,
+        "a worker that waits, a second": waiting,
+    }
+
+
+def check(images: str, n_workers: int, rates: Rates) -> dict[str, float]:
+    """A run on a real cluster: the workers' processor time beside what the model says, part by part."""
     scored: list[int] = []
     count = distributed._Score._task
 
@@ -113,56 +213,69 @@ def check(images: str, n_workers: int, rates: dict[str, float]) -> dict[str, flo
         return count(self, rows)
 
     distributed._Score._task = counted  # type: ignore[method-assign]
-    with (
-        TemporaryDirectory(prefix="dupnet-") as out,
-        LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
-    ):
-        workers = [
-            child
-            for child in psutil.Process().children(recursive=True)
-            if "spawn" in " ".join(child.cmdline())
-        ]
-        before = sum(sum(worker.cpu_times()[:2]) for worker in workers)
-        start = time.perf_counter()
-        result = find_on_cluster(images, cluster.scheduler_address, out=out, report=False, images_a_task=64)
+    with TemporaryDirectory(prefix="dupnet-") as out, workers_of(n_workers) as (address, workers):
+        before, client_before, start = spent_by(workers), time.process_time(), time.perf_counter()
+        result = find_on_cluster(images, address, out=out, report=False, images_a_task=64)
         seconds = time.perf_counter() - start
-        spent = sum(sum(worker.cpu_times()[:2]) for worker in workers) - before
+        spent, client = spent_by(workers) - before, time.process_time() - client_before
         memory = max(worker.memory_info().rss for worker in workers) / 1e9
     distributed._Score._task = count  # type: ignore[method-assign]
-    n_images = result.counts["images"]
-    predicted = n_images * rates["describe_seconds_an_image"] + sum(scored) * rates["score_seconds_a_pair"]
+    n_images, n_tiles = result.counts["images"], result.counts["tiles"]
+    n_searched = n_tiles - result.counts["tiles_undecidable"] - result.counts["tiles_equal"]
+    n_tasks = -(-n_images // 64) + 1 + len(scored)
+    parts = {
+        "describe": n_images * rates["describe an image"],
+        "search": n_searched**2 / 2 * rates["search, a pair of tiles (all compared, small collections)"],
+        "verify": sum(scored) * rates["score a pair of tiles"],
+        "start": n_workers * rates["start a worker"],
+        "tasks": n_tasks * rates["a task, beside its work"],
+    }
+    idle = max(n_workers * seconds - sum(parts.values()), 0.0)
+    parts["waiting"] = idle * rates["a worker that waits, a second"]
     return {
         "images": n_images,
         "workers": n_workers,
         "seconds": seconds,
         "processor_seconds": spent,
-        "model_processor_seconds": predicted,
-        "model_of_measured": predicted / spent,
+        "model_processor_seconds": sum(parts.values()),
+        "model_of_measured": sum(parts.values()) / spent,
+        **{f"model_{name}": value for name, value in parts.items()},
+        "client_processor_seconds": client,
         "pairs_an_image": sum(scored) / n_images,
         "worker_gigabytes": memory,
     }
 
 
-def cost(n_images: int, n_workers: int, rates: dict[str, float]) -> dict[str, float]:
+def cost(n_images: int, n_workers: int, pairs_an_image: float, rates: Rates) -> dict[str, float]:
     """The model: tasks, bytes and hours of a collection, one core a worker, everything hashed."""
     parts = -(-n_images * TILES // TILES_A_PART)
-    pairs = parts * (parts + 1) // 2
-    describe = n_images * rates["describe_seconds_an_image"]
-    search = pairs * 2 * TILES_A_PART * rates["hashed_search_seconds_a_tile_of_two_parts"]
-    verify = n_images * rates["pairs_an_image"] * rates["score_seconds_a_pair"]
+    search_tasks = parts * (parts + 1) // 2
+    describe_tasks = -(-n_images // IMAGES_A_TASK)
+    verify_tasks = int(n_images * pairs_an_image) // PAIRS_AT_A_TIME + 1
+    describe = n_images * rates["describe an image"]
+    search = search_tasks * 2 * TILES_A_PART * rates["search, a tile of the two parts of a task (hashed)"]
+    verify = n_images * pairs_an_image * rates["score a pair of tiles"]
+    tasks = (describe_tasks + search_tasks + verify_tasks) * rates["a task, beside its work"]
+    beside = tasks + n_workers * rates["start a worker"]
+    together = describe + search + verify + beside
+    client = n_images * rates["client and scheduler, an image"]
+    hours = 3600 * n_workers
     return {
         "images": n_images,
         "workers": n_workers,
-        "describe_tasks": -(-n_images // IMAGES_A_TASK),
-        "search_tasks": pairs,
-        "verify_tasks": int(n_images * rates["pairs_an_image"]) // 1024 + 1,
-        "describe_hours": describe / n_workers / 3600,
-        "search_hours": search / n_workers / 3600,
-        "verify_hours": verify / n_workers / 3600,
-        "hours": (describe + search + verify) / n_workers / 3600,
-        "read_gigabytes": n_images * rates["read_bytes_an_image"] / 1e9,
-        "stored_gigabytes": n_images * rates["stored_bytes_an_image"] / 1e9,
-        "search_read_gigabytes": pairs * 2 * TILES_A_PART * SEARCH_BYTES / 1e9,
+        "describe_tasks": describe_tasks,
+        "search_tasks": search_tasks,
+        "verify_tasks": verify_tasks,
+        "describe_hours": describe / hours,
+        "search_hours": search / hours,
+        "verify_hours": verify / hours,
+        "beside_hours": beside / hours,
+        "client_hours": client / 3600,
+        "hours": together / hours + client / 3600,
+        "core_hours": together / 3600,
+        "read_gigabytes": n_images * rates["JPEG, an image"] / 1e9,
+        "stored_gigabytes": n_images * rates["shards, an image"] / 1e9,
+        "search_read_gigabytes": search_tasks * 2 * TILES_A_PART * SEARCH_BYTES / 1e9,
     }
 
 
