@@ -20,7 +20,7 @@ export TF_ENABLE_ONEDNN_OPTS := 0
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run test lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-scaling \
+.PHONY: help setup run test test-pythons lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-scaling \
 	train test-distributed soak hostile mutation fuzz coverage system-packages clean distclean
 
 help:  ## list the targets
@@ -55,6 +55,17 @@ run: $(STAMP)  ## run every notebook on data/sample, then find its overlaps; nam
 
 test: $(STAMP) system-packages lint audit  ## lint, types, dependency audit, all tests, notebooks included
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal -m "not distributed and not soak"
+
+# Notebooks, long tests and what asks for the exact pins are left to `make test`.
+test-pythons:  ## the fast tests on other Pythons, each in a .venv-NAME of its own (PYTHONS="python3.12 python3.13")
+	@for name in $(or $(PYTHONS),python3.12 python3.13); do \
+		environment=.venv-$$(basename $$name); \
+		$$name -m venv $$environment; \
+		$$environment/bin/python -m pip install --quiet --requirement requirements.txt; \
+		$$environment/bin/python -m pip install --quiet --no-deps .; \
+		OMP_NUM_THREADS=1 $$environment/bin/python -m pytest -q -n $(WORKERS) --dist worksteal \
+			-m "not distributed and not soak" --ignore tests/test_notebooks.py; \
+	done
 
 lint: $(STAMP)  ## ruff (check and format, notebooks too) and mypy --strict
 	@$(BIN)/ruff check .
