@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.accuracy import embedding
 from dupnet import descriptors
 from dupnet.hashes import HASHES, block_mean_hash, hamming_distance
 from dupnet.metrics import PAIR_METRICS
@@ -74,7 +75,7 @@ def all_signals() -> list[Signal]:
     found += [_metric("structural_similarity", GREY_PIXELS, slow=True)]
     found += [_hash(name) for name in ("perceptual_hash", "difference_hash", "wavelet_hash")]
     found.append(Signal("block_mean_hash", lambda tiles: block_mean_hash(grey(tiles)), _bits_alike, 32))
-    return [*found, *_pdq()]
+    return [*found, *_pdq(), *_embedding()]
 
 
 def _dupnet() -> Signal:
@@ -138,6 +139,21 @@ def _pdq() -> list[Signal]:
         return _stack(np.packbits(pdqhash.compute(tile)[0]) for tile in tiles)
 
     return [Signal("pdq", describe, _bits_alike, 32)]
+
+
+def _embedding() -> list[Signal]:
+    """A pretrained network's features, where the package that holds one is installed."""
+    data = embedding.checkpoint()
+    if data is None:
+        return []
+    model = embedding.build(embedding.arrays_of(data))
+
+    def describe(tiles: Tiles) -> npt.NDArray[np.float32]:
+        features = model.predict(embedding.prepare(tiles), batch_size=32, verbose=0)
+        return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True), np.float32)
+
+    name, width = "EfficientNet-Lite0 embedding", 4 * embedding.N_FEATURES
+    return [Signal(name, describe, lambda one, two: (one * two).sum(axis=1), width, slow=True)]
 
 
 def _stack(hashes: Iterable[npt.NDArray[np.generic]]) -> Tiles:
