@@ -225,9 +225,7 @@ class TestOverlaps:
 
     @pytest.mark.parametrize("tag", ["80", "09", "", "0-8", "24"])
     def test_unknown_tags(self, tag: str) -> None:
-        with pytest.raises(
-            ValueError, match=rf"{tag!r} is unknown for a 3 x 3 grid.* are: .* 07 08 "
-        ):
+        with pytest.raises(ValueError, match=rf"{tag!r} is unknown for a 3 x 3 grid.* are: .* 07 08 "):
             overlap_of_tag(tag)
 
 
