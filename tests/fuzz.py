@@ -161,11 +161,12 @@ def boiled_down(target: str, files: list[bytes]) -> Iterator[bytes]:
     warnings.simplefilter("ignore")
     for data in sorted(set(files), key=lambda data: (len(data), data)):
         lines: set[tuple[str, int]] = set()
+        before = sys.gettrace()  # that of a coverage run, which must go on
         sys.settrace(trace)  # type: ignore[arg-type]
         try:
             TARGETS[target](data)
         finally:
-            sys.settrace(None)
+            sys.settrace(before)
         if not lines <= reached:
             reached |= lines
             yield data
