@@ -121,8 +121,10 @@ fuzz: $(STAMP)  ## fuzz the readers of images, weights and records; keeps tests/
 	@$(PYTHON) -m pip install --quiet atheris
 	@$(PYTHON) tests/fuzz.py $(SECONDS)
 
-coverage: $(STAMP)  ## the tests with line and branch coverage
-	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal --cov -m "not soak"
+coverage: $(STAMP)  ## line and branch coverage of the tests (notebooks, soak and cluster aside): benchmarks/results/coverage.csv
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report=json:.coverage.json \
+		-m "not soak and not distributed" --ignore tests/test_notebooks.py
+	@$(PYTHON) tests/coverage_table.py .coverage.json benchmarks/results/coverage.csv
 
 requirements:  ## resolve requirements.txt anew from pyproject.toml
 	@$(PYTHON) -m pip install --quiet uv
