@@ -234,6 +234,36 @@ def test_a_given_split_must_not_tear_a_group(collection: tuple[Path, pd.DataFram
     assert (pairs["split"] == pairs["image2"].map(by_acquisition)).all()
 
 
+def test_a_given_split_must_name_every_image_of_a_group(
+    collection: tuple[Path, pd.DataFrame, pd.DataFrame],
+) -> None:
+    folder, table, overlaps = collection
+    given = dict.fromkeys(table["image"], "train")
+    del given[overlaps["image1"].iloc[0]]
+    with pytest.raises(ValueError, match="in different splits"):
+        make_pairs(folder, list(table["image"]), overlaps, splits=given, tile_size=SIZE)
+
+
+def test_an_overlap_of_an_unknown_image_is_named() -> None:
+    overlaps = pd.DataFrame({"image1": ["a", "a"], "image2": ["b", "unknown"]})
+    with pytest.raises(ValueError, match="unknown"):
+        overlap_groups(["a", "b"], overlaps)
+
+
+def test_split_by_group_has_a_name_and_a_seed() -> None:
+    groups = pd.Series(range(60), index=[f"{number:02d}" for number in range(60)])
+    split = split_by_group(groups)
+    assert split.name == "split"
+    pd.testing.assert_series_equal(split, split_by_group(groups, (0.8, 0.1, 0.1), seed=0))
+    assert not split.equals(split_by_group(groups, seed=1))
+
+
+def test_a_sample_is_numbered_anew() -> None:
+    pairs = pd.DataFrame({"split": ["train"] * 40, "is_duplicate": [0, 1] * 20, "n": range(40)})
+    for rows in (10, 40, 50):
+        assert list(sample_pairs(pairs.iloc[::-1], rows).index) == list(range(min(rows, 40)))
+
+
 def test_sample_is_balanced_in_every_split_and_whole_where_small() -> None:
     rng = np.random.default_rng(0)
     pairs = pd.DataFrame(
