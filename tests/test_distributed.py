@@ -265,7 +265,7 @@ def second_run_stops(cluster: Cluster, work: Path) -> None:
             "s3://bucket/two",
         ]
         command += ["--tile-size", "64", "--scheduler", cluster.address, "--quiet"]
-        first = subprocess.Popen(command, env=cluster.environment, stdout=log, stderr=log)
+        first = subprocess.Popen(command, env=cluster.environment, stdout=log)
         try:
             folder = Folder("s3://bucket/two/cache")
             end = time.monotonic() + SECONDS
@@ -287,8 +287,8 @@ def second_run_stops(cluster: Cluster, work: Path) -> None:
             first.kill()
             first.wait()
         log.seek(0)
-        assert log.read().endswith("Results: s3://bucket/two/report.html\n")
         assert first.returncode == 0
+        assert log.read().endswith("Results: s3://bucket/two/report.html\n")
 
 
 @pytest.mark.distributed
