@@ -23,7 +23,8 @@ def training_history(history: pd.DataFrame) -> Figure:
     Parameters
     ----------
     history
-        One row an epoch: ``epoch``, ``loss``, ``val_loss`` and other measures with a twin named ``val_...``.
+        One row an epoch: ``epoch``, ``loss``, ``val_loss`` and other measures with a twin named ``val_...``,
+        empty where nothing was validated.
     """
     require_columns(history, ["epoch", "loss", "val_loss"])
     measures = ["loss"] + [
@@ -38,7 +39,7 @@ def training_history(history: pd.DataFrame) -> Figure:
                 history["epoch"], history[f"val_{measure}"], label="validation", marker="s", markersize=3
             )
             axes.set_ylabel(measure.replace("_", " "))
-            if measure == "loss" and (history[["loss", "val_loss"]] > 0).all(axis=None):
+            if measure == "loss" and history[["loss", "val_loss"]].min().min() > 0:
                 axes.set_yscale("log")
         panels[0].legend()
         panels[-1].set_xlabel("epoch")
