@@ -19,6 +19,7 @@ import itertools
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -27,7 +28,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import ThreadpoolController
 
+from dupnet.images import n_workers
 from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, MIN_EVIDENCE_CELLS, TILE_SIZE
 
 __all__ = [
@@ -85,6 +88,9 @@ Beyond it the two tiles are no copies of each other, whatever their means.
 
 CHUNK = 96
 """Pairs scored at a time, so that the intermediate arrays stay in the processor's cache."""
+
+MIN_CHUNKS_TO_SHARE = 8
+"""Chunks from which on threads are worth their start."""
 
 WHOLE_ROWS = 16
 """Rows of a product come in multiples of this, which all take one path through BLAS: a pair's score is the
@@ -190,6 +196,11 @@ def search_directions(seed: int = 1) -> npt.NDArray[np.int8]:
     planes -= planes.mean(axis=2, keepdims=True)
     directions = planes.reshape(SEARCH_BYTES, -1).T * (127 / np.abs(planes).max())
     return np.asarray(np.rint(directions), np.int8)
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @lru_cache(maxsize=4)
@@ -318,11 +329,19 @@ def score_pairs(verify1: Bytes, verify2: Bytes, weights: Weights | None = None) 
     if n % WHOLE_ROWS:
         place = np.minimum(np.arange(n + -n % WHOLE_ROWS), n - 1)
         verify1, verify2 = verify1[place], verify2[place]
-    chunks = [slice(start, start + CHUNK) for start in range(0, len(verify1), CHUNK)]
-    scores = [
-        _head(_unpack(verify1[chunk], side, weights), _unpack(verify2[chunk], side, weights), side, weights)
-        for chunk in chunks
-    ]
+
+    def score(start: int) -> Float:
+        one, two = (_unpack(verify[start : start + CHUNK], side, weights) for verify in (verify1, verify2))
+        return _head(one, two, side, weights)
+
+    starts = range(0, len(verify1), CHUNK)
+    # The products are small: BLAS's own threads would wait for each other longer than they work.
+    with _blas().limit(limits=1, user_api="blas"):
+        if len(starts) < MIN_CHUNKS_TO_SHARE:
+            scores = [score(start) for start in starts]
+        else:
+            with ThreadPoolExecutor(n_workers()) as pool:
+                scores = list(pool.map(score, starts))
     return np.concatenate(scores)[:n] if scores else np.zeros(0, np.float32)
 
 
