@@ -91,8 +91,9 @@ class HardPair(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a tile was drawn: ``row`` and ``col`` in pixels of a source of ``group``."""
+    """Where a tile was drawn: ``row`` and ``col`` in pixels of source number ``source``, of ``group``."""
 
+    source: int
     group: str
     row: int
     col: int
@@ -173,7 +174,7 @@ def draw_tile(
         tiles, _ = (_gently if dark else _process)([tile, tile], rng)
         grey = _grey(tiles[0])
         if is_decidable(grey[None]).all():
-            return grey, Place(sources[crop.source].group, crop.row, crop.col)
+            return grey, Place(crop.source, sources[crop.source].group, crop.row, crop.col)
 
 
 def _attempt(

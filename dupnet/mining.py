@@ -109,6 +109,7 @@ def confused(
 
 
 def _apart(one: Place, two: Place) -> bool:
-    if one.group != two.group:
-        return True
+    """Whether two tiles cannot show the same ground; those of two images of one group may, wherever they lie."""
+    if one.source != two.source:
+        return one.group != two.group
     return max(abs(one.row - two.row), abs(one.col - two.col)) >= TILE_SIZE

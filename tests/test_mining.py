@@ -45,7 +45,7 @@ def test_the_most_alike_come_first_and_one_place_is_no_confusion(sources: list[S
     rng = np.random.default_rng(4)
     drawn = [draw_tile(sources, SHARES, rng, dark=False) for _ in range(4)]
     grey = np.stack([tile for tile, _ in drawn] + [drawn[0][0]])
-    here, elsewhere = drawn[0][1], Place("another image", 0, 0)
+    here, elsewhere = drawn[0][1], Place(1, "another image", 0, 0)
     first, second = np.triu_indices(5, 1)
     same_place = confused(grey, [place for _, place in drawn] + [here], first, second, 3, load_weights())
     assert not ((same_place["tile1"] == 0) & (same_place["tile2"] == 4)).any()
@@ -54,6 +54,13 @@ def test_the_most_alike_come_first_and_one_place_is_no_confusion(sources: list[S
     )
     assert tuple(other_place.loc[0, ["tile1", "tile2"]]) == (0, 4)
     assert other_place["score"].is_monotonic_decreasing
+
+
+def test_two_images_of_one_group_are_never_called_different(sources: list[Source]) -> None:
+    grey, place = draw_tile(sources, SHARES, np.random.default_rng(5), dark=False)
+    sibling = Place(1, place.group, place.row + 512, place.col)
+    numbers = np.array([0]), np.array([1])
+    assert confused(np.stack([grey, grey]), [place, sibling], *numbers, 1, load_weights()).empty
 
 
 def test_files_hold_the_pairs_of_the_highest_scores(sources: list[Source], tmp_path: Path) -> None:
