@@ -109,7 +109,7 @@ def confused(
 
 
 def _apart(one: Place, two: Place) -> bool:
-    """Whether two tiles cannot show the same ground; those of two images of one group may, wherever they lie."""
+    """Whether two tiles cannot show the same ground; those of two images of one group may."""
     if one.source != two.source:
         return one.group != two.group
     return max(abs(one.row - two.row), abs(one.col - two.col)) >= TILE_SIZE
