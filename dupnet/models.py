@@ -8,9 +8,11 @@ which :func:`to_arrays` and :func:`from_arrays` carry to and fro.
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -47,6 +49,9 @@ SETTINGS_NAME = "dupnet.json"
 """Member of a ``.keras`` archive, and array of a ``.npz`` file, that holds the settings as JSON."""
 
 LARGE_KERNEL, SCALE_ENDING = 1_000_000, ".scale"
+
+LARGEST_SETTINGS, LARGEST_DEPTH, LARGEST_SIZE, LARGEST_ARRAY = 2**16, 16, 1024, 2**26
+"""Bytes of settings, layers of a kind, any one size, and weights of an array that a file may ask for."""
 
 
 @dataclass(frozen=True)
@@ -300,17 +305,18 @@ def load_arrays(path: str | os.PathLike[str]) -> keras.Model:
     Raises
     ------
     ValueError
-        If the file is of another version or holds no such model.
+        If the file is of another version, is damaged, or holds no such model.
     """
     name = os.fspath(path)
-    with np.load(path, allow_pickle=False) as stored:
+    with _damage_named(name), np.load(path, allow_pickle=False) as stored:
         if SETTINGS_NAME not in stored:
             raise ValueError(f"{name}: holds no {SETTINGS_NAME}; it was not written by save_arrays.")
         config = _config_from(str(stored[SETTINGS_NAME]), name)
         arrays = {key: stored[key] for key in stored.files if key != SETTINGS_NAME}
-    for key in [key for key in arrays if key.endswith(SCALE_ENDING)]:
-        arrays[key.removesuffix(SCALE_ENDING)] = arrays[key.removesuffix(SCALE_ENDING)] * arrays.pop(key)
-    return from_arrays(arrays, config)
+    with _damage_named(name):
+        for key in [key for key in arrays if key.endswith(SCALE_ENDING)]:
+            arrays[key.removesuffix(SCALE_ENDING)] = arrays[key.removesuffix(SCALE_ENDING)] * arrays.pop(key)
+        return from_arrays(arrays, config)
 
 
 def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
@@ -331,51 +337,50 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
-    """The model that :func:`save_model` wrote, with its ``settings``.
+    """The model that :func:`save_model` wrote, with its ``settings``; not compiled.
 
-    Never runs code stored in the file.
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file is no model, holds a layer with code of its own (``Lambda``), or is of another
-            version.
+    The network is built from the settings, and of Keras's part of the file only the weights are read: no
+    class that the file names is made, and no code that it holds (``Lambda``) runs.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is no such model, is damaged, or is of another version.
     """
     name = os.fspath(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"{name}: no such file; write one with dupnet.models.save_model.")
     if not name.endswith(".keras") or not zipfile.is_zipfile(path):
         raise ValueError(f"{name}: not a .keras file; pass one that dupnet.models.save_model wrote.")
-    with zipfile.ZipFile(path) as archive:
-        members = archive.namelist()
-        if "config.json" in members:
-            _refuse_foreign_layers(json.loads(archive.read("config.json")), name)
-        if SETTINGS_NAME not in members:
+    with _damage_named(name), zipfile.ZipFile(path) as archive:
+        members = {member.filename: member.file_size for member in archive.infolist()}
+        if members.get(SETTINGS_NAME, LARGEST_SETTINGS + 1) > LARGEST_SETTINGS:
             raise ValueError(
                 f"{name}: holds no {SETTINGS_NAME}; pass one that dupnet.models.save_model wrote."
             )
-        config = _config_from(archive.read(SETTINGS_NAME).decode(), name)
-    model = keras.saving.load_model(path, safe_mode=True)
-    model.settings = config
+        settings = archive.read(SETTINGS_NAME).decode()
+        if damaged := archive.testzip():  # Keras does not look at the checksums
+            raise ValueError(f"the checksum of {damaged} is wrong")
+    config = _config_from(settings, name)
+    with _damage_named(name):
+        model = build(config)
+        model.load_weights(path)
     return model
 
 
-def _refuse_foreign_layers(node: Any, name: str) -> None:
-    """Raise for a stored configuration with a Lambda, or a class that is neither Keras's nor DupNet's."""
-    if isinstance(node, list):
-        for entry in node:
-            _refuse_foreign_layers(entry, name)
-    elif isinstance(node, dict):
-        kind, module = node.get("class_name"), str(node.get("module") or "")
-        if kind in ("Lambda", "__lambda__"):
-            raise ValueError(
-                f"{name}: holds a Lambda, code that would run on loading; build the model without."
-            )
-        if module.partition(".")[0] not in ("", "builtins", "dupnet", "keras"):
-            raise ValueError(f"{name}: holds {module}.{kind}; only layers of keras and dupnet are loaded.")
-        for entry in node.values():
-            _refuse_foreign_layers(entry, name)
+@contextmanager
+def _damage_named(name: str) -> Iterator[None]:
+    """What a damaged file makes zipfile, h5py, numpy or Keras raise becomes a ValueError that names it."""
+    try:
+        yield
+    except Exception as error:
+        is_clear = isinstance(error, ValueError) and str(error).startswith(name)
+        if is_clear or isinstance(error, FileNotFoundError):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{name}: is damaged, or no model of dupnet ({reason}).") from error
 
 
 def _settings_of(model: keras.Model) -> dict[str, Any]:
@@ -386,20 +391,45 @@ def _settings_of(model: keras.Model) -> dict[str, Any]:
 
 
 def _config_from(settings_text: str, name: str) -> DupnetConfig | DupnetV0Config:
-    settings = json.loads(settings_text)
-    if settings.get("format") != FORMAT_VERSION:
+    with _damage_named(name):
+        settings = json.loads(settings_text)
+        stored = dict(settings["config"])
+        format_version, architecture = settings.get("format"), stored.pop("architecture", None)
+    if format_version != FORMAT_VERSION:
         raise ValueError(
-            f"{name}: written in format {settings.get('format')!r}, this code reads {FORMAT_VERSION}; "
+            f"{name}: written in format {format_version!r}, this code reads {FORMAT_VERSION}; "
             "train again, or use the version of dupnet that wrote it."
         )
-    stored = dict(settings["config"])
-    architecture = stored.pop("architecture", None)
     kinds: dict[Any, Any] = {"dupnet": DupnetConfig, "dupnet_v0": DupnetV0Config}
-    if architecture not in kinds:
+    if architecture not in ("dupnet", "dupnet_v0"):
         raise ValueError(f"{name}: architecture {architecture!r} is unknown; known are {', '.join(kinds)}.")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
     try:
         config: DupnetConfig | DupnetV0Config = kinds[architecture](**values)
     except TypeError as error:
         raise ValueError(f"{name}: settings of another version ({error}); train again.") from None
+    _check_sizes(config, name)
     return config
+
+
+def _check_sizes(config: DupnetConfig | DupnetV0Config, name: str) -> None:
+    """Raise for settings that are no sizes, or whose network would not fit into memory."""
+    for key, value in asdict(config).items():
+        if key == "architecture":
+            continue
+        is_many = isinstance(getattr(type(config), key), tuple)
+        sizes = value if is_many else (value,)
+        if key == "threshold":
+            is_sound = isinstance(value, int | float) and 0 <= value <= 1
+        else:
+            is_sound = isinstance(sizes, tuple) and len(sizes) <= LARGEST_DEPTH
+            is_sound = is_sound and all(type(size) is int and 0 < size <= LARGEST_SIZE for size in sizes)
+        if not is_sound:
+            raise ValueError(f"{name}: {key} is {value!r}; such a network is not built.")
+    if isinstance(config, DupnetConfig):
+        largest = config.n_filters * config.cell_size**2
+    else:
+        side = config.tile_size // 2 ** len(config.filters)
+        largest = side**2 * math.prod(config.filters[-1:]) * config.dense_units
+    if largest > LARGEST_ARRAY:
+        raise ValueError(f"{name}: an array of {largest:,} weights; such a network is not built.")

@@ -231,30 +231,89 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
             load_model(path)
 
 
-def test_a_lambda_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+def test_what_a_file_says_of_layers_is_not_built(tmp_path: Path) -> None:
+    """A Lambda whose code leaves a trace, and a function of another module: the file loads without them."""
+    path, trace = tmp_path / "a.keras", tmp_path / "trace"
     tile = keras.Input((4, 4, 3))
-    model = keras.Model(tile, keras.layers.Lambda(lambda values: values * 2)(tile))
-    path = tmp_path / "lambda.keras"
-    model.save(path)
-    with pytest.raises(ValueError, match="Lambda"):
-        load_model(path)
-    # Hidden in an inner model as well.
-    outer = keras.Input((4, 4, 3))
-    keras.Model(outer, model(outer)).save(path)
-    with pytest.raises(ValueError, match="Lambda"):
-        load_model(path)
+    code = compile(
+        f"lambda values: (__import__('os').makedirs({str(trace)!r}, exist_ok=True), values)[1]", "", "eval"
+    )
+    armed = keras.Model(tile, keras.layers.Lambda(eval(code))(tile))  # noqa: S307
+    armed.save(tmp_path / "armed.keras")
+    trace.rmdir()
+    with zipfile.ZipFile(tmp_path / "armed.keras") as archive:
+        trap = json.loads(archive.read("config.json"))
 
-
-def test_foreign_code_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.keras"
-    save_model(build(SMALL_V0), path)
+    def set_trap(config: dict[str, Any]) -> None:
+        config.clear()
+        config.update(trap)
 
     def point_elsewhere(config: dict[str, Any]) -> None:
         config["config"]["layers"][-1].update(module="os", class_name="system", registered_name=None)
 
-    rewrite(path, point_elsewhere, "config.json")
-    with pytest.raises(ValueError, match=r"os\.system"):
+    model = build(SMALL_V0)
+    for change in (set_trap, point_elsewhere):
+        save_model(model, path)
+        rewrite(path, change, "config.json")
+        again = load_model(path)
+        assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
+        np.testing.assert_array_equal(again.get_weights()[0], model.get_weights()[0])
+    with pytest.raises(ValueError, match=r"holds no dupnet\.json"):
+        load_model(tmp_path / "armed.keras")
+    assert not trace.exists()
+    keras.saving.load_model(tmp_path / "armed.keras", safe_mode=False)
+    assert trace.exists(), "the trap itself must work, or the test shows nothing"
+
+
+def test_a_damaged_model_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.keras"
+    save_model(build(SMALL_V0), path)
+    whole = path.read_bytes()
+    # One bit of a weight, which Keras alone would not notice.
+    kernel = load_model(path).get_layer("dense").kernel.numpy()[0].tobytes()
+    assert whole.count(kernel) == 1
+    flipped = whole.replace(kernel, bytes([kernel[0] ^ 1]) + kernel[1:])
+    for data in (whole[:-400], whole[:-5000] + whole[-4990:], flipped, whole[:30]):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=r"a\.keras: (is damaged|not a \.keras file|holds no)"):
+            load_model(path)
+    save_arrays(build(SMALL_V0), tmp_path / "a.npz")
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(whole[:300] + bytes(50) + whole[350:])
+    with pytest.raises(ValueError, match=r"a\.npz: is damaged"):
+        load_arrays(tmp_path / "a.npz")
+    with pytest.raises(FileNotFoundError):
+        load_arrays(tmp_path / "absent.npz")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tile_size", 2**20), ("tile_size", "32"), ("tile_size", True), ("tile_size", 0), ("filters", 3),
+        ("filters", [3, 10**9]), ("filters", [1] * 17), ("filters", [3, [4]]), ("filters", {}),
+        ("dense_units", -5), ("dense_units", None), ("threshold", 2), ("threshold", "high"),
+    ],
+)  # fmt: skip
+def test_settings_that_ask_for_too_much_or_nonsense_are_refused(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    path = tmp_path / "a.keras"
+    save_model(build(SMALL_V0), path)
+    rewrite(path, lambda settings: settings["config"].update({key: value}))
+    with pytest.raises(ValueError, match=rf"a\.keras: {key} is .*not built"):
         load_model(path)
+
+
+def test_sizes_that_multiply_to_too_much_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.keras"
+    for config, changed in (
+        (SMALL_V0, {"tile_size": 1024, "filters": [1024], "dense_units": 1024}),
+        (SMALL, {"n_filters": 1024, "cell_size": 1024}),
+    ):
+        save_model(build(config), path)
+        rewrite(path, lambda settings, changed=changed: settings["config"].update(changed))  # type: ignore[misc]
+        with pytest.raises(ValueError, match=r"array of [\d,]+ weights"):
+            load_model(path)
 
 
 def test_what_is_no_model_file_is_refused(tmp_path: Path) -> None:
