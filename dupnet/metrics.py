@@ -197,9 +197,10 @@ def colour_difference(tile1: Image, tile2: Image) -> float:
 
 
 def _channel_medians(image: Image) -> Image:
+    # Counting the 256 levels is several times as fast as ordering the values.
     flat = image.reshape(-1, image.shape[2])
-    middle = (len(flat) - 1) // 2
-    return np.asarray(np.partition(flat, middle, axis=0)[middle], dtype=np.uint8)
+    ranks = [np.bincount(channel, minlength=256).cumsum() for channel in flat.T]
+    return np.array([np.searchsorted(rank, (len(flat) - 1) // 2, side="right") for rank in ranks], np.uint8)
 
 
 def _cells(levels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -9,7 +9,7 @@ non-duplicates are the hard ones: another day, alike in hash, alike in colour, n
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from joblib import Parallel, delayed
 
 from dupnet.augment import AugmentConfig
 from dupnet.evaluation import best_threshold, quality
-from dupnet.images import list_images, load, map_in_order, n_workers
+from dupnet.images import list_images, load, n_workers
 from dupnet.metrics import PAIR_METRICS, grey_levels
 from dupnet.pair_reader import PairReader
 from dupnet.pairs import (
@@ -50,6 +51,9 @@ ORIGINS = {
     "within_image": "two tiles of one image, among its most alike in BlockMeanHash",
 }
 """Where a labelled pair comes from; all but the first are non-duplicates."""
+
+FEWEST_ROWS_A_PROCESS = 100
+"""Rows for which a process of its own pays: it takes two or three seconds to start, a row some 50 ms."""
 
 
 class KnownTiles(NamedTuple):
@@ -257,7 +261,8 @@ def measure(
     tile_size
         Side of a tile in pixels.
     workers
-        Threads; one for each core by default.
+        Processes, one for each core by default; fewer where there are few rows. Half of the metrics hold
+        Python's interpreter lock, so threads would wait for each other.
 
     Raises
     ------
@@ -268,7 +273,8 @@ def measure(
     unknown = [name for name in names if name not in PAIR_METRICS]
     if unknown:
         raise ValueError(f"metrics: no metric is called {unknown[0]!r}; there are {', '.join(PAIR_METRICS)}.")
-    reader = PairReader(
+    make_reader = partial(
+        PairReader,
         pairs,
         folder,
         augment=augment,
@@ -277,15 +283,25 @@ def measure(
         seed=seed,
         workers=1,
     )
-    values = map_in_order(partial(_row, reader, names), range(len(pairs)), n_workers(workers))
-    found = pd.DataFrame(list(values), columns=["is_duplicate", *names], index=pairs.index)
+    n_processes = min(n_workers(workers), max(1, len(pairs) // FEWEST_ROWS_A_PROCESS))
+    parts = np.array_split(np.arange(len(pairs)), n_processes)
+    measured = Parallel(n_processes)(delayed(_measure_rows)(make_reader, names, part) for part in parts)
+    values = [row for part in measured for row in part]
+    found = pd.DataFrame(values, columns=["is_duplicate", *names], index=pairs.index)
     labels = found.pop("is_duplicate").astype(pairs["is_duplicate"].dtype)
     return pd.concat([pairs.assign(is_duplicate=labels), found], axis=1)
 
 
-def _row(reader: PairReader, names: Sequence[str], row: int) -> list[float]:
-    tile1, tile2, is_duplicate = reader.pair(row)
-    return [is_duplicate, *(float(PAIR_METRICS[name](tile1, tile2)) for name in names)]
+def _measure_rows(
+    make_reader: Callable[[], PairReader], names: Sequence[str], rows: npt.NDArray[np.int64]
+) -> list[list[float]]:
+    """Label and metrics of some rows; each process makes its own reader, whose cache cannot be sent."""
+    reader = make_reader()
+    values = []
+    for row in rows:
+        tile1, tile2, is_duplicate = reader.pair(int(row))
+        values.append([is_duplicate, *(float(PAIR_METRICS[name](tile1, tile2)) for name in names)])
+    return values
 
 
 def separation(table: pd.DataFrame, signals: Sequence[str]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from dupnet.metrics import PAIR_METRICS
 from dupnet.pair_reader import PairReader
 from dupnet.scenes import Collection, cut_collection
 from dupnet.signals import (
+    FEWEST_ROWS_A_PROCESS,
     acquisitions,
     every_pair,
     known_overlaps,
@@ -152,6 +153,16 @@ def test_measure_is_the_metric_of_the_two_tiles(collection: tuple[Path, Collecti
     assert first.shape == (64, 64, 3)
     with pytest.raises(ValueError, match="no metric is called 'nonsense'"):
         measure(pairs, folder, ["nonsense"], tile_size=64)
+
+
+def test_measure_in_processes_gives_the_same_numbers(collection: tuple[Path, Collection]) -> None:
+    folder = collection[0] / "images"
+    pairs = pairs_of_overlaps(collection[1].truth)
+    pairs = pd.concat([pairs] * (2 * FEWEST_ROWS_A_PROCESS // len(pairs) + 1), ignore_index=True)
+    settings = {"augment": AugmentConfig(), "another_day_share": 0.3, "seed": 1, "tile_size": 64}
+    one, two = (measure(pairs, folder, ["unequal_values"], workers=n, **settings) for n in (1, 2))
+    pd.testing.assert_frame_equal(one, two)
+    assert one["unequal_values"].nunique() > 10
 
 
 def test_measure_varies_the_tiles_as_the_reader_does(
