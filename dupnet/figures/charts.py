@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
 from dupnet.figures.style import COLOURS, PALETTE, new_figure, require_columns, style
 
@@ -15,6 +16,15 @@ __all__ = ["heatmap", "hls_limits", "intervals", "lines", "scaling", "training_h
 
 _MARKERS = "osD^vP*X"
 """One marker a series, so that a figure can be read without its colours."""
+
+_DASHES = ("-", "--", "-.", ":")
+"""One line style a series where there are too many points for markers."""
+
+_MOST_MARKERS = 25
+"""Points of a series from which on markers would hide the line."""
+
+_LEGEND_LETTERS = 75
+"""Letters of names and symbols that fit into one line above a figure."""
 
 
 def training_history(history: pd.DataFrame) -> Figure:
@@ -114,7 +124,14 @@ def scaling(table: pd.DataFrame, x: str = "n_images", y: str = "seconds", by: st
                 )[0]
                 label += f"  (N$^{{{exponent:.2f}}}$)"
             axes.plot(ordered[x], ordered[y], marker=_MARKERS[number % 8], markersize=5, label=label)
-        axes.set(xscale="log", yscale="log", xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
+        label = x.removeprefix("n_").replace("_", " ")
+        axes.set(xscale="log", yscale="log", xlabel=label, ylabel=y.replace("_", " "))
+        sizes = sorted(table[x].unique())
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        # Numbers as they are; powers of ten and single steps between them are hard to read.
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.3g}"))
+        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
         axes.grid(visible=True, which="major")
         axes.legend()
     return figure
@@ -142,22 +159,36 @@ def lines(
         axes = figure.subplots()
         for number, (name, rows) in enumerate(table.groupby(by, sort=False)):
             ordered = rows.sort_values(x)
+            dense = len(ordered) > _MOST_MARKERS
             axes.plot(
                 ordered[x],
                 ordered[y],
-                marker=_MARKERS[number % 8],
+                marker="" if dense else _MARKERS[number % 8],
                 markersize=4.5,
                 color=PALETTE[number % 8],
-                linestyle="-" if number < 8 else "--",
+                linestyle=_DASHES[number % 4] if dense else "-" if number < 8 else "--",
                 label=str(name),
             )
         axes.set(xlabel=x_label or x.replace("_", " "), ylabel=y_label or y.replace("_", " "))
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            low, high = axes.get_ylim()
+            axes.set_ylim(min(low, -0.03 * high), high)  # shares are compared from nought
+        if table[x].max() >= 10_000:
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.grid(visible=True)
         if len(axes.lines) > 1:
-            figure.legend(loc="outside right upper")
+            _legend_above(figure, axes)
     return figure
+
+
+def _legend_above(figure: Figure, axes: Axes) -> None:
+    """The names of the lines above the axes, which keep the full width; in as few lines as they fit."""
+    names = [str(line.get_label()) for line in axes.lines]
+    columns = len(names)
+    while columns > 1 and columns * (max(map(len, names)) + 6) > _LEGEND_LETTERS:
+        columns -= 1
+    figure.legend(loc="outside upper center", ncols=columns)
 
 
 def intervals(
@@ -253,13 +284,11 @@ def heatmap(
                     fontsize=9.5,
                     color="white" if value < 0.5 else "black",
                 )
-        axes.set_xticks(
-            range(table.shape[1]),
-            [str(text) for text in table.columns],
-            rotation=35,
-            ha="right",
-            rotation_mode="anchor",
-        )
+        names = [str(text) for text in table.columns]
+        if sum(map(len, names)) <= 45:
+            axes.set_xticks(range(len(names)), names)
+        else:
+            axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(table)), [str(text) for text in table.index])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)

@@ -144,7 +144,7 @@ def network(layers: pd.DataFrame, title: str = "") -> Figure:
     ----------
     layers
         One row a block: ``layer`` (what it does, in words), ``output_shape`` (text, ``128 x 128 x 16``) and
-        ``parameters`` (count).
+        ``parameters`` (count). A ``layer`` that ends in "RGB tile" is an input; no arrow leads to it.
     title
         The network's name.
 
@@ -181,7 +181,7 @@ def network(layers: pd.DataFrame, title: str = "") -> Figure:
                 ha="right",
                 va="center",
             )
-            if level:
+            if level and not str(row.layer).endswith("RGB tile"):
                 axes.annotate(
                     "",
                     (2.8, level + 0.13),

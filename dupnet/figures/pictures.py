@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from dupnet.figures.style import COLOURS, PALETTE, new_figure, style
+from dupnet.figures.style import COLOURS, PALETTE, WIDTH_INCHES, new_figure, style
 from dupnet.tiles import Grid, Overlap
 
 __all__ = ["error_gallery", "mosaic_with_grid", "show_pair", "show_tiles"]
@@ -30,7 +31,7 @@ def show_tiles(tiles: Sequence[Image], titles: Sequence[str] | None = None, colu
     tiles
         RGB uint8 (h, w, 3) or grey uint8 (h, w) arrays.
     titles
-        A short title for each.
+        A short title for each, broken into lines of the width of an image.
     columns
         Images in a row.
 
@@ -46,8 +47,11 @@ def show_tiles(tiles: Sequence[Image], titles: Sequence[str] | None = None, colu
         )
     columns = min(columns, len(tiles))
     n_rows = -(-len(tiles) // columns)
+    letters = int(12.5 * WIDTH_INCHES / columns)  # of ten points each
+    wrapped = ["\n".join(textwrap.fill(line, letters) for line in text.split("\n")) for text in titles or []]
+    n_lines = max((text.count("\n") + 1 for text in wrapped), default=0)
     with style():
-        figure = new_figure(height=n_rows * (6.4 / columns + (0.3 if titles else 0.05)))
+        figure = new_figure(height=n_rows * (WIDTH_INCHES / columns + 0.06 + 0.18 * n_lines))
         panels = figure.subplots(n_rows, columns, squeeze=False).ravel()
         for index, panel in enumerate(panels):
             if index >= len(tiles):
@@ -55,8 +59,8 @@ def show_tiles(tiles: Sequence[Image], titles: Sequence[str] | None = None, colu
             else:
                 _draw_image(panel, tiles[index])
                 _frame(panel)
-                if titles:
-                    panel.set_title(titles[index], fontsize=10, loc="center", pad=3)
+                if wrapped:
+                    panel.set_title(wrapped[index], fontsize=10, loc="center", pad=3)
     return figure
 
 
@@ -161,8 +165,8 @@ def error_gallery(pairs: Sequence[tuple[Image, Image, str]], differences: Sequen
             "and as many of either."
         )
     with style():
-        figure = new_figure(height=1.5 * len(pairs) + 0.3)
-        panels = figure.subplots(len(pairs), 4, squeeze=False, width_ratios=[1, 1, 1, 1.35])
+        figure = new_figure(height=1.5 * len(pairs) + 0.3, width=5.9)
+        panels = figure.subplots(len(pairs), 4, squeeze=False, width_ratios=[1, 1, 1, 0.9])
         for row, ((tile1, tile2, caption), difference) in enumerate(zip(pairs, differences, strict=True)):
             for axes, image, title in zip(
                 panels[row], (tile1, tile2, difference), ("tile 1", "tile 2", "difference"), strict=False

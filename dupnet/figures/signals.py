@@ -9,12 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
+from dupnet.evaluation import expected_calibration_error, reliability_table, wilson_interval
 from dupnet.figures.style import COLOURS, new_figure, require_columns, style
 
 __all__ = ["confusion", "distributions", "reliability", "score_histogram"]
 
 Floats = npt.NDArray[np.floating]
+
+N_BINS = 80
+"""Bins of a distribution, or so: as many as can be told apart at half width."""
+
+ODDS_REACH = 5
+"""Score histograms reach from odds of 1 to 100,000 to odds of 100,000 to 1."""
 
 
 def distributions(
@@ -51,24 +59,25 @@ def distributions(
     is_duplicate = table[truth].to_numpy().astype(bool)
     if is_duplicate.all() or not is_duplicate.any():
         raise ValueError(f"table[{truth!r}] holds one class only; give duplicates and non-duplicates.")
-    edges = np.linspace(0, 1, 81)
     with style():
         figure = new_figure(height=0.75 * len(signals) + 1.1)
         axes = figure.subplots()
         for level, signal in enumerate(signals):
             values = table[signal].to_numpy(float)
             low, high = np.nanpercentile(values, (0.1, 99.9))
-            scaled = np.clip((values - low) / (high - low if high > low else 1.0), 0, 1)
+            edges = _edges(values, low, high)
+            values = np.clip(values, low, high)
+            places = (edges - low) / (edges[-1] - low)
             for chosen, colour, sign in (
                 (is_duplicate, "duplicate", 1),
                 (~is_duplicate, "not_duplicate", -1),
             ):
-                counts = np.histogram(scaled[chosen & ~np.isnan(scaled)], edges)[0].astype(float)
+                counts = np.histogram(values[chosen & ~np.isnan(values)], edges)[0].astype(float)
                 counts = np.log1p(counts) if log_counts else counts
                 heights = 0.42 * sign * counts / max(counts.max(), 1)
                 name = ("duplicates" if sign > 0 else "non-duplicates") if level == 0 else None
                 axes.fill_between(
-                    edges,
+                    places,
                     -level,
                     -level + np.append(heights, heights[-1]),
                     step="post",
@@ -93,9 +102,15 @@ def distributions(
 
 
 def score_histogram(
-    scores: Floats, is_duplicate: npt.NDArray[np.generic] | None = None, threshold: float | None = None
+    scores: Floats,
+    is_duplicate: npt.NDArray[np.generic] | None = None,
+    threshold: float | None = None,
+    counted: str = "pairs",
 ) -> Figure:
-    """Histogram of scores in [0, 1] on a logarithmic count axis, by class where the truth is known.
+    """Histogram of scores in [0, 1], by class where the truth is known; counts on a logarithmic axis.
+
+    The scores are spread by their odds, s / (1 - s), on a logarithmic scale: nearly all lie next to 0 or 1,
+    where equal steps of the score would show two bars. The outermost bars hold all that lies beyond.
 
     Parameters
     ----------
@@ -105,13 +120,16 @@ def score_histogram(
         (n,) truth, 1 or 0.
     threshold
         Score from which a pair is called a duplicate.
+    counted
+        What has a score: the label of the counts.
     """
-    edges = np.linspace(0, 1, 51).tolist()
+    edges = np.linspace(-ODDS_REACH, ODDS_REACH, 10 * ODDS_REACH + 1).tolist()
+    places = _log_odds(scores)
     with style():
         figure = new_figure(height=3.0)
         axes = figure.subplots()
         if is_duplicate is None:
-            axes.hist(scores, edges, color=COLOURS["duplicate"])
+            axes.hist(places, edges, color=COLOURS["duplicate"])
         else:
             truth = np.asarray(is_duplicate).astype(bool)
             for chosen, colour, name in (
@@ -119,7 +137,7 @@ def score_histogram(
                 (truth, "duplicate", "duplicates"),
             ):
                 axes.hist(
-                    scores[chosen],
+                    places[chosen],
                     edges,
                     color=COLOURS[colour],
                     histtype="stepfilled",
@@ -128,7 +146,7 @@ def score_histogram(
                 )
         if threshold is not None:
             axes.axvline(
-                threshold,
+                float(_log_odds(np.array([threshold]))[0]),
                 color=COLOURS["ink"],
                 linestyle="--",
                 linewidth=1.2,
@@ -138,9 +156,12 @@ def score_histogram(
             figure.legend(loc="outside upper center", ncols=3)
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.7)
-        axes.set_xlim(0, 1)
-        axes.set_xlabel("score")
-        axes.set_ylabel("pairs")
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.set_xlim(-ODDS_REACH, ODDS_REACH)
+        ticks = np.array([0.0001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.9999])
+        axes.set_xticks(_log_odds(ticks), [f"{tick:g}" for tick in ticks])
+        axes.set_xlabel("score, spread by its odds")
+        axes.set_ylabel(counted)
     return figure
 
 
@@ -202,6 +223,8 @@ def reliability(
 ) -> tuple[Figure, pd.DataFrame]:
     """Reliability diagram: share of true duplicates against the mean score, in bins of equal width.
 
+    Each share with Wilson's interval of 95 %: a bin of a handful of pairs says little.
+
     Parameters
     ----------
     scores
@@ -213,35 +236,54 @@ def reliability(
 
     Returns
     -------
-    The figure, and its table: ``mean_score``, ``share_duplicate``, ``n`` for each bin that holds a pair.
+    The figure, and its table, as :func:`dupnet.evaluation.reliability_table` makes it.
     """
-    score, truth = np.asarray(scores, float), np.asarray(is_duplicate, float)
-    bins = np.minimum((score * n_bins).astype(int), n_bins - 1)
-    rows = [
-        (score[bins == index].mean(), truth[bins == index].mean(), int((bins == index).sum()))
-        for index in np.unique(bins)
-    ]
-    table = pd.DataFrame(rows, columns=["mean_score", "share_duplicate", "n"])
-    error = float(
-        (table["n"] * (table["mean_score"] - table["share_duplicate"]).abs()).sum() / table["n"].sum()
-    )
+    table = reliability_table(scores, is_duplicate, n_bins)
+    error = expected_calibration_error(scores, is_duplicate, n_bins)
+    counts = [(round(row.share_duplicate * row.n), row.n) for row in table.itertuples()]
+    spans = np.array([wilson_interval(count, of) for count, of in counts])
+    share = table["share_duplicate"].to_numpy()
     with style():
         figure = new_figure(height=4.6)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         upper.plot([0, 1], [0, 1], color=COLOURS["undecidable"], linestyle="--", linewidth=1, label="perfect")
-        upper.plot(
+        upper.errorbar(
             table["mean_score"],
-            table["share_duplicate"],
-            marker="o",
-            label=f"measured, expected error {error:.2g}",
+            share,
+            yerr=np.clip([share - spans[:, 0], spans[:, 1] - share], 0, None),
+            fmt="o",
+            color=COLOURS["duplicate"],
+            elinewidth=1.4,
+            label=f"measured with its 95 % interval, expected error {error:.2g}",
         )
-        upper.set(ylabel="share of duplicates", ylim=(-0.03, 1.03), xlim=(0, 1))
-        upper.legend(loc="upper left")
-        centres = (np.unique(bins) + 0.5) / n_bins
-        lower.bar(centres, table["n"], width=0.9 / n_bins, color=COLOURS["duplicate"])
+        upper.set(ylabel="share of duplicates", ylim=(-0.03, 1.03), xlim=(-0.02, 1.02))
+        figure.legend(loc="outside upper center", ncols=2)
+        lower.bar(
+            (table["low"] + table["high"]) / 2, table["n"], width=0.9 / n_bins, color=COLOURS["duplicate"]
+        )
         lower.set_yscale("log")
+        lower.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         lower.set(xlabel="score", ylabel="pairs")
     return figure, table
+
+
+def _edges(values: Floats, low: float, high: float) -> Floats:
+    """Edges of some 80 bins from ``low`` to past ``high``, each a whole number of the values' own steps wide.
+
+    Bits come in steps of one or two; bins of another width would be empty by turns.
+    """
+    if high <= low:
+        return np.array([low, low + 1.0])
+    step = float(np.diff(np.unique(values[~np.isnan(values)])).min())
+    width = step * max(1, round((high - low) / N_BINS / step))
+    return np.asarray(low + width * np.arange(int((high - low) / width + 1e-6) + 2), dtype=float)
+
+
+def _log_odds(scores: Floats) -> Floats:
+    """Decimal logarithm of the odds of scores in [0, 1], held within the reach of the axis."""
+    end = 1 / (1 + 10.0**ODDS_REACH)
+    kept = np.clip(np.asarray(scores, float), end, 1 - end)
+    return np.asarray(np.clip(np.log10(kept / (1 - kept)), -ODDS_REACH, ODDS_REACH))
 
 
 def _short(value: float, span: float) -> str:
