@@ -140,6 +140,8 @@ def test_pairs_and_evaluate(found: Path, tmp_path: Path, capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert f"{(pairs['split'] == 'train').sum()} pairs of split 'train'" in said
     assert "errors_per_38780" in said
+    assert cli.main(["evaluate", str(table), str(found / "images"), "--split", "holdout"]) == 2
+    assert "has no split 'holdout'; it has 'train'" in capsys.readouterr().err
 
 
 def test_train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,11 +215,46 @@ def test_data_fetch(
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["split", "out", "--seed", "-1"], "--seed: '-1' is not a whole number of at least 0"),
+        (
+            ["pairs", "out", "--out", "pairs", "--rows", "0"],
+            "--rows: '0' is not a whole number of at least 1",
+        ),
+        (["train", "pairs", "images", "--out", "run", "--epochs", "none"], "--epochs: 'none' is not"),
+        (["train", "pairs", "images", "--out", "run", "--batch-size", "0"], "--batch-size: '0' is not"),
+        (["review", "out", "--port", "65536"], "--port: '65536' is not a whole number in 0 to 65535"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_numbers_are_checked(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(options)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_pairs_of_solid_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing makes a pair: an error, and no empty table."""
+    (tmp_path / "images").mkdir()
+    for name, level in (("a", 255), ("b", 0), ("c", 90)):
+        Image.new("RGB", (512, 512), (level,) * 3).save(tmp_path / "images" / f"{name}.png")
+    out = str(tmp_path / "out")
+    assert cli.main(["find", str(tmp_path / "images"), "--out", out, "--no-report", "--quiet"]) == 0
+    assert cli.main(["pairs", out, "--out", str(tmp_path / "pairs")]) == 2
+    assert "solid tiles make none" in capsys.readouterr().err
+    assert not (tmp_path / "pairs.parquet").exists()
+
+
+@pytest.mark.parametrize(
     ("command", "message"),
     [
         (["find", "nowhere", "--out", "out"], "no folder 'nowhere'"),
         (["find", ".", "--out", "out", "--tile-size", "100"], "tile_size is 100"),
         (["split", "nowhere"], "no finished run"),
+        (["split", "nowhere", "--column", "ships"], "--column ships goes with --stratify CSV"),
+        (["data", "cut", "nowhere.tif"], "'nowhere.tif': No such file or directory"),
         (["audit", "splits.csv", "nowhere"], "no finished run"),
         (["pairs", "nowhere", "--out", "pairs"], "no finished run"),
         (["tiles", "nowhere", "--out", "out"], "no folder 'nowhere'"),

@@ -1,0 +1,65 @@
+"""Arguments that several commands take, and the kinds of number that options hold."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+__all__ = [
+    "Commands",
+    "add_pair_table",
+    "add_results",
+    "add_seed",
+    "add_tile_size",
+    "add_workers",
+    "whole_number",
+]
+
+Commands = argparse._SubParsersAction
+"""What a command's parser is added to; argparse has no public name for it."""
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A type for ``add_argument``: whole numbers of at least ``least``, and at most ``most`` if given."""
+    expected = (
+        f"a whole number of at least {least}" if most is None else f"a whole number in {least} to {most}"
+    )
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+        return value
+
+    return convert
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Add ``DIR``, the output folder of ``dupnet find``."""
+    parser.add_argument("dir", metavar="DIR", help="output folder of `dupnet find`")
+
+
+def add_pair_table(parser: argparse.ArgumentParser) -> argparse.Action:
+    """Add ``TABLE`` and ``IMAGES``, a pair table and its images; returns the argument for the images."""
+    parser.add_argument("pairs", metavar="TABLE", help="table that `dupnet pairs` wrote")
+    return parser.add_argument("images", metavar="IMAGES", help="folder of its images")
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Add ``--seed``; numpy takes no negative ones."""
+    parser.add_argument(
+        "--seed", type=whole_number(0), default=0, metavar="N", help="of whatever is drawn (default: 0)"
+    )
+
+
+def add_tile_size(parser: argparse.ArgumentParser) -> None:
+    """Add ``--tile-size``."""
+    parser.add_argument("--tile-size", type=int, default=256, metavar="PX", help="side of a tile (256)")
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add ``--workers``."""
+    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one for every core)")

@@ -1,0 +1,83 @@
+"""``dupnet data``: real imagery, fetched and cut into collections whose every overlap is known."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dupnet.commands.arguments import Commands, add_seed, add_workers
+
+__all__ = ["add", "run"]
+
+ACQUISITIONS = ("kitsap", "derna", "yellowstone", "washington")
+"""Names of :data:`dupnet.sources.ACQUISITIONS`, which takes a while to import."""
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "data",
+        help="fetch real imagery, and cut it into collections whose every overlap is known",
+        description="Fetch an acquisition from a package registry (Airbus through Kaggle), show "
+        "its licence, and cut it into a collection with exact truth. `cut` takes any large image.",
+    )
+    parser.add_argument("source", choices=[*ACQUISITIONS, "airbus", "cut"], help="what to fetch, or `cut`")
+    parser.add_argument("image", nargs="?", metavar="IMAGE", help="with `cut`: the image")
+    parser.add_argument(
+        "--raw", default="data/raw", metavar="DIR", help="folder for what is fetched (default: data/raw)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="the collection (default: data/processed/NAME[-hard])")
+    parser.add_argument("--n-images", type=int, metavar="N", help="crops to make (default: all)")
+    parser.add_argument("--hard", action="store_true", help="each crop processed on its own, other days")
+    add_seed(parser)
+    parser.add_argument(
+        "--image-size", type=int, default=768, metavar="PX", help="side of a crop (default: 768)"
+    )
+    parser.add_argument(
+        "--stride",
+        type=int,
+        default=256,
+        metavar="PX",
+        help="between crops, and side of a tile (default: 256)",
+    )
+    add_workers(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Fetch what is not there yet, and cut what is not cut yet."""
+    from dupnet import sources
+    from dupnet.scenes import cut_collection
+
+    if (options.image is None) == (options.source == "cut"):
+        raise ValueError("name one image with `dupnet data cut IMAGE`, and none with any other source.")
+    try:
+        if options.source == "airbus":
+            print(f"Images: {sources.fetch_airbus(options.raw, print)}")
+            return
+        if options.source == "cut":
+            files = [Path(options.image)]
+        else:
+            files = sources.fetch(sources.ACQUISITIONS[options.source], options.raw, print)
+    except sources.FetchError as error:
+        raise OSError(str(error)) from error
+    for file in files:
+        name = options.source if len(files) == 1 and options.source != "cut" else file.stem
+        out = Path(options.out or Path("data/processed", name + ("-hard" if options.hard else "")))
+        out = out if len(files) == 1 or not options.out else out / name
+        if (out / "truth.csv").exists():
+            print(f"{out} is cut already")
+            continue
+        images, truth = cut_collection(
+            sources.read_acquisition(file),
+            out,
+            n_images=options.n_images,
+            hard=options.hard,
+            seed=options.seed,
+            image_size=options.image_size,
+            stride=options.stride,
+            acquisition_name=name,
+            workers=options.workers,
+            progress=True,
+        )
+        print(f"{len(images)} images with {len(truth)} known overlaps: {out}")

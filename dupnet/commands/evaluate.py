@@ -1,0 +1,145 @@
+"""``dupnet evaluate``: a network judged by a table of pairs, or by overlaps that a person labelled."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dupnet.commands.arguments import Commands, add_pair_table, add_tile_size, add_workers
+
+if TYPE_CHECKING:
+    from dupnet.pair_reader import PairReader
+
+__all__ = ["add", "run"]
+
+
+class _LabelsOption(argparse.Action):
+    """``--labels FILE``: the labels take the place of TABLE, so that one positional argument is left."""
+
+    def __init__(self, *, images: argparse.Action, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.images = images
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        self.images.required = False
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="precision and recall of a network on a table of pairs, or on labels",
+        usage="dupnet evaluate [options] TABLE IMAGES\n       dupnet evaluate [options] --labels FILE IMAGES",
+        description="Judge a network by a table of pairs, or by overlaps that a person labelled: counts, and "
+        "every label that it contradicts.",
+    )
+    images = add_pair_table(parser)
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        action=_LabelsOption,
+        images=images,
+        help="labelled overlaps, as `dupnet review --export` writes them, in place of TABLE",
+    )
+    parser.add_argument("--out", metavar="DIR", help="with --labels: write counts.csv and judged.csv there")
+    parser.add_argument("--model", metavar="MODEL.keras", help="default: the shipped network")
+    parser.add_argument("--split", default="test", help="rows of TABLE to evaluate on (default: test)")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="SCORE",
+        help="score from which a pair is a duplicate (default: 0.5, or the shipped network's own)",
+    )
+    add_tile_size(parser)
+    add_workers(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the counts; with ``--labels`` the contradicted labels too."""
+    if options.labels:
+        _judge_labels(options)
+    else:
+        _judge_pairs(options)
+
+
+def _judge_pairs(options: argparse.Namespace) -> None:
+    if options.out:
+        raise ValueError("--out goes with --labels FILE; the counts of a table of pairs are only printed.")
+
+    import numpy as np
+
+    from dupnet.evaluation import confusion
+    from dupnet.pair_reader import PairReader
+    from dupnet.pairs import load_pairs
+
+    pairs = load_pairs(options.pairs)
+    rows = pairs[pairs["split"] == options.split]
+    if rows.empty:
+        known = ", ".join(map(repr, pairs["split"].unique())) or "no rows"
+        raise ValueError(f"{options.pairs} has no split {options.split!r}; it has {known}.")
+    reader = PairReader(rows, options.images, tile_size=options.tile_size, workers=options.workers)
+    predict, threshold = _network(options)
+    if predict:
+        scores = predict(reader)
+    else:
+        from dupnet.descriptors import compare
+
+        judged = [compare(batch.tiles1, batch.tiles2)["score"] for batch in reader.batches(64)]
+        scores = np.concatenate(judged)
+    counts = confusion(scores, rows["is_duplicate"].to_numpy(), threshold)
+    print(f"{counts.n} pairs of split {options.split!r}, threshold {threshold:g}")
+    print(counts.table().to_string(index=False))
+
+
+def _judge_labels(options: argparse.Namespace) -> None:
+    from dupnet.files import write_csv
+    from dupnet.labels import judge_labels, outcome_counts, read_labels
+
+    if options.images:
+        raise ValueError(f"{options.pairs}: with --labels FILE, name the folder of images alone.")
+    labels = read_labels(options.labels)
+    predict, threshold = _network(options)
+    judged = judge_labels(
+        labels,
+        options.pairs,
+        threshold,
+        predict,
+        tile_size=options.tile_size,
+        workers=options.workers,
+    )
+    counts, wrong = outcome_counts(judged), judged[judged["outcome"] == "wrong"]
+    print(f"{len(judged)} labelled overlaps, threshold {threshold:g}")
+    print(counts.to_string(index=False))
+    if len(wrong):
+        print("\nWrong:")
+        print(wrong.drop(columns="outcome").to_string(index=False))
+    if options.out:
+        write_csv(counts, Path(options.out, "counts.csv"))
+        write_csv(judged, Path(options.out, "judged.csv"))
+        print(f"Written to {Path(options.out, 'counts.csv')} and judged.csv")
+
+
+def _network(options: argparse.Namespace) -> tuple[Callable[[PairReader], Any] | None, float]:
+    """How ``--model`` scores the pairs of a reader (None: by the shipped network), and the threshold."""
+    if options.model:
+        from functools import partial
+
+        from dupnet.models import load_model
+        from dupnet.training import predict_pairs
+
+        predict, threshold = partial(predict_pairs, load_model(options.model)), 0.5
+    else:
+        from dupnet.descriptors import load_weights
+
+        predict, threshold = None, load_weights().threshold
+    return predict, threshold if options.threshold is None else options.threshold

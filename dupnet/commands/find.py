@@ -1,0 +1,68 @@
+"""``dupnet find``: every overlap in a folder of images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dupnet.commands.arguments import Commands, add_tile_size, add_workers
+
+__all__ = ["add", "run"]
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "find",
+        help="every overlap in a folder of images, groups, mosaics and a report",
+        description="Find every overlap in a folder of images. Writes tables, mosaics and a report into DIR. "
+        "Stopped at any moment, the same command goes on where it was.",
+    )
+    parser.add_argument(
+        "images",
+        metavar="IMAGES",
+        help="folder of JPEG, PNG or TIFF images of one size; folders in it are not entered",
+    )
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the results")
+    add_tile_size(parser)
+    parser.add_argument(
+        "--stride", type=int, metavar="PX", help="stride at which the images were cut (default: a tile)"
+    )
+    parser.add_argument("--add", action="store_true", help="add IMAGES to the collection that DIR holds")
+    parser.add_argument("--against", metavar="OTHER", help="only overlaps between IMAGES and this folder")
+    parser.add_argument(
+        "--check-content", action="store_true", help="tell a changed file by its bytes, not its time"
+    )
+    parser.add_argument("--no-report", action="store_true", help="leave out report.html and mosaics/")
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="work on a Dask cluster; IMAGES and DIR may be URLs (docs/scaling.md)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    add_workers(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Find the overlaps, and say what was found and where it lies."""
+    from dupnet.find import find_overlaps
+
+    result = find_overlaps(
+        options.images,
+        out=options.out,
+        tile_size=options.tile_size,
+        stride=options.stride,
+        add=options.add,
+        against=options.against,
+        check_content=options.check_content,
+        scheduler=options.scheduler,
+        report=not options.no_report,
+        workers=options.workers,
+        progress=not options.quiet,
+    )
+    print(result.summary())
+    name = "overlaps.csv" if options.no_report else "report.html"
+    # Path would make one slash of the two in a URL.
+    where = f"{options.out.rstrip('/')}/{name}" if "://" in options.out else Path(options.out, name)
+    print(f"Results: {where}")

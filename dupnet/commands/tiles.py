@@ -1,0 +1,42 @@
+"""``dupnet tiles``: every tile of every image as a file of its own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from dupnet.commands.arguments import Commands, add_tile_size, add_workers
+
+__all__ = ["add", "run"]
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "tiles",
+        help="save every tile of every image as IMAGE_INDEX.jpg",
+        description="Save every tile of every image as IMAGE_INDEX.jpg in DIR; goes on where it was stopped.",
+    )
+    parser.add_argument("images", metavar="IMAGES", help="folder of JPEG, PNG or TIFF images")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the tiles")
+    parser.add_argument("--quality", type=int, default=95, help="of the JPEGs (default: 95)")
+    add_tile_size(parser)
+    add_workers(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Save the tiles, and name every file that was left out."""
+    from dupnet.images import save_tiles
+
+    left_out = save_tiles(
+        options.images,
+        options.out,
+        tile_size=options.tile_size,
+        quality=options.quality,
+        workers=options.workers,
+        progress=True,
+    )
+    for row in left_out.itertuples():
+        print(f"dupnet: left out {row.image!r}: {row.reason}", file=sys.stderr)
+    print(f"Tiles: {options.out} ({len(left_out)} files left out)")
