@@ -180,16 +180,16 @@ def split_by_group(
             "share no ground with these, or leave a gap between parts of an acquisition."
         )
     lacking = np.array(ratios) * len(groups)
-    filled = np.zeros(len(SPLITS), int)
+    is_asked_for = np.array(ratios) > 0
+    is_empty = is_asked_for.copy()
     dealt: dict[int, str] = {}
     largest_first = sizes.sort_values(ascending=False, kind="stable")
     for left, (group, size) in zip(range(len(sizes), 0, -1), largest_first.items(), strict=True):
         # The last groups go to splits that are still empty.
-        empty = (filled == 0) & (np.array(ratios) > 0)
-        open_splits = empty if empty.sum() >= left else np.array(ratios) > 0
+        open_splits = is_empty if is_empty.sum() >= left else is_asked_for
         chosen = int(np.argmax(np.where(open_splits, lacking, -np.inf)))
         lacking[chosen] -= size
-        filled[chosen] += 1
+        is_empty[chosen] = False
         dealt[group] = SPLITS[chosen]
     return groups.map(dealt).rename("split")
 
@@ -311,9 +311,9 @@ def sample_pairs(pairs: pd.DataFrame, n_rows: int = 150_000, seed: int = 0) -> p
     shuffled = pd.DataFrame({"split": pairs["split"].to_numpy(), "label": pairs["is_duplicate"].to_numpy()})
     shuffled = shuffled.iloc[order]
     # Dealing the labels of a split in turn balances them for as long as both last.
-    turn = shuffled.groupby(["split", "label"], sort=False).cumcount()
-    place = turn.groupby(shuffled["split"], sort=False).rank(method="first")
-    share = place / shuffled.groupby("split", sort=False)["label"].transform("size")
+    turn = shuffled.groupby(["split", "label"]).cumcount()
+    place = turn.groupby(shuffled["split"]).rank(method="first")
+    share = place / shuffled.groupby("split")["label"].transform("size")
     kept = share.sort_values(kind="stable").index[:n_rows]
     return pairs.iloc[np.sort(kept.to_numpy())].reset_index(drop=True)
 
@@ -371,7 +371,7 @@ def make_pairs(
     if splits is None:
         split = split_by_group(groups, ratios, seed)
     else:
-        split = pd.Series(dict(splits)).reindex(groups.index).rename("split")
+        split = pd.Series(dict(splits)).reindex(groups.index)
         torn = split.groupby(groups.to_numpy()).nunique(dropna=False)
         if (torn > 1).any():
             names = list(groups.index[groups == torn.idxmax()][:3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from dupnet.pairs import (
     MAX_NON_DUPLICATES,
     PAIR_COLUMNS,
     SPLITS,
+    TileSignatures,
     leaked_tiles,
     load_pairs,
     make_pairs,
     overlap_groups,
+    pairs_across_images,
     pairs_within_images,
     sample_pairs,
     save_pairs,
@@ -250,6 +253,49 @@ def test_an_overlap_of_an_unknown_image_is_named() -> None:
         overlap_groups(["a", "b"], overlaps)
 
 
+def test_the_first_unknown_image_of_a_column_is_named() -> None:
+    images = ["a", "b"]
+    for column, other in (("image1", "image2"), ("image2", "image1")):
+        overlaps = pd.DataFrame({column: ["a", "x", "y"], other: ["b", "b", "b"]})
+        with pytest.raises(ValueError, match=f"{column} 'x' is not among images"):
+            overlap_groups(images, overlaps)
+
+
+def dealt_one_by_one(sizes: dict[int, int], ratios: tuple[float, ...], order: list[int]) -> dict[int, str]:
+    """The rule of split_by_group in plain words, for groups in a given order."""
+    total, split_of, count = sum(sizes.values()), {}, dict.fromkeys(SPLITS, 0)
+    asked_for = [name for name, ratio in zip(SPLITS, ratios, strict=True) if ratio > 0]
+    for number, group in enumerate(order):
+        empty = [name for name in asked_for if not count[name]]
+        choice = empty if len(empty) >= len(order) - number else asked_for
+        lacking = {name: ratios[SPLITS.index(name)] * total - count[name] for name in choice}
+        split_of[group] = max(choice, key=lambda name: lacking[name])
+        count[split_of[group]] += sizes[group]
+    return split_of
+
+
+@pytest.mark.parametrize("ratios", [(0.8, 0.1, 0.1), (0.5, 0.25, 0.25), (0.0, 0.6, 0.4), (0.02, 0.97, 0.01)])
+@pytest.mark.parametrize("n_groups", [3, 4, 5, 9])
+def test_groups_are_dealt_by_size_to_the_split_that_lacks_most(
+    n_groups: int, ratios: tuple[float, float, float]
+) -> None:
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        sizes = dict(enumerate(rng.choice(40, n_groups, replace=False).tolist()))  # no two alike
+        sizes = {group: size + 1 for group, size in sizes.items()}
+        groups = pd.Series(rng.permutation(np.repeat(list(sizes), list(sizes.values()))))
+        split = split_by_group(groups, ratios, seed)
+        largest_first = sorted(sizes, key=lambda group: -sizes[group])
+        expected = dealt_one_by_one(sizes, ratios, largest_first)
+        assert split.to_dict() == {image: expected[group] for image, group in groups.items()}
+
+
+def test_groups_of_one_size_come_in_any_order() -> None:
+    groups = pd.Series(range(12))
+    first = {split_by_group(groups, seed=seed).iloc[0] for seed in range(40)}
+    assert first == set(SPLITS)
+
+
 def test_split_by_group_has_a_name_and_a_seed() -> None:
     groups = pd.Series(range(60), index=[f"{number:02d}" for number in range(60)])
     split = split_by_group(groups)
@@ -261,7 +307,9 @@ def test_split_by_group_has_a_name_and_a_seed() -> None:
 def test_a_sample_is_numbered_anew() -> None:
     pairs = pd.DataFrame({"split": ["train"] * 40, "is_duplicate": [0, 1] * 20, "n": range(40)})
     for rows in (10, 40, 50):
-        assert list(sample_pairs(pairs.iloc[::-1], rows).index) == list(range(min(rows, 40)))
+        sample = sample_pairs(pairs.iloc[::-1], rows)
+        assert list(sample.index) == list(range(min(rows, 40)))
+        assert list(sample.columns) == list(pairs.columns)
 
 
 def test_sample_is_balanced_in_every_split_and_whole_where_small() -> None:
@@ -307,6 +355,89 @@ def test_hard_negatives_are_harder_than_chance(collection: tuple[Path, pd.DataFr
         tile_size=SIZE,
     )
     assert set(none["origin"]) == {"within_image"}
+
+
+def random_signatures(rng: np.random.Generator, n_images: int, n_tiles: int) -> TileSignatures:
+    """Tiles of no image, some without texture, some with the pixels of another."""
+    n = n_images * n_tiles
+    return TileSignatures(
+        tuple(f"{image:02d}.png" for image in range(n_images)),
+        n_tiles,
+        solid=rng.random(n) < 0.1,
+        decidable=rng.random(n) < 0.8,
+        digest=rng.integers(0, n, n).astype(str),
+        hash=rng.integers(0, 256, (n, 32), dtype=np.uint8),
+        colour=rng.integers(0, 256, (n, 12), dtype=np.uint8),
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_alike_tiles_across_images_against_brute_force(seed: int) -> None:
+    """Every pair is allowed, and one of its tiles is among the ten nearest of the other."""
+    rng = np.random.default_rng(seed)
+    found = random_signatures(rng, n_images=15, n_tiles=4)
+    groups = pd.Series(rng.integers(0, 9, 15), index=found.images)
+    splits = groups.map(dict(enumerate(rng.permutation(np.repeat(SPLITS, 3)))))
+    pairs = pairs_across_images(found, groups, splits, n_per_image=6.0, seed=seed)
+    assert not pairs.duplicated(["image1", "tile1", "image2", "tile2"]).any()
+    image_of = np.repeat(found.images, found.n_tiles)
+    usable = np.flatnonzero(found.decidable & ~found.solid)
+
+    def distance(origin: str, one: int, other: int) -> int:
+        if origin == "alike_hash":
+            return int(np.unpackbits(found.hash[one] ^ found.hash[other]).sum())
+        return int(np.abs(found.colour[one].astype(int) - found.colour[other].astype(int)).sum())
+
+    def is_near(origin: str, one: int, other: int) -> bool:
+        others = [
+            distance(origin, one, tile)
+            for tile in usable
+            if splits[image_of[tile]] == splits[image_of[one]]
+            and groups[image_of[tile]] != groups[image_of[one]]
+        ]
+        return distance(origin, one, other) <= sorted(others)[:10][-1]
+
+    for row in pairs.itertuples():
+        one, other = (found.images.index(image) * found.n_tiles + tile
+                      for image, tile in ((row.image1, row.tile1), (row.image2, row.tile2)))  # fmt: skip
+        assert {one, other} <= set(usable.tolist())
+        assert splits[row.image1] == splits[row.image2]
+        assert groups[row.image1] != groups[row.image2]
+        assert found.digest[one] != found.digest[other]
+        assert (row.is_duplicate, row.is_decidable) == (0, 1)
+        assert row.block_mean_distance == distance("alike_hash", one, other)
+        assert is_near(row.origin, one, other) or is_near(row.origin, other, one)
+    for split, names in splits.groupby(splits):
+        counts = pairs.loc[pairs["image1"].isin(names.index), "origin"].value_counts()
+        assert (counts <= 3 * len(names)).all(), split
+    assert len(pairs) > 3 * 15, "of 90 that are drawn, some are found twice or have equal pixels"
+    again = pairs_across_images(found, groups, splits, n_per_image=6.0, seed=seed)
+    pd.testing.assert_frame_equal(again, pairs)
+
+
+def test_a_pool_of_two_tiles_gives_one_pair_and_one_of_one_none() -> None:
+    found = random_signatures(np.random.default_rng(0), n_images=3, n_tiles=1)
+    found = replace(
+        found, solid=np.zeros(3, bool), decidable=np.ones(3, bool), digest=np.array(["a", "b", "c"])
+    )
+    groups = pd.Series(range(3), index=found.images)
+    splits = pd.Series(["train", "test", "train"], index=found.images)
+    pairs = pairs_across_images(found, groups, splits)
+    assert pairs[["image1", "image2"]].values.tolist() == [["00.png", "02.png"]]
+    joined = pairs_across_images(found, groups * 0, splits)
+    assert joined.empty
+    assert list(joined.columns) == list(pairs.columns)
+
+
+def test_the_seed_of_what_is_drawn_is_nought_by_default() -> None:
+    found = random_signatures(np.random.default_rng(1), n_images=12, n_tiles=4)
+    groups = pd.Series(range(12), index=found.images)
+    splits = pd.Series("train", index=found.images)
+    pairs = pairs_across_images(found, groups, splits)
+    pd.testing.assert_frame_equal(pairs, pairs_across_images(found, groups, splits, 9.0, seed=0))
+    assert not pairs.equals(pairs_across_images(found, groups, splits, 9.0, seed=1))
+    table = pairs.assign(split="train")
+    pd.testing.assert_frame_equal(sample_pairs(table, 20), sample_pairs(table, 20, seed=0))
 
 
 def test_tables_come_back_as_they_were(
