@@ -413,6 +413,13 @@ def test_views_and_tiles_by_keyboard_and_by_hand(review):
             driver.find_element("css selector", "#tiles [aria-pressed=true]").get_attribute("data-tile")
             == "0"
         )
+        stage = "#stage figure:not([hidden])"
+        width = driver.find_element("css selector", f"{stage} img").size["width"]
+        for n_shown in (1, 2):  # a picture that is selected is shown alone, and not any more the second time
+            driver.find_element("css selector", f"{stage} img").click()
+            assert len(driver.find_elements("css selector", stage)) == n_shown
+            grown = driver.find_element("css selector", f"{stage} img").size["width"] > 1.5 * width
+            assert grown == (n_shown == 1)
         driver.find_element("css selector", "[data-verdict=duplicate]").click()
         wait_for(driver, lambda d: pair_shown(d) == "1")
         assert review.judgements.verdict(*review.pairs.iloc[0, :3]) == "duplicate"

@@ -67,8 +67,8 @@ function showState() {
     return;
   }
   const score = pair.score === null ? "no score" : `score ${pair.score.toFixed(3)}`;
-  const verdict = pair.verdict ? `, found ${pair.verdict.replace("_", " ")}` : "";
-  byId("facts").textContent = `Overlap ${pair.overlap_tag}, ${pair.tiles1.length} tile${pair.tiles1.length > 1 ? "s" : ""}, ${score}${verdict}`;
+  const verdict = pair.verdict ? `DupNet: ${pair.verdict.replace("_", " ")}, ` : "";
+  byId("facts").textContent = `Overlap ${pair.overlap_tag}: ${pair.tiles1.length} shared tile${pair.tiles1.length > 1 ? "s" : ""}. ${verdict}${score}`;
   byId("announcement").textContent = `${pair.image1} and ${pair.image2}. ${byId("facts").textContent}`;
   showTiles();
   showPictures();
@@ -81,8 +81,8 @@ function showTiles() {
     const button = document.createElement("button");
     button.type = "button";
     button.dataset.tile = choice === null ? "all" : choice;
-    button.textContent = choice === null ? "All tiles" : `${state.pair.tiles1[choice]} / ${state.pair.tiles2[choice]}`;
-    if (choice !== null) button.title = `Tile ${state.pair.tiles1[choice]} of image 1, tile ${state.pair.tiles2[choice]} of image 2`;
+    button.textContent = choice === null ? "All tiles" : `${state.pair.tiles1[choice]} ↔ ${state.pair.tiles2[choice]}`;
+    if (choice !== null) button.title = `Tile ${state.pair.tiles1[choice]} of the first image is tile ${state.pair.tiles2[choice]} of the second; its score`;
     button.setAttribute("aria-pressed", String(choice === tile));
     button.addEventListener("click", () => chooseTile(choice));
     return button;
@@ -99,7 +99,7 @@ async function showScores(id) {
   if (!state.pair || state.pair.id !== id) return;
   for (const button of byId("tiles").children) {
     const score = scores[button.dataset.tile];
-    if (score) button.textContent += score.verdict === "undecidable" ? ": –" : `: ${score.score.toFixed(2)}`;
+    if (score) button.textContent += score.verdict === "undecidable" ? ": –" : `: ${score.score.toFixed(3)}`;
   }
 }
 
@@ -111,13 +111,23 @@ function figure(name, caption) {
   image.alt = caption;
   image.src = `picture/${state.pair.id}/${name}${tile === null || name.startsWith("image") ? "" : `?tile=${tile}`}`;
   image.classList.toggle("enlarged", tile !== null);
+  image.title = "Enlarge, or back";
+  image.addEventListener("click", () => enlarge(drawn));
   image.addEventListener("error", () => { text.textContent = `${caption}: cannot be read`; });
   drawn.append(text, image);
   return drawn;
 }
 
+// One picture alone over the full width, which a phone needs to show anything; again: all of them.
+function enlarge(chosen) {
+  if (view === "flicker") return;
+  const alone = byId("stage").classList.toggle("alone");
+  for (const one of byId("stage").children) one.hidden = alone && one !== chosen;
+}
+
 function showPictures() {
   clearInterval(flicker);
+  byId("stage").onclick = null;
   const { image1, image2 } = state.pair;
   const stage = byId("stage");
   for (const button of viewButtons) button.setAttribute("aria-pressed", String(button.dataset.view === view));
