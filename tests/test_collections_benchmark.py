@@ -95,3 +95,15 @@ def test_the_benchmark_runs_from_end_to_end(tmp_path: Path, capsys: pytest.Captu
     assert leaks.loc[leaks["split"] == "random", "leaked_tiles"].max() > 0
     assert not leaks.loc[leaks["split"] == "dupnet split", "leaked_tiles"].any()
     assert "| plain | 3 | dupnet find |" in capsys.readouterr().out
+
+
+def test_runs_killed_and_resumed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "acquisition.npy", rng.integers(256, size=(1792, 1792, 3), dtype=np.uint8))
+    options = ["--derna", tmp_path / "acquisition.npy", "--n-images", "12", "--kills", "2", "--out", tmp_path]
+    assert main([str(option) for option in options]) == 0
+    row = pd.read_csv(tmp_path / "collections_kills.csv").iloc[0]
+    assert row["images"] == 12
+    assert row["kills"] >= 2
+    assert row["kills"] == row[[name for name in row.index if name.startswith("kills_")]].sum()
+    assert row["differences"] == 0

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -507,65 +504,34 @@ def test_an_error_in_a_worker_is_not_swallowed(collection: Path, monkeypatch: py
         find_overlaps(collection / "images")
 
 
-RUN = "import sys, dupnet; dupnet.find_overlaps(sys.argv[1], out=sys.argv[2], report=False)"
+KILLS = "benchmarks.collections.kills"
+ABSENT = "benchmarks are not part of the installed package"
 
 
-def kill_after(seconds: float | None, images: Path, out: Path) -> bool:
-    """Start a run and kill it after some time; whether it was still running."""
-    process = subprocess.Popen([sys.executable, "-c", RUN, images, out], cwd=Path(__file__).parents[1])
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        return True
-    assert process.returncode == 0
-    return False
-
-
-def how_far(out: Path, n_images: int) -> str:
-    """What a killed run left behind, as the name of a count."""
-    if any((out / name).exists() for name in TABLES):
-        return "kills_while_tables_were_written"
-    journal = out / "cache" / "journal.jsonl"
-    n_described = journal.read_bytes().count(b"\n") if journal.exists() else 0
-    if not n_described:
-        return "kills_before_any_image"
-    return f"kills_after_{'all' if n_described >= n_images else 'some'}_images"
-
-
-def soak(images: Path, expected: Path, work: Path, kills: int, seed: int) -> dict[str, int]:
-    """Kill runs at random moments, each resumed until one ends; its tables must be those expected."""
-    rng = np.random.default_rng(seed)
-    n_images = len(os.listdir(images))
-    counts = {"kills": 0}
-    counts |= {f"kills_{name}": 0 for name in ("before_any_image", "after_some_images", "after_all_images")}
-    counts |= {"kills_while_tables_were_written": 0, "runs_finished": 0, "differences": 0}
-    start = time.perf_counter()
-    kill_after(None, images, work / "first")
-    spent = time.perf_counter() - start
-    while counts["kills"] < kills:
-        out = work / f"out{counts['runs_finished']}"
-        while kill_after(rng.uniform(0.1, 1.2 * spent), images, out):
-            counts["kills"] += 1
-            counts[how_far(out, n_images)] += 1
-        counts["runs_finished"] += 1
-        counts["differences"] += table_bytes(out) != table_bytes(expected)
-        shutil.rmtree(out)
-    return counts
-
-
-def test_killed_and_resumed(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
-    counts = soak(collection / "images", undisturbed, tmp_path, kills=3, seed=0)
+def test_killed_and_resumed(collection: Path, tmp_path: Path) -> None:
+    kills = pytest.importorskip(KILLS, reason=ABSENT)
+    counts = kills.kill_and_resume(collection / "images", tmp_path, kills=3, seed=0)
+    assert counts["kills"] >= 3
+    assert counts["runs_finished"] > 0
     assert counts["differences"] == 0
+
+
+def test_a_difference_after_kills_is_noticed(
+    collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kills = pytest.importorskip(KILLS, reason=ABSENT)
+    other = f"{kills.RUN}; import uuid; open(sys.argv[2] + '/overlaps.csv', 'a').write(str(uuid.uuid4()))"
+    monkeypatch.setattr(kills, "RUN", other)
+    counts = kills.kill_and_resume(collection / "images", tmp_path, kills=1, seed=0)
+    assert counts["differences"] == counts["runs_finished"] > 0
 
 
 @pytest.mark.soak
 def test_killed_two_hundred_times(tmp_path: Path, tally: Callable[..., None]) -> None:
+    kills = pytest.importorskip(KILLS, reason=ABSENT)
     images = SAMPLE / "images"
-    find_overlaps(images, out=tmp_path / "undisturbed", report=False)
     start = time.perf_counter()
-    counts = soak(images, tmp_path / "undisturbed", tmp_path, kills=200, seed=1)
+    counts = kills.kill_and_resume(images, tmp_path, kills=200, seed=1)
     tally("soak", images=len(os.listdir(images)), **counts, seconds=round(time.perf_counter() - start))
     assert counts["kills"] >= 200
     assert counts["differences"] == 0

@@ -5,6 +5,8 @@ its overlaps, and a random split of it is audited beside `dupnet split`'s own. W
 ``collections_errors.csv`` (every overlap on which `find` is wrong) and ``collections_leaks.csv``. With
 ``--airbus``, the overlaps judged in its ``labels.csv`` and all pairs of tiles of its ``images``:
 ``collections_airbus.csv`` and ``collections_airbus_highest.csv``. Pixels of Airbus images are never written.
+With ``--kills 5``, `find` alone, on the plain cut, killed at five random moments and resumed:
+``collections_kills.csv``.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.collections.hashes import KEY, THRESHOLDS, accepted_overlaps, hash_tiles
+from benchmarks.collections.kills import kill_and_resume
 from dupnet.descriptors import describe, score_pairs
 from dupnet.files import write_csv
 from dupnet.find import find_overlaps
@@ -59,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", type=Path, help="keep the crops here, and use those already here")
     parser.add_argument("--airbus", type=Path, help="folder with images/ and labels.csv")
+    parser.add_argument("--kills", type=int, default=0, help="only kill runs so many times, and resume them")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args(arguments)
     if options.airbus:
@@ -68,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         acquisition = read_acquisition(
             path if path.is_file() else fetch(ACQUISITIONS["derna"], path, print)[0]
         )
-        run_derna(acquisition, options)
+        (run_kills if options.kills else run_derna)(acquisition, options)
     return 0
 
 
@@ -88,6 +92,17 @@ def run_derna(acquisition: npt.NDArray[np.uint8], options: argparse.Namespace) -
                 write_csv(pd.concat(parts[name], ignore_index=True), options.out / f"collections{name}.csv")
     for name in ("", "_leaks"):
         print_table(pd.concat(parts[name], ignore_index=True))
+
+
+def run_kills(acquisition: npt.NDArray[np.uint8], options: argparse.Namespace) -> None:
+    """The plain cut of the first seed: runs killed and resumed, one row."""
+    with tempfile.TemporaryDirectory(prefix="dupnet-collections-") as scratch:
+        folder = (options.work or Path(scratch)) / f"plain_{options.seeds[0]}"
+        collection = cut(acquisition, folder, options.n_images, False, options.seeds[0])
+        counts = kill_and_resume(folder / "images", Path(scratch), options.kills, options.seeds[0])
+    table = pd.DataFrame([{"cut": "plain", "images": len(collection.images), **counts}])
+    write_csv(table, options.out / "collections_kills.csv")
+    print_table(table)
 
 
 def cut(
