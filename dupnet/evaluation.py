@@ -21,7 +21,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.tree import DecisionTreeClassifier
 
 __all__ = [
-    "SEED_OVERLAPS",
+    "ORIGINAL_OVERLAPS",
     "TARGET_PRECISION",
     "Confusion",
     "Interval",
@@ -44,9 +44,9 @@ __all__ = [
     "wilson_interval",
 ]
 
-SEED_OVERLAPS = 38_780
-"""Labelled overlaps of the seed's evaluation, 12 of which its network got wrong; errors are stated per so
-many."""
+ORIGINAL_OVERLAPS = 38_780
+"""Labelled overlaps of the original project's evaluation, 12 of which its network got wrong; errors are
+stated per so many."""
 
 TARGET_PRECISION = 0.9999
 """Precision at which the recall is stated: what the peers' benchmarks use."""
@@ -90,7 +90,7 @@ class Confusion:
             ("precision", self.true_duplicates, called, 1),
             ("recall", self.true_duplicates, are, 1),
             ("error_rate", self.errors, self.n, 1),
-            ("errors_per_38780", self.errors, self.n, SEED_OVERLAPS),
+            ("errors_per_38780", self.errors, self.n, ORIGINAL_OVERLAPS),
         ):
             low, high = wilson_interval(count, of, level) if of else (np.nan, np.nan)
             value = scale * count / of if of else np.nan
@@ -258,7 +258,7 @@ def quality(
     ties = np.diff(np.append(0.0, non_duplicates))
     pairs = n_duplicates * n_others
     return SignalQuality(
-        float(SEED_OVERLAPS * errors / (n_duplicates + n_others)),
+        float(ORIGINAL_OVERLAPS * errors / (n_duplicates + n_others)),
         float(duplicates[at] / n_duplicates) if at >= 0 and n_duplicates else 0.0,
         float((gained * (below + ties / 2)).sum() / pairs) if pairs else np.nan,
     )
@@ -394,13 +394,13 @@ def compare_signals(
     for name, columns in {**signals, **dict(combinations or {})}.items():
         folded = cross_validated_scores(features[list(columns)], labels, groups, n_folds)
         is_wrong = ((folded >= 0.5) != (labels == 1)).astype(np.float64)
-        low, high = bootstrap_groups(partial(_errors_per_seed_overlaps, is_wrong), groups, n_draws)[0]
+        low, high = bootstrap_groups(partial(_errors_per_38780, is_wrong), groups, n_draws)[0]
         signal = features[columns[0]].to_numpy(np.float64) if len(columns) == 1 else folded
         row: dict[str, Any] = {
             "signal": name,
             "n": len(labels),
             "cross_validated_errors": int(is_wrong.sum()),
-            "cross_validated_per_38780": SEED_OVERLAPS * is_wrong.mean(),
+            "cross_validated_per_38780": ORIGINAL_OVERLAPS * is_wrong.mean(),
             "cross_validated_per_38780_low": low,
             "cross_validated_per_38780_high": high,
         }
@@ -409,8 +409,8 @@ def compare_signals(
     return pd.DataFrame(rows)
 
 
-def _errors_per_seed_overlaps(is_wrong: Floats, weights: Floats) -> list[float]:
-    return [float(SEED_OVERLAPS * (weights * is_wrong).sum() / weights.sum())]
+def _errors_per_38780(is_wrong: Floats, weights: Floats) -> list[float]:
+    return [float(ORIGINAL_OVERLAPS * (weights * is_wrong).sum() / weights.sum())]
 
 
 def quality_with_intervals(
@@ -426,7 +426,7 @@ def quality_with_intervals(
 
 
 def lowest_of_overlaps(scores: Floats, overlaps: npt.NDArray[np.generic]) -> pd.Series:
-    """Each overlap's lowest tile score, as the seed judged overlaps: Series indexed by overlap."""
+    """Each overlap's lowest tile score, as the original judged overlaps: Series indexed by overlap."""
     return pd.Series(np.asarray(scores, np.float64)).groupby(np.asarray(overlaps)).min().rename("score")
 
 
