@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,51 @@ class Cluster:
             process.wait()
 
 
+class Way:
+    """The way from a client to a scheduler, which can be cut: a port that hands bytes on to another."""
+
+    def __init__(self, to: int) -> None:
+        self.to = to
+        self.port = 0
+        self.sockets: list[socket.socket] = []
+        self.connections = 0
+        self.open()
+
+    @property
+    def address(self) -> str:
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def open(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        for one in (self.listener, *self.sockets):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self.sockets = []
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):  # of a listener that was closed
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.to))
+                self.sockets += [near, far]
+                self.connections += 1
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._hand_on, args=ends, daemon=True).start()
+
+    @staticmethod
+    def _hand_on(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+
 def tell(tally: Callable[..., None], case: str, images: Path, differences: int, **killed: int) -> None:
     """Show and keep the counts of one run."""
     counts = {"workers_killed": 0, "schedulers_killed": 0, **killed}
@@ -129,7 +175,7 @@ def cluster(processes: Cluster) -> Cluster:
 class Run(threading.Thread):
     """A run in a thread of its own, and what became of it."""
 
-    def __init__(self, images: object, cluster: Cluster, out: object, **options: Any) -> None:
+    def __init__(self, images: object, cluster: Cluster | Way, out: object, **options: Any) -> None:
         super().__init__(daemon=True)
         self.work = lambda: find_on_cluster(images, cluster.address, out=out, tile_size=64, **options)
         self.error: BaseException | None = None
@@ -249,6 +295,66 @@ def test_the_scheduler_lost_and_regained(
     run.finish()
     case = f"scheduler and all workers killed, step {step.partition('-')[0]}"
     tell(tally, case, images, n_different(out, expected), workers_killed=3, schedulers_killed=1)
+    assert table_bytes(out) == expected
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("step", ["shards-*/*.json", "search-*/pair-*"])
+def test_the_way_to_the_scheduler_lost_and_regained(
+    step: str,
+    cluster: Cluster,
+    images: Path,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    tally: Callable[..., None],
+) -> None:
+    """Scheduler and workers live, and the client does not reach them for a while."""
+    out = tmp_path / "out"
+    way = Way(cluster.port)
+    run = Run(images, way, out, report=False, **SMALL)
+    wait_for(lambda: count(out, step) >= 3, run)
+    way.cut()
+    before = way.connections
+    assert count(out, step) < (N_IMAGES + 1 if step.startswith("shards") else n_pairs(out))
+    time.sleep(2)
+    assert run.is_alive()
+    way.open()
+    run.finish()
+    assert way.connections > before
+    way.cut()
+    assert all(worker.poll() is None for worker in (*cluster.workers, cluster.scheduler))
+    case = f"connection to the scheduler cut, step {step.partition('-')[0]}"
+    tell(tally, case, images, n_different(out, expected))
+    assert table_bytes(out) == expected
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("step", ["shards-*/*.json", "search-*/pair-*"])
+def test_the_client_killed_and_started_again(
+    step: str,
+    cluster: Cluster,
+    images: Path,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    tally: Callable[..., None],
+) -> None:
+    out = tmp_path / "out"
+    options = {"out": os.fspath(out), "tile_size": 64, "report": False, **SMALL}
+    code = "import sys, json; from dupnet.distributed import find_on_cluster as find; "
+    code += "find(*sys.argv[1:3], **json.loads(sys.argv[3]))"
+    command = [sys.executable, "-c", code, os.fspath(images), cluster.address, json.dumps(options)]
+    client = subprocess.Popen(command, env=cluster.environment)
+    end = time.monotonic() + SECONDS
+    while count(out, step) < 3:
+        assert client.poll() is None
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.002)
+    client.kill()
+    client.wait()
+    assert not (out / "run.json").exists()
+    subprocess.run(command, env=cluster.environment, check=True, timeout=SECONDS)
+    case = f"the client killed and started again, step {step.partition('-')[0]}"
+    tell(tally, case, images, n_different(out, expected))
     assert table_bytes(out) == expected
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import tempfile
 import zipfile
@@ -310,6 +311,26 @@ def test_a_full_disk(
         assert "No space left on device" in capsys.readouterr().err
         assert not (folders.out / "run.json").exists()
         assert not list(folders.out.rglob(".partial-*"))
+    assert find(folders) == 0
+    assert overlaps_found(folders.out) == {("one.png", "two.png")}
+    TRIED["rows of the table"] += 1
+
+
+@pytest.mark.parametrize("room", [0, 100, 1_000, 10_000])
+def test_a_disk_that_ends_within_a_file(
+    room: int, folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No file may grow beyond some bytes, so that writing stops in the middle of one, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        status = find(folders)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert status == 2
+    assert "too large" in capsys.readouterr().err
+    assert not (folders.out / "run.json").exists()
+    assert not list(folders.out.rglob(".partial-*"))
     assert find(folders) == 0
     assert overlaps_found(folders.out) == {("one.png", "two.png")}
     TRIED["rows of the table"] += 1
