@@ -21,6 +21,14 @@ PANELS = (
     "sharpening",
     "one place on another day",
 )
+UNITS = {
+    "hue": "degrees",
+    "lightness": "%",
+    "saturation": "%",
+    "gamma": "exponent",
+    "noise": "standard deviation, levels",
+    "sharpening": "weight",
+}
 SHOWN = ("dupnet", "dupnet_v0", "correlation", "perceptual_hash", "pdq", "block_mean_hash")
 
 
@@ -77,18 +85,24 @@ def draw(accuracy: pd.DataFrame, perturbed: pd.DataFrame, path: Path) -> None:
         errors = first["errors_per_38780"].to_numpy()
         low, high = (first[f"errors_per_38780_{end}"].to_numpy() for end in ("low", "high"))
         spread = np.maximum([errors - low, high - errors], 0)
-        axes.barh(first["signal"], np.maximum(errors, 0.5), xerr=spread, color=figures.PALETTE[0], height=0.6)
+        axes.errorbar(
+            np.maximum(errors, 0.5), first["signal"], xerr=spread, fmt="o", color=figures.PALETTE[0]
+        )
+        axes.grid(visible=True, axis="x")
         axes.set_xscale("log")
         axes.set_xlabel("errors per 38,780 pairs at the best threshold (95 % interval)")
         panels = bottom.subplots(2, 4, sharey=True).ravel()
         for panel, name in zip(panels, PANELS, strict=True):
-            for colour, signal in zip(figures.PALETTE, SHOWN, strict=False):
+            for colour, marker, signal in zip(figures.PALETTE, "osD^vP", SHOWN, strict=False):
                 rows = mean[(mean["perturbation"] == name) & (mean["signal"] == signal)].sort_values("step")
                 if len(rows) > 1:
-                    panel.plot(rows["step"], rows["called_duplicate"], "o-", color=colour, label=signal)
+                    panel.plot(
+                        rows["step"], rows["called_duplicate"], f"{marker}-", color=colour, label=signal
+                    )
                 elif len(rows):
                     panel.bar(signal, rows["called_duplicate"], color=colour)
-            panel.set_title(name)
+            panel.set_title(name if name != PANELS[-1] else "another day: lower is better")
+            panel.set_xlabel(UNITS.get(name, ""))
             if name == PANELS[-1]:
                 panel.set_xticks([])
         panels[0].set_ylabel("called duplicate")
