@@ -2,9 +2,10 @@
 
 Derna (fetched where it is missing) is cut plain into collections of 1,000, 2,000 and 4,356 images. On each,
 in one run: the floor (decode every JPEG in colour with two threads) and `dupnet find` without its report,
-each several times in turn; then what adding a tenth of the images costs, and other tools on the smallest
-collection. The search alone runs on synthetic descriptors. Writes ``speed.csv``, ``speed_search.csv``,
-``speed.md`` and ``speed.png``.
+each several times in turn; then what adding a tenth of the images costs: ``speed.csv``. Other tools on the
+smallest collection, with the reason where one was left out: ``speed_peers.csv``. The search alone on
+synthetic descriptors: ``speed_search.csv``; beside other indexes on fewer of them: ``speed_indexes.csv``. A
+size of 0 leaves the file of that part as it is. All that there is goes into ``speed.md`` and ``speed.png``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.speed import output, searching
+from benchmarks.speed.peers import NOT_INSTALLED
 from dupnet.files import write_csv
 from dupnet.images import list_images, save_tiles
 from dupnet.overlaps import vote
@@ -38,6 +40,12 @@ N_COMPARED = 200_000
 
 N_EQUAL = 20_000
 DESCRIPTOR = 256
+
+PEERS = {"imagededup": "imagededup pHash", "fastdup": "fastdup"}
+"""Tools of :mod:`benchmarks.speed.peers`, and what the table calls them."""
+
+PEER_SECONDS = 900
+"""Time that one of them is given."""
 KEY = ["image1", "image2", "row_offset", "col_offset"]
 
 
@@ -46,11 +54,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.split("\n\n")[0])
     parser.add_argument("--derna", type=Path, help="the Derna acquisition (default: fetched into data/raw)")
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="images of the collections")
+    parser.add_argument("--peers", type=int, default=min(SIZES), help="images for the other tools")
     parser.add_argument("--repeat", type=int, default=3, help="runs of floor and find, in turn")
     parser.add_argument("--descriptors", type=int, default=N_DESCRIPTORS, help="for the search alone")
-    parser.add_argument("--compared", type=int, default=N_COMPARED, help="to compare indexes on; 0 for none")
+    parser.add_argument("--compared", type=int, default=N_COMPARED, help="to compare indexes on")
     parser.add_argument(
-        "--peer-python", default=sys.executable, help="interpreter with imagededup and fastdup"
+        "--peer-python",
+        nargs="+",
+        default=[sys.executable],
+        metavar="PYTHON",
+        help="interpreters, of which one has imagededup and one fastdup (see benchmarks/speed/peers.py)",
     )
     parser.add_argument("--work", type=Path, default=Path("output/benchmark/speed"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
@@ -58,25 +71,27 @@ def main(arguments: list[str] | None = None) -> int:
     options.work.mkdir(parents=True, exist_ok=True)
 
     if options.descriptors:
-        write_csv(run_search(options), options.out / "speed_search.csv")
-    if options.sizes:
+        search = run_search(
+            options.work, options.descriptors, min(N_EQUAL, options.descriptors // 10), ["dupnet"]
+        )
+        write_csv(search, options.out / "speed_search.csv")
+    if options.compared:
+        indexes = run_search(options.work, options.compared, 0, list(searching.INDEXES)[1:])
+        write_csv(indexes, options.out / "speed_indexes.csv")
+    if any(options.sizes):
         write_csv(run_find(options), options.out / "speed.csv")
+    if options.peers:
+        write_csv(run_peers(options), options.out / "speed_peers.csv")
     output.write(options.out)
     print((options.out / "speed.md").read_text())
     return 0
 
 
 def run_find(options: argparse.Namespace) -> pd.DataFrame:
-    """Floor, find, add and peers: ``method, n_images, run, seconds, cpu_seconds, peak_mb, recall, false``."""
-    acquisition = None
+    """Floor, find and add: ``method, n_images, run, seconds, cpu_seconds, peak_mb, recall, false``."""
     rows: list[dict[str, Any]] = []
     for n_images in options.sizes:
-        home = options.work / f"derna-{n_images}"
-        if not (home / "truth.csv").exists():
-            if acquisition is None:
-                acquisition = read_acquisition(options.derna or fetch_derna("data/raw", print))
-            shutil.rmtree(home, ignore_errors=True)
-            cut_collection(acquisition, home, n_images=n_images, progress=True)
+        home = cut(n_images, options)
         images, found = home / "images", home / "found"
         for _ in map(Path.read_bytes, images.iterdir()):  # from memory, for all alike
             pass
@@ -86,9 +101,17 @@ def run_find(options: argparse.Namespace) -> pd.DataFrame:
                 print(f"{n_images} images, {method}: {rows[-1]['seconds']:.2f} s", flush=True)
         rows[-1].update(against_truth(found / "overlaps.csv", home / "truth.csv"))
         rows.append({"method": "dupnet find --add", "run": 0, **add_a_tenth(images, options.work)})
-        if n_images == min(options.sizes):
-            rows += peers(images, home, options)
     return pd.DataFrame(rows)
+
+
+def cut(n_images: int, options: argparse.Namespace) -> Path:
+    """The folder of a collection of so many images, cut now unless it is there."""
+    home: Path = options.work / f"derna-{n_images}"
+    if not (home / "truth.csv").exists():
+        acquisition = read_acquisition(options.derna or fetch_derna("data/raw", print))
+        shutil.rmtree(home, ignore_errors=True)
+        cut_collection(acquisition, home, n_images=n_images, progress=True)
+    return home
 
 
 def add_a_tenth(images: Path, work: Path) -> dict[str, Any]:
@@ -104,33 +127,54 @@ def add_a_tenth(images: Path, work: Path) -> dict[str, Any]:
     return measured(["add", parts[1], work / "most-found"])
 
 
-def peers(images: Path, home: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Other tools on the tiles of a collection; an overlap counts as found if all its tiles are."""
-    names = list_images(images)
-    rows = []
-    task = ["imagehash", images, home / "pairs.npy"]
-    row = {"method": "imagehash pHash, every pair of tiles", "run": 0, **measured(task)}
-    rows.append({**row, **overlaps_of(np.load(home / "pairs.npy"), names, home)})
+class LeftOut(Exception):
+    """A tool was not run, or not to its end; the message says why."""
+
+
+def run_peers(options: argparse.Namespace) -> pd.DataFrame:
+    """`find` and other tools: time, memory, recall and false overlaps, or why one was left out."""
+    home = cut(options.peers, options)
+    images, found, pairs = home / "images", home / "found", home / "pairs.npy"
+    row = measured(["find", images, found])
+    rows = [{"method": "dupnet find", **row, **against_truth(found / "overlaps.csv", home / "truth.csv")}]
+    row = measured(["imagehash", images, pairs])
+    counts = overlaps_of(np.load(pairs), list_images(images), home)
+    rows.append({"method": "imagehash pHash, every pair of tiles", **row, **counts})
     save_tiles(images, home / "tiles", progress=True)
-    for tool in ("imagededup", "fastdup"):
-        script, pairs = Path(__file__).with_name("peers.py"), home / f"{tool}.csv"
-        command = [options.peer_python, str(script), tool, str(home / "tiles"), str(pairs)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            print(f"{tool} is left out: {(done.stdout + done.stderr).strip()[-200:]}")
-            continue
-        row = {"method": tool, "run": 0, "n_images": len(names), **json.loads(done.stdout.splitlines()[-1])}
-        stems = {Path(name).stem: number for number, name in enumerate(names)}
-        found = pd.read_csv(pairs, header=None, names=["one", "two"])
-        tile_rows = [
-            [
-                stems[stem] * 9 + int(tile)
-                for stem, tile in (file[:-4].rsplit("_", 1) for file in found[column])
-            ]
-            for column in found
-        ]
-        rows.append({**row, **overlaps_of(np.array(tile_rows, np.int64).T, names, home)})
-    return rows
+    for tool, method in PEERS.items():
+        try:
+            rows.append({"method": method, **peer(tool, images, home, options.peer_python)})
+        except LeftOut as reason:
+            rows.append({"method": method, "left_out": str(reason)})
+        print(f"{method}: {rows[-1].get('left_out') or rows[-1]['seconds']}", flush=True)
+    columns = ["method", "n_images", "seconds", "cpu_seconds", "peak_mb", "overlaps", "recall", "false"]
+    return pd.DataFrame(rows, columns=[*columns, "left_out"])
+
+
+def peer(tool: str, images: Path, home: Path, interpreters: list[str]) -> dict[str, Any]:
+    """Another tool on the tiles of a collection; an overlap counts as found if all its tiles are."""
+    names, pairs = list_images(images), home / f"{tool}.csv"
+    script = Path(__file__).with_name("peers.py")
+    for interpreter in interpreters:
+        command = [interpreter, str(script), tool, str(home / "tiles"), str(pairs)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PEER_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise LeftOut(f"not done after {PEER_SECONDS} s") from None
+        if done.returncode == 0:
+            break
+        if done.returncode != NOT_INSTALLED:
+            raise LeftOut(f"stopped with {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+    else:
+        raise LeftOut("not installed in an interpreter that --peer-python names")
+    stems = {Path(name).stem: number for number, name in enumerate(names)}
+    found = pd.read_csv(pairs, header=None, names=["one", "two"])
+    tile_rows = [
+        [stems[stem] * 9 + int(tile) for stem, tile in (file[:-4].rsplit("_", 1) for file in found[column])]
+        for column in found
+    ]
+    row = {"n_images": len(names), **json.loads(done.stdout.splitlines()[-1])}
+    return row | overlaps_of(np.array(tile_rows, np.int64).T, names, home)
 
 
 def overlaps_of(pairs: np.ndarray, names: list[str], home: Path) -> dict[str, Any]:
@@ -152,24 +196,16 @@ def against_truth(found: Path, truth: Path) -> dict[str, Any]:
     return {"overlaps": len(are), "recall": len(called & are) / len(are), "false": len(called - are)}
 
 
-def run_search(options: argparse.Namespace) -> pd.DataFrame:
+def run_search(work: Path, n: int, n_equal: int, indexes: list[str]) -> pd.DataFrame:
     """The search alone: ``index, n_descriptors, seconds, cpu_seconds, peak_mb, n_pairs, recall``."""
     rows = []
-    sizes = {options.descriptors: ["dupnet"]}
-    if options.compared:
-        sizes[options.compared] = list(searching.INDEXES)[1:]
-    for n, indexes in sizes.items():
-        path, pairs = options.work / "descriptors.npy", options.work / "pairs.npy"
-        planted = searching.plant(path, n, DESCRIPTOR, n // 10, min(N_EQUAL, n // 10))
-        for index in indexes:
-            try:
-                row = measured(["search", index, path, pairs])
-            except subprocess.CalledProcessError as error:
-                print(f"{index} is left out: {error.stderr.strip()[-200:]}")
-                continue
-            rows.append({"index": index, **row, "recall": searching.recall(np.load(pairs), planted, n)})
-            print(f"{n} descriptors, {index}: {rows[-1]['seconds']:.1f} s", flush=True)
-        path.unlink()
+    path, pairs = work / "descriptors.npy", work / "pairs.npy"
+    planted = searching.plant(path, n, DESCRIPTOR, n // 10, n_equal)
+    for index in indexes:
+        row = measured(["search", index, path, pairs])
+        rows.append({"index": index, **row, "recall": searching.recall(np.load(pairs), planted, n)})
+        print(f"{n} descriptors, {index}: {rows[-1]['seconds']:.1f} s", flush=True)
+    path.unlink()
     return pd.DataFrame(rows)
 
 

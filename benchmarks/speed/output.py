@@ -10,9 +10,26 @@ import pandas as pd
 
 from dupnet.figures import scaling
 from dupnet.files import atomic_path
+from dupnet.search import EXACT_UP_TO
 
 ALLOWED_MB, ALLOWED_BYTES_PER_TILE = 1000, 300
 """Peak memory that `find` may take: 1 GB and 300 bytes a tile."""
+
+ENOUGH = 0.9999
+"""Recall of planted pairs from which indexes are compared by their time."""
+
+FLOOR = "Plain crops of Derna, 768 x 768 JPEG. The floor: decode every file in colour with two threads."
+OTHER_TOOLS = (
+    "Other tools on the tiles of {n_images:,} of these images (fastdup with ten neighbours a tile, all else "
+    "by default); an overlap counts as found if all its tiles are paired."
+)
+SEARCH_ALONE = (
+    "The search alone: random descriptors of 256 bytes, planted pairs (cosine 0.75 to 1), equal ones."
+)
+OTHER_INDEXES = (
+    "Beside other indexes; without equal descriptors, which `find` collapses before it searches, and of "
+    "which faiss returns every pair."
+)
 
 
 def write(folder: Path) -> None:
@@ -27,8 +44,13 @@ def write(folder: Path) -> None:
                 figure = scaling(drawn)
                 figure.savefig(beside, dpi=110)
                 plt.close(figure)
+    if (folder / "speed_peers.csv").exists():
+        lines += peers_table(pd.read_csv(folder / "speed_peers.csv"))
     if (folder / "speed_search.csv").exists():
-        lines += search_table(pd.read_csv(folder / "speed_search.csv"))
+        lines += [SEARCH_ALONE, "", *search_table(pd.read_csv(folder / "speed_search.csv"))]
+    if (folder / "speed_indexes.csv").exists():
+        indexes = pd.read_csv(folder / "speed_indexes.csv")
+        lines += [OTHER_INDEXES, "", *search_table(indexes), choice_of_index(indexes), ""]
     with atomic_path(folder / "speed.md") as beside:
         beside.write_text("\n".join(lines), encoding="utf-8")
 
@@ -50,43 +72,60 @@ def exponent(table: pd.DataFrame) -> float:
 
 def find_table(speed: pd.DataFrame) -> list[str]:
     """Lines of Markdown: every method, as a multiple of the floor."""
-    lines = [
-        "Plain crops of Derna, 768 x 768 JPEG. The floor: decode every file in colour with two threads.",
-        "",
-        "| images | method | seconds | of floor | images a second | peak memory | allowed | recall | false |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for row in speed.to_dict("records"):
         allowed = ALLOWED_MB + ALLOWED_BYTES_PER_TILE * 9 * row["n_images"] / 1e6
         known = not np.isnan(row["recall"])
-        cells = [
-            f"{row['n_images']:,}",
-            row["method"],
-            f"{row['seconds']:.2f}",
-            f"{row['seconds_of_floor']:.2f}",
-            f"{row['n_images'] / row['seconds']:,.0f}",
-            f"{row['peak_mb']:,.0f} MB",
-            f"{allowed:,.0f} MB" if row["method"] == "dupnet find" else "",
-            f"{row['recall']:.5f}" if known else "",
-            f"{row['false']:,.0f}" if known else "",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(
+            [
+                f"{row['n_images']:,}",
+                row["method"],
+                f"{row['seconds']:.2f}",
+                f"{row['seconds_of_floor']:.2f}",
+                f"{row['n_images'] / row['seconds']:,.0f}",
+                f"{row['peak_mb']:,.0f} MB",
+                f"{allowed:,.0f} MB" if row["method"] == "dupnet find" else "",
+                f"{row['recall']:.5f}" if known else "",
+                f"{row['false']:,.0f}" if known else "",
+            ]
+        )
+    headings = ["images", "method", "seconds", "of floor", "images a second", "peak memory", "allowed"]
+    lines = [FLOOR, "", *markdown([*headings, "recall", "false"], rows)]
     own = speed[speed["method"] == "dupnet find"]
     if len(own) > 1:
         lines += ["", f"Time of `dupnet find` grows as N^{exponent(own):.2f}."]
     return [*lines, ""]
 
 
+def peers_table(peers: pd.DataFrame) -> list[str]:
+    """Lines of Markdown: other tools on one collection, or why there is no figure."""
+    done = peers["left_out"].isna()
+    rows = [
+        [
+            row["method"],
+            f"{row['seconds']:,.1f}",
+            f"{row['cpu_seconds']:,.1f}",
+            f"{row['peak_mb']:,.0f} MB",
+            f"{row['recall']:.5f}",
+            f"{row['false']:,.0f}",
+        ]
+        for row in peers[done].to_dict("records")
+    ]
+    headings = ["method", "seconds", "processor seconds", "peak memory", "recall", "false"]
+    left_out = peers[~done].itertuples(index=False)
+    return [
+        OTHER_TOOLS.format(n_images=int(peers["n_images"].max())),
+        "",
+        *markdown(headings, rows),
+        "",
+        *(f"{row.method} was left out: {row.left_out}.\n" for row in left_out),
+    ]
+
+
 def search_table(search: pd.DataFrame) -> list[str]:
     """Lines of Markdown: the search alone."""
-    lines = [
-        "The search alone: random descriptors of 256 bytes, planted pairs (cosine 0.75 to 1), equal ones.",
-        "",
-        "| descriptors | index | seconds | processor seconds | peak memory | recall of planted pairs |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in search.to_dict("records"):
-        cells = [
+    rows = [
+        [
             f"{row['n_descriptors']:,}",
             row["index"],
             f"{row['seconds']:,.1f}",
@@ -94,5 +133,34 @@ def search_table(search: pd.DataFrame) -> list[str]:
             f"{row['peak_mb']:,.0f} MB",
             f"{row['recall']:.6f}",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, ""]
+        for row in search.to_dict("records")
+    ]
+    headings = [
+        "descriptors",
+        "index",
+        "seconds",
+        "processor seconds",
+        "peak memory",
+        "recall of planted pairs",
+    ]
+    return [*markdown(headings, rows), ""]
+
+
+def choice_of_index(indexes: pd.DataFrame) -> str:
+    """Why `find` searches as it does, in words, by what was measured."""
+    enough = indexes[indexes["recall"] >= ENOUGH].sort_values("cpu_seconds")
+    times = ", ".join(f"{row.index} {row.cpu_seconds:,.0f} s" for row in enough.itertuples(index=False))
+    return (
+        f"Processor time of those that find {ENOUGH:.2%} of the planted pairs: {times}. `find` compares "
+        f"every pair up to {EXACT_UP_TO:,} different descriptors, which misses none; beyond, it compares "
+        "those that share a bucket of a hash table. Fixed directions name the buckets: nothing is trained, "
+        "and whether two tiles are compared depends on these two alone. So the result is the same whatever "
+        "was added, in which order, with how many workers; lists by k-means and graphs depend on all that "
+        "they hold."
+    )
+
+
+def markdown(headings: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
