@@ -14,7 +14,7 @@ import pytest
 from chromium import chromium, needs_chromium, page_errors, wait_for
 
 from dupnet.cli import main
-from dupnet.previews import difference_map
+from dupnet.previews import difference_map, encode
 from dupnet.review import Judgements, Review, export_labels, open_review, read_judgements, read_pairs, widget
 from dupnet.review.page import make_server
 from dupnet.tiles import Grid, overlaps
@@ -169,13 +169,19 @@ def test_labels_are_exported_in_the_format_of_the_data(found, review):
 
 def test_widget_judges_like_the_page(review):
     shown = widget(review)
-    progress, title, view, pictures, buttons = shown.children
+    progress, title, choices, pictures, buttons = shown.children
+    view, tile = choices.children
     assert "overlap" in title.value and "<b>" not in title.value
     before = pictures.children[0].value
     view.value = "differences"
     assert pictures.children[0].value != before
+    whole, n_tiles = pictures.children[0].value, len(review.state(0)["pair"]["tiles1"])
+    assert [value for _, value in tile.options] == [None, *range(n_tiles)]
+    tile.value = n_tiles - 1
+    assert pictures.children[0].value == encode(review.picture(0, "absolute", n_tiles - 1)) != whole
     by_name = {button.description: button for button in buttons.children}
     by_name["not duplicate"].click()
+    assert tile.value is None
     by_name["next"].click()
     by_name["duplicate"].click()
     assert review.judgements.table()["verdict"].tolist() == ["not_duplicate", "duplicate"]

@@ -20,9 +20,12 @@ VIEWS = {
 }
 """Two pictures for each choice of what to show."""
 
+ALL_TILES = ("all", None)
+"""The choice of tiles to begin with; a whole image shows all of them whatever is chosen."""
+
 
 def widget(review: Review) -> Any:
-    """The review as a notebook widget (needs ``ipywidgets``): pictures, verdict buttons, progress.
+    """The review as a notebook widget (needs ``ipywidgets``): pictures, tile by tile too, verdicts, progress.
 
     Returns
     -------
@@ -35,6 +38,7 @@ def widget(review: Review) -> Any:
         for _ in range(2)
     ]
     view = widgets.ToggleButtons(options=list(VIEWS), description="")
+    tile = widgets.Dropdown(options=[ALL_TILES], description="tiles")
     title, progress = widgets.HTML(), widgets.IntProgress(max=len(review.pairs))
     buttons = {
         name: widgets.Button(description=name.replace("_", " ")) for name in (*VERDICTS, "undo", "next")
@@ -42,6 +46,7 @@ def widget(review: Review) -> Any:
     current: list[int | None] = [review.next_pair()]
 
     def show(_change: object = None) -> None:
+        """Text and pictures of the current pair."""
         state = review.state(current[0])
         progress.value, progress.description = state["judged"], f"{state['judged']} of {state['total']}"
         pair = state["pair"]
@@ -55,12 +60,17 @@ def widget(review: Review) -> Any:
         title.value = str(
             escape(f"{pair['image1']} and {pair['image2']}, overlap {pair['overlap_tag']}{score}")
         )
+        shared = zip(pair["tiles1"], pair["tiles2"], strict=True)
+        tiles = [ALL_TILES, *((f"{one} ↔ {two}", place) for place, (one, two) in enumerate(shared))]
+        if list(tile.options) != tiles:
+            tile.options = tiles  # and so back to all of them
         for picture, name in zip(pictures, VIEWS[view.value], strict=True):
-            picture.value = encode(review.picture(pair["id"], name))
+            picture.value = encode(review.picture(pair["id"], name, tile.value))
 
     def press(button: Any) -> None:
         name = next(name for name, known in buttons.items() if known is button)
         pair = current[0]
+        tile.value = None
         if name == "undo":
             current[0] = review.undo()
         elif pair is not None:
@@ -72,5 +82,9 @@ def widget(review: Review) -> Any:
     for button in buttons.values():
         button.on_click(press)
     view.observe(show, "value")
+    tile.observe(show, "value")
     show()
-    return widgets.VBox([progress, title, view, widgets.HBox(pictures), widgets.HBox(list(buttons.values()))])
+    choices = widgets.HBox([view, tile])
+    return widgets.VBox(
+        [progress, title, choices, widgets.HBox(pictures), widgets.HBox(list(buttons.values()))]
+    )
