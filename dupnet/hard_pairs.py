@@ -7,22 +7,25 @@ tells nothing.
 
 from __future__ import annotations
 
-import itertools
+import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from dupnet import augment
 from dupnet.alterations import draw_processing, process
+from dupnet.descriptors import describe, untrained_weights, verify_bytes
 from dupnet.files import atomic_path, write_csv
-from dupnet.images import map_in_order
 from dupnet.tiles import TILE_SIZE, is_decidable
 
 __all__ = ["KINDS", "HardPair", "Place", "Source", "draw_pair", "draw_tile", "write_pairs"]
@@ -72,9 +75,17 @@ DARK_SHARE = 0.12
 """Share of the scenes that are nearly black, or white, but for scattered pixels: what little they show must
 agree."""
 
+SHIPS_SHARE = 0.2
+"""Share of the scenes that get one to three ships, in both tiles alike: real crops hold few, and a shift in
+hue changes the luma of a coloured ship and of nothing around it."""
+
 FULL_REACH = 1.6
 """A hard cut gives every file a processing of its own (:func:`dupnet.alterations.draw_processing`); training
 meets one up to so many times as strong."""
+
+
+PAIRS_AT_A_TIME = 50
+"""Pairs that a worker draws before it hands them over."""
 
 
 class HardPair(NamedTuple):
@@ -113,41 +124,69 @@ def write_pairs(
     path: str | os.PathLike[str],
     *,
     seed: int = 0,
-    workers: int = 2,
-    keep: Callable[[HardPair], bool] | None = None,
+    workers: int = 1,
 ) -> pd.DataFrame:
-    """Draw ``n`` pairs and write them: ``path`` (.npy, (n, 2, 256, 256) uint8 grey) and a table beside it
-    (.csv).
+    """Draw ``n`` pairs and write what the encoder makes of them: ``path`` (.npy, (n, 2, bytes) uint8, the
+    verify descriptors of :func:`dupnet.descriptors.describe`) and a table beside it (.csv).
 
-    ``shares`` gives the share of each source name. Pair ``i`` depends on ``(seed, i)`` alone. With ``keep``,
-    those for which it is false are passed over, and the series is followed until ``n`` are found.
+    ``shares`` gives the share of each source name. Pair ``i`` depends on ``(seed, i)`` alone. With several
+    ``workers``, each is a process of its own with a copy of the sources.
     """
+    parts = [range(start, min(start + PAIRS_AT_A_TIME, n)) for start in range(0, n, PAIRS_AT_A_TIME)]
     rows: list[tuple[object, ...]] = []
     with atomic_path(path) as beside:
-        pixels = np.lib.format.open_memmap(beside, "w+", np.uint8, (n, 2, TILE_SIZE, TILE_SIZE))
-        for first in itertools.count(0, n or 1):
-            draw = partial(_draw_if, sources, shares, seed, keep)
-            for pair in map_in_order(draw, range(first, first + n), workers):
-                if pair is not None and len(rows) < n:
-                    pixels[len(rows)] = pair.grey1, pair.grey2
-                    rows.append(pair[2:])
-            if len(rows) == n:
-                break
-        pixels.flush()
+        written = np.lib.format.open_memmap(beside, "w+", np.uint8, (n, 2, verify_bytes(TILE_SIZE)))
+        for part, (verify, known) in zip(
+            parts, _described(sources, shares, seed, parts, workers), strict=True
+        ):
+            written[part.start : part.stop] = verify
+            rows += known
+        written.flush()
     table = pd.DataFrame(rows, columns=list(HardPair._fields[2:]))
     write_csv(table, os.fspath(path).removesuffix(".npy") + ".csv")
     return table
 
 
-def _draw_if(
-    sources: Sequence[Source],
-    shares: dict[str, float],
-    seed: int,
-    keep: Callable[[HardPair], bool] | None,
-    index: int,
-) -> HardPair | None:
-    pair = draw_pair(sources, shares, seed, index)
-    return pair if keep is None or keep(pair) else None
+_Described = tuple[npt.NDArray[np.uint8], list[tuple[object, ...]]]
+
+
+def _described(
+    sources: Sequence[Source], shares: dict[str, float], seed: int, parts: Sequence[range], workers: int
+) -> Iterator[_Described]:
+    draw = _Draw(sources, shares, seed)
+    if workers == 1:
+        yield from map(draw, tqdm(parts, desc="hard pairs", unit_scale=PAIRS_AT_A_TIME, unit="pair"))
+        return
+    # Started anew and not forked: a copy of a process that runs threads may wait for ever.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _Draw.adopt, (draw,)) as pool:
+        found = pool.map(_Draw.adopted, parts)
+        yield from tqdm(found, desc="hard pairs", total=len(parts), unit_scale=PAIRS_AT_A_TIME, unit="pair")
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Draws and describes the pairs of a range; in a process of its own, one that the process keeps."""
+
+    sources: Sequence[Source]
+    shares: dict[str, float]
+    seed: int
+
+    _kept: ClassVar[_Draw]
+
+    def __call__(self, part: range) -> _Described:
+        pairs = [draw_pair(self.sources, self.shares, self.seed, index) for index in part]
+        verify = describe(np.stack([tile for pair in pairs for tile in pair[:2]]), untrained_weights()).verify
+        return verify.reshape(len(pairs), 2, -1), [pair[2:] for pair in pairs]
+
+    def adopt(self) -> None:
+        cv2.setNumThreads(1)
+        threadpool_limits(1)
+        _Draw._kept = self
+
+    @staticmethod
+    def adopted(part: range) -> _Described:
+        return _Draw._kept(part)
 
 
 def draw_pair(sources: Sequence[Source], shares: dict[str, float], seed: int, index: int) -> HardPair:
@@ -183,6 +222,9 @@ def _attempt(
     crop = _draw_crop(sources, shares, rng)
     style, dark = _draw_style(rng)
     tile = style(crop.tile)
+    if not dark and rng.random() < SHIPS_SHARE:
+        for _ in range(int(rng.integers(1, 4))):
+            tile = _with_ship(tile, rng)
     if rng.random() < 0.06:
         tile = _cut_by_solid(tile, rng)
     if not dark and _texture(tile) < 0.3:
@@ -379,14 +421,22 @@ def _patches(rng: np.random.Generator, share: float, low: float, high: float) ->
 
 
 def _with_ship(tile: Image, rng: np.random.Generator) -> Image:
+    """The tile with a ship more, grey or coloured, half of the time with a wake."""
     length = rng.uniform(20, 110)
     width, angle = max(6, length * rng.uniform(0.15, 0.3)), rng.uniform(0, 180)
     x, y = rng.uniform(20, TILE_SIZE - 20, 2)
     hull = np.zeros((TILE_SIZE, TILE_SIZE), np.float32)
     cv2.fillConvexPoly(hull, cv2.boxPoints(((x, y), (length, width), angle)).astype(np.int32), 1.0)
     hull = _float32(cv2.GaussianBlur(hull, (0, 0), 0.8))[..., None]
-    colour = rng.uniform(90, 255) + rng.normal(0, 12, (1, 1, 3))
-    levels = tile * (1 - hull) + (colour + 2 * _speckle(rng, 15, 1.2)) * hull
+    paint = np.empty((TILE_SIZE, TILE_SIZE, 3), np.float32)
+    paint[:] = _draw_colour(rng)
+    along = np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))])
+    for _ in range(int(rng.integers(0, 8))):  # hatches, containers, a bridge
+        centre = (x, y) + along * length * rng.uniform(-0.45, 0.45)
+        block = (centre.tolist(), (length * rng.uniform(0.04, 0.25), width * rng.uniform(0.3, 0.9)), angle)
+        cv2.fillConvexPoly(paint, cv2.boxPoints(block).astype(np.int32), _draw_colour(rng).tolist())
+    paint = _float32(cv2.GaussianBlur(paint, (0, 0), 0.8))
+    levels = tile * (1 - hull) + (paint + 2 * _speckle(rng, 15, 1.2)) * hull
     if rng.random() < 0.5:
         reach = length * rng.uniform(1, 3)
         end = (int(x + np.cos(np.deg2rad(angle)) * reach), int(y + np.sin(np.deg2rad(angle)) * reach))
@@ -395,6 +445,12 @@ def _with_ship(tile: Image, rng: np.random.Generator) -> Image:
         wake = _float32(cv2.GaussianBlur(wake, (0, 0), 3))[..., None] * (1 - hull)
         levels = levels + wake * (rng.uniform(5, 40) + _speckle(rng, 20, 1.5))
     return _to_uint8(levels)
+
+
+def _draw_colour(rng: np.random.Generator) -> Levels:
+    """RGB of a ship's paint: grey, or so coloured that a shift in hue changes its luma."""
+    saturation = rng.uniform(0, 1) if rng.random() < 0.5 else 0.0
+    return _float32(rng.uniform(60, 255) * (1 - saturation * rng.uniform(0, 1, 3)))
 
 
 def _process(tiles: list[Image], rng: np.random.Generator) -> tuple[list[Image], int]:

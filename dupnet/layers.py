@@ -13,7 +13,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from dupnet.descriptors import LARGEST_GAIN, POWER_FLOOR, TEXTURE_FLOOR, TILE_POWER_FLOOR, band_filters
+from dupnet.descriptors import (
+    CODE_LENGTH,
+    LARGEST_GAIN,
+    N_FILTERS,
+    POWER_FLOOR,
+    POWER_STEP,
+    band_filters,
+)
 from dupnet.tiles import CELL_SIZE
 
 __all__ = ["CellFeatures", "CellProjection", "NeighbourhoodMean", "PoolCells", "TileFeatures"]
@@ -24,18 +31,19 @@ LUMA = (0.299, 0.587, 0.114)
 
 @keras.saving.register_keras_serializable(package="dupnet")
 class CellProjection(keras.layers.Layer):  # type: ignore[misc]
-    """Cut a tile into cells and project each onto learned filters in all eight orientations.
+    """Cut a tile into cells and project each onto filters in all eight orientations: the verify descriptor.
 
     Call with RGB or grey tiles (batch, size, size, 3 or 1), 0 to 255. Returns, for the ``size / cell_size``
-    squared cells of each, a dictionary of float32 tensors: ``projections`` (batch, rows, cols, n_filters,
-    8), ``texture`` (batch, rows, cols, 1), the root mean square in grey levels of the cell after its row
-    and column means are removed, and ``mean`` (batch, rows, cols, 1) in grey levels.
+    squared cells of each, a dictionary of float32 tensors that hold whole numbers, as the bytes of
+    :func:`dupnet.descriptors.describe` do: ``codes`` (batch, rows, cols, n_filters, 8), the projections at
+    length 127 or, near the floor, less; ``powers`` (batch, rows, cols, n_filters), the logarithm of their
+    squared length in steps of 1/16 from the floor; ``mean`` (batch, rows, cols, 1) in grey levels. Gradients
+    pass the rounding as if it were not there.
 
-    A flip or quarter turn of the tile moves the cells and permutes the last axis of the projections,
-    nothing else.
+    A flip or quarter turn of the tile moves the cells and permutes the last axis of the codes, nothing else.
     """
 
-    def __init__(self, n_filters: int = 7, cell_size: int = CELL_SIZE, **kwargs: Any) -> None:
+    def __init__(self, n_filters: int = N_FILTERS, cell_size: int = CELL_SIZE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.n_filters = n_filters
         self.cell_size = cell_size
@@ -66,16 +74,22 @@ class CellProjection(keras.layers.Layer):  # type: ignore[misc]
         col_means = ops.mean(cells, axis=-2, keepdims=True)
         mean = ops.mean(row_means, axis=-2, keepdims=True)
         flat = ops.reshape(cells - row_means - col_means + mean, (-1, side, side, size * size))
-        texture = ops.sqrt(ops.mean(ops.square(flat), axis=-1, keepdims=True))
         kernel = ops.reshape(ops.stack(_orientations(_centred(self.filters)), axis=1), (-1, size * size))
         projections = ops.matmul(flat, ops.transpose(kernel))
         projections = ops.reshape(projections, (-1, side, side, self.n_filters, 8))
-        return {"projections": projections, "texture": texture, "mean": mean[..., 0]}
+        power = ops.sum(ops.square(projections), axis=-1) + POWER_FLOOR
+        codes = projections * ops.expand_dims(CODE_LENGTH / ops.sqrt(power), axis=-1)
+        powers = ops.minimum(ops.log(power / POWER_FLOOR) / POWER_STEP, 255.0)
+        return {"codes": _rounded(codes), "powers": _rounded(powers), "mean": _rounded(mean[..., 0])}
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> dict[str, tuple[int | None, ...]]:
         side = (input_shape[1] or 0) // self.cell_size
         cells = (input_shape[0], side, side)
-        return {"projections": (*cells, self.n_filters, 8), "texture": (*cells, 1), "mean": (*cells, 1)}
+        return {
+            "codes": (*cells, self.n_filters, 8),
+            "powers": (*cells, self.n_filters),
+            "mean": (*cells, 1),
+        }
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "n_filters": self.n_filters, "cell_size": self.cell_size}
@@ -94,39 +108,37 @@ def _orientations(filters: Any) -> list[Any]:
     return turns + [ops.swapaxes(turn, 1, 2) for turn in turns]
 
 
+def _rounded(values: Any) -> Any:
+    return values + ops.stop_gradient(ops.round(values) - values)
+
+
 @keras.saving.register_keras_serializable(package="dupnet")
 class CellFeatures(keras.layers.Layer):  # type: ignore[misc]
-    """What two encodings say of each cell, the same in either order: (batch, rows, cols, 3 n_filters + 8).
+    """What two encodings say of each cell, the same in either order: (batch, rows, cols, 3 n_filters + 6).
 
-    In this order: the correlation of the projections, filter by filter; half the sum (over 3) and half the
-    absolute difference of their log powers; the correlation over all filters; the same two of the log
-    texture; how far the cell's gain is from that of the tile, since processing changes the gain of a whole
-    tile and not of one cell; how far the difference of the means, in 32 levels, is from the tile's, as they
-    are and with the tile's gain taken out of them; the middle of the means, in 255 levels, for a cell near
-    white may be clipped in one tile alone; and half the difference of the means, in 32 levels.
+    In this order: the correlation of the codes, filter by filter; half the sum (over 3) and half the absolute
+    difference of their log powers; the correlation over all filters; how far the cell's gain is from that of
+    the tile, since processing changes the gain of a whole tile and not of one cell; how far the difference of
+    the means, in 32 levels, is from the tile's, as they are and with the tile's gain taken out of them; the
+    middle of the means, in 255 levels, for a cell near white may be clipped in one tile alone; and half the
+    difference of the means, in 32 levels.
     """
 
     def call(self, encoding1: Mapping[str, Any], encoding2: Mapping[str, Any]) -> Any:
-        dot, power1, power2 = _powers(encoding1, encoding2)
-        log1, log2 = ops.log(power1 + POWER_FLOOR), ops.log(power2 + POWER_FLOOR)
-        total, total1, total2 = (ops.sum(part, axis=-1, keepdims=True) for part in (dot, power1, power2))
-        texture1, texture2 = (
-            ops.log(ops.square(encoding["texture"]) + TEXTURE_FLOOR) for encoding in (encoding1, encoding2)
-        )
-        weight = ops.sqrt(total1 * total2 + POWER_FLOOR)
-        gain = ops.log((total1 + POWER_FLOOR) / (total2 + POWER_FLOOR))
-        tile_gain = _tile_mean(weight * gain) / _tile_mean(weight)
+        correlation, middle, difference = _compared(encoding1, encoding2)
+        weight = _weight(middle)
+        total = ops.sum(weight, axis=-1, keepdims=True)
+        gain = ops.sum(weight * difference, axis=-1, keepdims=True) / total
+        tile_gain = _tile_mean(total * gain) / _tile_mean(total)
         # Of powers: its fourth root is half of an amplitude's, taken from one tile and given to the other.
         root = ops.exp(ops.clip(tile_gain, -LARGEST_GAIN, LARGEST_GAIN) / 4.0)
         mean1, mean2 = encoding1["mean"], encoding2["mean"]
         level, levelled = (mean1 - mean2) / 32.0, (mean1 / root - mean2 * root) / 32.0
         features = [
-            _correlation(dot, power1, power2, POWER_FLOOR),
-            (log1 + log2) / 6.0,
-            ops.abs(log1 - log2) / 2.0,
-            _correlation(total, total1, total2, POWER_FLOOR),
-            (texture1 + texture2) / 6.0,
-            ops.abs(texture1 - texture2) / 2.0,
+            correlation,
+            middle,
+            ops.abs(difference) / 2.0,
+            ops.sum(weight * correlation, axis=-1, keepdims=True) / total,
             ops.abs(gain - tile_gain),
             ops.abs(level - _tile_mean(level)),
             ops.abs(levelled - _tile_mean(levelled)),
@@ -136,8 +148,8 @@ class CellFeatures(keras.layers.Layer):  # type: ignore[misc]
         return ops.concatenate(features, axis=-1)
 
     def compute_output_shape(self, encoding1_shape: Any, encoding2_shape: Any) -> tuple[int | None, ...]:
-        *cells, n_filters, _ = encoding1_shape["projections"]
-        return (*cells, 3 * n_filters + 8)
+        *cells, n_filters = encoding1_shape["powers"]
+        return (*cells, 3 * n_filters + 6)
 
 
 @keras.saving.register_keras_serializable(package="dupnet")
@@ -145,42 +157,38 @@ class TileFeatures(keras.layers.Layer):  # type: ignore[misc]
     """What two encodings say of the tile as a whole, the same in either order: (batch, 4 n_filters + 1).
 
     In this order: the correlation over all cells, filter by filter, and over all filters; the mean of the
-    cells' correlations; half the sum (over 3) and half the absolute difference of the log powers. Where
-    compression has left little in each cell, only the whole still tells.
+    cells' correlations; the logarithm of the mean power (over 3); the mean of half the absolute difference of
+    the log powers. Where compression has left little in each cell, only the whole still tells.
     """
 
     def call(self, encoding1: Mapping[str, Any], encoding2: Mapping[str, Any]) -> Any:
-        cells = _powers(encoding1, encoding2)
-        dot, power1, power2 = (ops.mean(part, axis=(1, 2)) for part in cells)
-        log1, log2 = ops.log(power1 + TILE_POWER_FLOOR), ops.log(power2 + TILE_POWER_FLOOR)
-        total, total1, total2 = (ops.sum(part, axis=-1, keepdims=True) for part in (dot, power1, power2))
+        correlation, middle, difference = _compared(encoding1, encoding2)
+        weight = _weight(middle)
+        total, weighted = (ops.mean(part, axis=(1, 2)) for part in (weight, weight * correlation))
         features = [
-            _correlation(dot, power1, power2, TILE_POWER_FLOOR),
-            _correlation(total, total1, total2, TILE_POWER_FLOOR),
-            ops.mean(_correlation(*cells, POWER_FLOOR), axis=(1, 2)),
-            (log1 + log2) / 6.0,
-            ops.abs(log1 - log2) / 2.0,
+            weighted / total,
+            ops.sum(weighted, axis=-1, keepdims=True) / ops.sum(total, axis=-1, keepdims=True),
+            ops.mean(correlation, axis=(1, 2)),
+            ops.log(total) / 3.0,
+            ops.mean(ops.abs(difference), axis=(1, 2)) / 2.0,
         ]
         return ops.concatenate(features, axis=-1)
 
     def compute_output_shape(self, encoding1_shape: Any, encoding2_shape: Any) -> tuple[int | None, ...]:
-        batch, *_, n_filters, _ = encoding1_shape["projections"]
-        return (batch, 4 * n_filters + 1)
+        return (encoding1_shape["powers"][0], 4 * encoding1_shape["powers"][-1] + 1)
 
 
-def _powers(encoding1: Mapping[str, Any], encoding2: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """Scalar product and powers of the projections over the eight orientations: three (batch, rows, cols,
+def _compared(encoding1: Mapping[str, Any], encoding2: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Correlation, half the sum (over 3) and signed difference of the log powers: three (batch, rows, cols,
     n_filters)."""
-    first, second = encoding1["projections"], encoding2["projections"]
-    return (
-        ops.sum(first * second, axis=-1),
-        ops.sum(first * first, axis=-1),
-        ops.sum(second * second, axis=-1),
-    )
+    correlation = ops.sum(encoding1["codes"] * encoding2["codes"], axis=-1) / CODE_LENGTH**2
+    one, two = encoding1["powers"], encoding2["powers"]
+    return correlation, (one + two) * (POWER_STEP / 6), (one - two) * POWER_STEP
 
 
-def _correlation(dot: Any, power1: Any, power2: Any, floor: float) -> Any:
-    return dot / ops.sqrt((power1 + floor) * (power2 + floor))
+def _weight(middle: Any) -> Any:
+    """The geometric mean of both powers, in floors."""
+    return ops.exp(3.0 * middle)
 
 
 def _tile_mean(cells: Any) -> Any:

@@ -34,6 +34,7 @@ __all__ = [
     "dupnet",
     "dupnet_v0",
     "from_arrays",
+    "judge",
     "layer_table",
     "load_arrays",
     "load_model",
@@ -42,7 +43,7 @@ __all__ = [
     "to_arrays",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised when a saved model can no longer be read by the code that follows."""
 
 SETTINGS_NAME = "dupnet.json"
@@ -72,7 +73,7 @@ class DupnetV0Config:
 class DupnetConfig:
     """Settings of :func:`dupnet`.
 
-    ``channels`` is 3 for RGB tiles, 1 for grey ones. ``n_filters`` learned filters of ``cell_size`` x
+    ``channels`` is 3 for RGB tiles, 1 for grey ones. ``n_filters`` filters of ``cell_size`` x
     ``cell_size`` pixels see each cell in eight orientations. ``cell_units`` are the widths of the layers
     that judge one cell, ``neighbour_units`` that of the layer that sees a cell beside the mean of its
     neighbours, ``tile_units`` those after the cells are pooled. A score at or above ``threshold`` reads
@@ -128,6 +129,18 @@ def _head(config: DupnetConfig, encoder: keras.Model) -> keras.Model:
     )
     cells = CellFeatures(name="cell_features")(first, second)
     whole = TileFeatures(name="tile_features")(first, second)
+    return keras.Model([first, second], judge(config)([cells, whole]), name="head")
+
+
+def judge(config: DupnetConfig) -> keras.Model:
+    """The dense layers of ``dupnet``, all that is trained by :mod:`dupnet.recipe`: what two descriptors say
+    of each cell and of the tile (:func:`dupnet.descriptors.compare_cells`) -> score (batch, 1)."""
+    side = config.tile_size // config.cell_size
+    inputs = [
+        keras.Input((side, side, 3 * config.n_filters + 6), name="cells"),
+        keras.Input((4 * config.n_filters + 1,), name="whole"),
+    ]
+    cells, whole = inputs
     for number, units in enumerate(config.cell_units, start=1):
         cells = keras.layers.Dense(units, activation="relu", name=f"cell_{number}")(cells)
     cells = NeighbourhoodMean(name="neighbourhood")(cells)
@@ -137,7 +150,7 @@ def _head(config: DupnetConfig, encoder: keras.Model) -> keras.Model:
     for number, units in enumerate(config.tile_units, start=1):
         tile = keras.layers.Dense(units, activation="relu", name=f"tile_{number}")(tile)
     score = keras.layers.Dense(1, activation="sigmoid", name="score")(tile)
-    return keras.Model([first, second], score, name="head")
+    return keras.Model(inputs, score, name="judge")
 
 
 def dupnet_v0(config: DupnetV0Config | None = None) -> keras.Model:

@@ -2,6 +2,10 @@
 
 ``python -m dupnet.recipe`` does all of it from scratch; ``make train`` calls it. Derna, Kitsap, Yellowstone
 and Washington come from the package registries; Airbus images are used where their folder is given.
+
+The encoder is fixed (:func:`dupnet.descriptors.band_filters`), so a pair is drawn, described and forgotten:
+what is trained, the dense layers, sees what :func:`dupnet.descriptors.compare_cells` makes of two
+descriptors.
 """
 
 from __future__ import annotations
@@ -12,7 +16,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -20,15 +23,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet import sources
-from dupnet.descriptors import load_weights
+from dupnet.descriptors import compare_cells, load_weights, untrained_weights
 from dupnet.evaluation import threshold_for_precision
 from dupnet.files import atomic_path, write_csv
 from dupnet.hard_pairs import Source, write_pairs
 from dupnet.images import n_workers, read_image
-from dupnet.mining import doubted, write_confused
-from dupnet.models import DupnetConfig, build, from_arrays, save_arrays, save_model, to_arrays
+from dupnet.mining import write_confused
+from dupnet.models import DupnetConfig, dupnet, from_arrays, save_arrays, save_model, to_arrays
 
-__all__ = ["COLUMNS", "SHARES", "Recipe", "acquisitions", "airbus_parts", "train_from_pairs"]
+__all__ = ["COLUMNS", "SHARES", "Recipe", "acquisitions", "airbus_parts", "train", "train_from_pairs"]
 
 PARTS = ("train", "validation", "test")
 
@@ -44,61 +47,77 @@ Yellowstone and Washington train only.
 SHARES = {"airbus": 0.45, "derna": 0.35, "kitsap": 0.10, "yellowstone": 0.05, "washington": 0.05}
 """Share of each source among the crops; those without a source in the part are left out."""
 
-SHARD = 24_000
-"""Pairs in one file, 3 GB; each file has a seed of its own."""
-
 
 @dataclass(frozen=True)
 class Recipe:
     """Settings of a training from scratch, written beside its result.
 
-    ``n_mined`` pairs that the trained network doubts, each twice, and four times as many tiles that it takes
-    for each other (:mod:`dupnet.mining`) join the others for ``mined_epochs`` more.
-    ``precision`` sets the threshold.
+    The defaults are those of the shipped weights: drawing ``n_train`` pairs takes by far the most of the
+    time. Training is in two rounds of ``epochs`` each, from the same start: between them the network of the
+    first round finds ``n_confused`` pairs of tiles that it takes for each other (:mod:`dupnet.mining`), which
+    join the others. ``precision`` sets the threshold.
     """
 
     model: DupnetConfig = field(default_factory=DupnetConfig)
-    n_train: int = 42_000
-    n_validation: int = 6_000
-    epochs: int = 8
-    n_mined: int = 400
-    mined_epochs: int = 2
-    batch_size: int = 128
+    n_train: int = 400_000
+    n_validation: int = 24_000
+    n_confused: int = 20_000
+    epochs: int = 12
+    batch_size: int = 256
     learning_rate: float = 2e-3
-    precision: float = 0.999
+    weight_decay: float = 1e-4
+    precision: float = 0.9999
     seed: int = 0
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of hard pairs from memory-mapped files: ``((grey1, grey2), is_duplicate)``, a new order each
-    epoch."""
+    """Batches of described pairs, ``((cells, tile), is_duplicate)``, a new order each epoch."""
 
-    def __init__(
-        self, parts: Sequence[tuple[npt.NDArray[np.uint8], pd.DataFrame]], batch_size: int, seed: int | None
-    ):
+    def __init__(self, path: Sequence[str | os.PathLike[str]], batch_size: int, seed: int | None) -> None:
         super().__init__()
-        self._parts = parts
-        self._rows = np.array(
-            [(part, row) for part, (_, table) in enumerate(parts) for row in range(len(table))]
-        )
+        found = [_read(one) for one in path]
+        self.cells = np.concatenate([cells for cells, _, _ in found])
+        self.tile = np.concatenate([tile for _, tile, _ in found])
+        self.table = pd.concat([table for _, _, table in found], ignore_index=True)
+        self._labels = self.table["is_duplicate"].to_numpy(np.float32)[:, None]
         self._batch_size, self._seed, self._epoch = batch_size, seed, 0
-        self._order = np.arange(len(self._rows))
+        self._order = np.arange(len(self.table))
         self.on_epoch_end()
 
     @property
     def num_batches(self) -> int:
-        return -(-len(self._rows) // self._batch_size)
+        return -(-len(self.table) // self._batch_size)
 
     def on_epoch_end(self) -> None:
         if self._seed is not None:
-            self._order = np.random.default_rng((self._seed, self._epoch)).permutation(len(self._rows))
+            self._order = np.random.default_rng((self._seed, self._epoch)).permutation(len(self.table))
         self._epoch += 1
 
-    def __getitem__(self, index: int) -> tuple[tuple[npt.NDArray[np.uint8], ...], npt.NDArray[np.float32]]:
-        chosen = self._rows[np.sort(self._order[index * self._batch_size : (index + 1) * self._batch_size])]
-        pixels = np.stack([self._parts[part][0][row] for part, row in chosen])[..., None]
-        labels = [self._parts[part][1]["is_duplicate"].iat[row] for part, row in chosen]
-        return (pixels[:, 0], pixels[:, 1]), np.array(labels, np.float32)[:, None]
+    def __getitem__(self, index: int) -> tuple[tuple[npt.NDArray[np.float32], ...], npt.NDArray[np.float32]]:
+        chosen = np.sort(self._order[index * self._batch_size : (index + 1) * self._batch_size])
+        return (self.cells[chosen].astype(np.float32), self.tile[chosen]), self._labels[chosen]
+
+
+def _read(
+    path: str | os.PathLike[str],
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float32], pd.DataFrame]:
+    """What the head sees of the pairs of a file, the cells at half precision: 3.5 kB a pair."""
+    verify = np.load(path, mmap_mode="r", allow_pickle=False)
+    parts = []
+    for start in range(0, len(verify), AT_A_TIME):
+        one, two = (np.ascontiguousarray(verify[start : start + AT_A_TIME, side]) for side in (0, 1))
+        cells, tile = compare_cells(one, two, untrained_weights())
+        parts.append((cells.astype(np.float16), tile))
+    halves, tiles = zip(*parts, strict=True)
+    return (
+        np.concatenate(halves),
+        np.concatenate(tiles),
+        pd.read_csv(os.fspath(path).removesuffix(".npy") + ".csv", keep_default_na=False),
+    )
+
+
+AT_A_TIME = 4096
+"""Pairs whose features are computed at a time."""
 
 
 def acquisitions(
@@ -159,39 +178,31 @@ def train_from_pairs(
     validation: str | os.PathLike[str],
     out: str | os.PathLike[str],
     recipe: Recipe | None = None,
-    start: str | os.PathLike[str] | None = None,
 ) -> keras.Model:
     """Train on files of :func:`dupnet.hard_pairs.write_pairs`; writes weights, history and settings into
     ``out``.
 
     The learning rate falls along half a cosine to nought. The threshold is set on the validation pairs, for
-    the precision that ``recipe`` asks; it goes into the settings of the model. ``start`` names weights to
-    go on from.
+    the precision that ``recipe`` asks; it goes into the settings of the model.
     """
     recipe, out = recipe or Recipe(), Path(out)
-    parts = [_read(path) for path in train]
     keras.utils.set_random_seed(recipe.seed)
-    grey = _grey(recipe)
-    model = build(grey)
-    if start is not None:
-        with np.load(start, allow_pickle=False) as stored:
-            model.set_weights(from_arrays(stored, grey).get_weights())
-    batches = _Batches(parts, recipe.batch_size, recipe.seed)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate, batches.num_batches * recipe.epochs
-    )
-    model.compile(keras.optimizers.Adam(schedule), "binary_crossentropy", metrics=["accuracy"])
-    held_out = _read(validation)
-    watched = _Batches([held_out], recipe.batch_size, None)
-    history = model.fit(batches, validation_data=watched, epochs=recipe.epochs, verbose=2)
-    scores = model.predict(watched, verbose=0).ravel()
-    threshold = _threshold(held_out[1], scores, recipe.precision)
-    config = DupnetConfig(**{**_settings(recipe.model), "threshold": float(threshold)})
-    trained = from_arrays(to_arrays(model), config)
+    model = dupnet(recipe.model)
+    head = model.get_layer("head").get_layer("judge")
+    batches = _Batches(train, recipe.batch_size, recipe.seed)
+    watched = _Batches([validation], recipe.batch_size, None)
+    steps = batches.num_batches * recipe.epochs
+    schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
+    head.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
+    history = head.fit(batches, validation_data=watched, epochs=recipe.epochs, verbose=2)
+    scores = head.predict(watched, verbose=0).ravel()
+    threshold = _threshold(watched.table, scores, recipe.precision)
+    trained = from_arrays(to_arrays(model), replace(recipe.model, threshold=threshold))
     save_model(trained, out / "dupnet.keras")
     save_arrays(trained, out / "dupnet.npz")
     write_csv(pd.DataFrame(history.history).rename_axis("epoch").reset_index(), out / "history.csv")
-    write_csv(held_out[1].assign(score=scores), out / "validation.csv")
+    write_csv(watched.table.assign(score=scores), out / "validation.csv")
     with atomic_path(out / "recipe.json") as beside:
         beside.write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
     return trained
@@ -210,65 +221,48 @@ def _threshold(table: pd.DataFrame, scores: npt.NDArray[np.float32], precision: 
     return float(np.clip(threshold_for_precision(scores[counted], labels, precision)[0], 0.5, 1.0))
 
 
-def _settings(config: DupnetConfig) -> dict[str, Any]:
-    return {name: value for name, value in asdict(config).items() if name != "architecture"}
+def train(
+    out: str | os.PathLike[str],
+    data: str | os.PathLike[str] = "data/raw",
+    airbus: str | os.PathLike[str] | None = None,
+    recipe: Recipe | None = None,
+) -> keras.Model:
+    """Everything from scratch: draw, train, find what is confused, train again. A stopped run goes on with
+    the next file that it lacks.
 
-
-def _grey(recipe: Recipe) -> DupnetConfig:
-    """The network on grey tiles, which are all that it sees of colour ones: a third of the bytes."""
-    return DupnetConfig(**{**_settings(recipe.model), "channels": 1})
-
-
-def _read(path: str | os.PathLike[str]) -> tuple[npt.NDArray[np.uint8], pd.DataFrame]:
-    table = pd.read_csv(os.fspath(path).removesuffix(".npy") + ".csv")
-    return np.load(path, mmap_mode="r", allow_pickle=False), table
+    ``data`` is where acquisitions are kept, and fetched to; ``airbus`` as in :func:`acquisitions`.
+    """
+    recipe, out = recipe or Recipe(), Path(out)
+    drawn, validation, confused = out / "train.npy", out / "validation.npy", out / "confused.npy"
+    for part, path, n, seed in (
+        ("train", drawn, recipe.n_train, 0),
+        ("validation", validation, recipe.n_validation, 1),
+    ):
+        if not path.exists():
+            found = acquisitions(part, data, airbus)
+            write_pairs(found, SHARES, n, path, seed=seed + 1000 * recipe.seed, workers=n_workers())
+    if not recipe.n_confused:
+        return train_from_pairs([drawn], validation, out, recipe)
+    first = out / "first"
+    if not (first / "recipe.json").exists():
+        train_from_pairs([drawn], validation, first, recipe)
+    if not confused.exists():
+        weights = load_weights(first / "dupnet.npz")
+        found = acquisitions("train", data, airbus)
+        write_confused(found, SHARES, recipe.n_confused, confused, weights, seed=500 + 1000 * recipe.seed)
+    return train_from_pairs([drawn, confused], validation, out, recipe)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m dupnet.recipe", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dupnet.recipe", description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/dupnet"), help="folder of the run")
     parser.add_argument("--data", type=Path, default=Path("data/raw"), help="where acquisitions are kept")
     parser.add_argument("--airbus", type=Path, help="folder with images/ and parts.csv")
-    parser.add_argument("--n-train", type=int, default=Recipe.n_train)
-    parser.add_argument("--n-validation", type=int, default=Recipe.n_validation)
-    parser.add_argument("--epochs", type=int, default=Recipe.epochs)
-    parser.add_argument("--n-mined", type=int, default=Recipe.n_mined)
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    for name in ("n_train", "n_validation", "n_confused", "epochs", "seed"):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
     options = parser.parse_args(arguments)
-    recipe = Recipe(
-        n_train=options.n_train,
-        n_validation=options.n_validation,
-        epochs=options.epochs,
-        n_mined=options.n_mined,
-        seed=options.seed,
-    )
-    train, validation = [], options.out / "validation.npy"
-    missing = []
-    for first in range(0, recipe.n_train, SHARD):
-        train.append(options.out / f"train_{first // SHARD}.npy")
-        missing.append(("train", train[-1], min(SHARD, recipe.n_train - first), 100 * (first // SHARD)))
-    missing.append(("validation", validation, recipe.n_validation, 1))
-    for part, path, n, seed in missing:
-        if not path.exists():  # a stopped run goes on with the next file
-            drawn = acquisitions(part, options.data, options.airbus)
-            write_pairs(drawn, SHARES, n, path, seed=seed + 1000 * recipe.seed, workers=n_workers())
-    first = options.out if not recipe.n_mined else options.out / "first"
-    if not (first / "dupnet.npz").exists():
-        train_from_pairs(train, validation, first, recipe)
-    if recipe.n_mined:
-        mined, confused = options.out / "mined.npy", options.out / "confused.npy"
-        weights = load_weights(first / "dupnet.npz")
-        if not confused.exists():
-            drawn = acquisitions("train", options.data, options.airbus)
-            seed = 500 + 1000 * recipe.seed
-            write_pairs(
-                drawn, SHARES, recipe.n_mined, mined, seed=seed, workers=n_workers(), keep=doubted(weights)
-            )
-            write_confused(drawn, SHARES, 4 * recipe.n_mined, confused, weights, seed=seed)
-        tuned = replace(recipe, epochs=recipe.mined_epochs, learning_rate=recipe.learning_rate / 4)
-        train_from_pairs(
-            [*train, mined, mined, confused], validation, options.out, tuned, first / "dupnet.npz"
-        )
+    chosen = {name: value for name, value in vars(options).items() if name not in ("out", "data", "airbus")}
+    train(options.out, options.data, options.airbus, Recipe(**chosen))
 
 
 if __name__ == "__main__":

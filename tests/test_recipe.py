@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from dupnet import recipe
-from dupnet.descriptors import describe, load_weights, score_pairs
+from dupnet.descriptors import load_weights, score_pairs
 from dupnet.hard_pairs import Source, write_pairs
 from dupnet.models import DupnetConfig
 from dupnet.recipe import COLUMNS, Recipe, airbus_parts, train_from_pairs
@@ -55,8 +55,31 @@ def test_training_in_small(tmp_path: Path) -> None:
     assert len(pd.read_csv(out / "history.csv")) == 2
     assert json.loads((out / "recipe.json").read_text())["n_train"] == 48
     validation = pd.read_csv(out / "validation.csv")
-    tiles = np.load(tmp_path / "validation.npy", allow_pickle=False)
-    by_numpy = score_pairs(
-        describe(tiles[:, 0], weights).verify, describe(tiles[:, 1], weights).verify, weights
+    verify = np.load(tmp_path / "validation.npy", allow_pickle=False)
+    by_numpy = score_pairs(verify[:, 0], verify[:, 1], weights)
+    np.testing.assert_allclose(by_numpy, validation["score"], atol=2e-3)  # features at half precision
+
+
+def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    blocks = np.kron(rng.integers(30, 220, (80, 80, 3)), np.ones((10, 10, 1)))
+    source = Source(
+        "derna", "derna", np.clip(blocks + rng.normal(0, 8, blocks.shape), 0, 255).astype(np.uint8)
     )
-    np.testing.assert_allclose(by_numpy, validation["score"], atol=0.03)
+    monkeypatch.setattr(recipe, "acquisitions", lambda part, data, airbus: [source])
+    monkeypatch.setattr(recipe, "n_workers", lambda: 1)
+    monkeypatch.setattr(recipe.write_confused, "__kwdefaults__", {"seed": 0, "n_dark": 4, "n_light": 6})
+    small = DupnetConfig(cell_units=(6,), neighbour_units=5, tile_units=(4,))
+    settings = Recipe(model=small, n_train=40, n_validation=20, n_confused=9, epochs=1, batch_size=16)
+    recipe.train(tmp_path, recipe=settings)
+    confused = pd.read_csv(tmp_path / "confused.csv", keep_default_na=False)
+    assert len(confused) == 9 and not confused["is_duplicate"].any()
+    assert len(np.load(tmp_path / "confused.npy")) == 9
+
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
+    (tmp_path / "dupnet.npz").unlink()
+    recipe.train(tmp_path, recipe=settings)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
+    assert load_weights(tmp_path / "dupnet.npz").threshold >= 0.5
