@@ -62,7 +62,7 @@ test-pythons:  ## the fast tests on other Pythons, each in a .venv-NAME of its o
 		environment=.venv-$$(basename $$name); \
 		$$name -m venv $$environment; \
 		$$environment/bin/python -m pip install --quiet --requirement requirements.txt; \
-		$$environment/bin/python -m pip install --quiet --no-deps .; \
+		$$environment/bin/python -m pip install --quiet --no-deps --editable .; \
 		OMP_NUM_THREADS=1 $$environment/bin/python -m pytest -q -n $(WORKERS) --dist worksteal \
 			-m "not distributed and not soak" --ignore tests/test_notebooks.py; \
 	done
