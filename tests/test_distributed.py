@@ -22,6 +22,7 @@ from distributed import Client
 from moto.server import ThreadedMotoServer
 from test_find import TABLES, acquisition, table_bytes
 
+from dupnet import cluster as cluster_module
 from dupnet.distributed import find_on_cluster
 from dupnet.find import find_overlaps
 from dupnet.leases import FILE
@@ -356,6 +357,27 @@ def test_the_client_killed_and_started_again(
     case = f"the client killed and started again, step {step.partition('-')[0]}"
     tell(tally, case, images, n_different(out, expected))
     assert table_bytes(out) == expected
+
+
+@pytest.mark.distributed
+def test_a_task_that_fails_is_tried_three_times_more(cluster: Cluster, tmp_path: Path) -> None:
+    def work(folder: str, number: int, n_failures: int) -> int:
+        tries = sum(name.startswith(f"{number}-") for name in os.listdir(folder))
+        with open(f"{folder}/{number}-{tries}", "x"):
+            if tries < n_failures:
+                raise OSError("the store does not answer")
+        return number
+
+    def tries_of(number: int) -> int:
+        return len(list(tmp_path.glob(f"{number}-*")))
+
+    folder = os.fspath(tmp_path)
+    with cluster_module.Cluster(cluster.address) as workers:
+        assert workers.run(work, [(folder, number, number % 4) for number in range(6)], "work") == [*range(6)]
+        assert [tries_of(number) for number in range(6)] == [1, 2, 3, 4, 1, 2]
+        with pytest.raises(OSError, match="the store does not answer"):
+            workers.run(work, [(folder, 9, 4)], "work")
+        assert tries_of(9) == 4
 
 
 def second_run_stops(cluster: Cluster, work: Path) -> None:
