@@ -1,9 +1,10 @@
-"""``python tests/fuzz.py [SECONDS]``: coverage-guided fuzzing of what reads files of unknown origin.
+"""``python tests/fuzz.py [SECONDS [TARGET ...]]``: coverage-guided fuzzing of what reads unknown files.
 
 Atheris changes the files of ``tests/corpus``, keeps those that reach lines of Python that no other reached
-(in dupnet, Pillow, zipfile, numpy's and json's readers; the C of the decoders is not counted), and stops at
-the first that brings about anything but pixels, weights or the documented error. What it kept is boiled down
-to the smallest files and put back into ``tests/corpus``, which ``tests/test_fuzz.py`` replays.
+(in dupnet, Pillow, zipfile, numpy's, json's and Keras's readers; the C of the decoders is not counted), and
+stops at the first that brings about anything but pixels, weights, a model or the documented error. What it
+kept is boiled down to the smallest files and put back into ``tests/corpus``, which ``tests/test_fuzz.py``
+replays.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ import hashlib
 import importlib
 import io
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
+import numpy as np
 import pandas as pd
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -29,6 +33,9 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 SECONDS = 120
 """Budget of each target."""
+
+READERS = ("PIL", "dupnet", "json", "keras.src.saving", "numpy.lib", "zipfile")
+"""Packages whose lines count; Keras's only when the corpus is boiled down, for it is slow enough as it is."""
 
 INSTRUMENTED = (
     "PIL.JpegImagePlugin",
@@ -38,7 +45,24 @@ INSTRUMENTED = (
     "dupnet.images",
     "dupnet.results",
 )
-"""Modules whose lines count, with what they import of the packages named in :func:`fuzz`."""
+"""Modules that are imported for it, with what they import of these packages."""
+
+ODD_VALUES = (
+    "0",
+    "-1",
+    "1e999",
+    "NaN",
+    "99999999999",
+    "0.5",
+    "null",
+    "true",
+    '""',
+    '"x"',
+    "[]",
+    "[[1]]",
+    "{}",
+)
+"""Put in the place of values in JSON."""
 
 LARGEST = 4096
 """Bytes of a corpus file at most: small files are changed fastest."""
@@ -92,10 +116,29 @@ def read_record(data: bytes) -> None:
             assert "overlaps.csv" in str(error)
 
 
+def read_model(data: bytes) -> None:
+    """A ``.keras`` file: a network as its settings say, float32, or ValueError."""
+    from dupnet.models import build, load_model
+
+    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+        path = Path(folder, "model.keras")
+        path.write_bytes(data)
+        try:
+            model = load_model(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+        else:
+            wanted = build(model.settings).weights
+            assert [part.shape for part in model.weights] == [part.shape for part in wanted]
+            assert all(part.dtype == "float32" for part in model.weights)
+        assert os.listdir(folder) == ["model.keras"]
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "images": read_image,
     "weights": read_weights,
     "records": read_record,
+    "models": read_model,
 }
 """What is fuzzed, each with a folder of the corpus."""
 
@@ -108,12 +151,13 @@ def seeds(target: str) -> list[bytes]:
     """Files to begin with, where the corpus has none."""
     import json
 
-    import numpy as np
     from PIL import Image
 
     if target == "records":
         about = {"options": {}, "counts": {}, "seconds": {}, "versions": {}, "folders": ["images"]}
         return [json.dumps(about | {"grid": {"rows": 3, "cols": 3, "tile_size": 256}}).encode()]
+    if target == "models":
+        return _small_models()
     buffer = io.BytesIO()
     if target == "weights":
         settings = json.dumps({"config": {"architecture": "dupnet", "threshold": 0.5}})
@@ -134,25 +178,109 @@ def seeds(target: str) -> list[bytes]:
     return list(dict.fromkeys(found))
 
 
+def _small_models() -> list[bytes]:
+    """The smallest networks of both kinds, weights all nought, as files."""
+    from dupnet.models import DupnetConfig, DupnetV0Config, build, save_model
+
+    configs = (
+        DupnetV0Config(tile_size=2, filters=(1,), dense_units=1),
+        DupnetConfig(tile_size=32, n_filters=2, cell_units=(), neighbour_units=1, tile_units=()),
+    )
+    found = []
+    for config in configs:
+        model = build(config)
+        model.set_weights([np.zeros_like(array) for array in model.get_weights()])
+        with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+            path = Path(folder, "model.keras")
+            save_model(model, path)
+            members = _members(path.read_bytes())
+        # What Keras notes besides is not read.
+        found.append(_archive({name: members[name] for name in ("dupnet.json", "model.weights.h5")}))
+    return found
+
+
+def _members(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _archive(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 9)
+    return buffer.getvalue()
+
+
+def change_model(data: bytes, largest: int, seed: int) -> bytes:
+    """Change the bytes of an archive, or a member of it, whose checksum is made right again."""
+    draw = random.Random(seed)
+    try:
+        members = _members(data)
+    except Exception:  # no archive any more: its bytes are all there is to change
+        members = {}
+    if not members or draw.random() < 0.2:
+        return _with_bytes_changed(data, draw)[:largest]
+    name = draw.choice(sorted(members))
+    action = draw.choice(["bytes", "bytes", "bytes", "values", "values", "leave out"])
+    if action == "bytes":
+        members[name] = _with_bytes_changed(members[name], draw)
+    elif action == "values":
+        values = list(re.finditer(rb'-?[0-9.]+|"[^"]*"(?!:)', members[name]))
+        if values:
+            start, end = draw.choice(values).span()
+            value = draw.choice(ODD_VALUES).encode()
+            members[name] = members[name][:start] + value + members[name][end:]
+    else:
+        del members[name]
+    changed = _archive(members)
+    return changed if len(changed) <= largest else data
+
+
+def _with_bytes_changed(data: bytes, draw: random.Random) -> bytes:
+    content = bytearray(data)
+    start, end = sorted(draw.randrange(len(content) + 1) for _ in range(2))
+    action = draw.choice(["change"] * 6 + ["cut out", "double", "cut off"])
+    if action == "change":
+        places = [
+            place for place, value in enumerate(content) if value
+        ]  # most of HDF5 is nought, and not read
+        for place in draw.choices(places, k=draw.randint(1, 8)) if places else ():
+            content[place] = draw.choice([0, 1, 2, 127, 128, 255, draw.randrange(256)])
+    elif action == "cut out":
+        del content[start:end]
+    elif action == "double":
+        content[start:start] = content[start:end]
+    else:
+        del content[end:]
+    return bytes(content)
+
+
 def fuzz(target: str, arguments: list[str]) -> None:
     """Fuzz one target until its budget is spent; libFuzzer ends the process."""
     import atheris
 
-    with atheris.instrument_imports(include=["PIL", "dupnet", "json", "numpy.lib", "zipfile"]):
-        for name in INSTRUMENTED:
+    instrumented = INSTRUMENTED
+    if target == "models":
+        importlib.import_module("keras")
+        instrumented += ("dupnet.models",)
+    with atheris.instrument_imports(include=[name for name in READERS if not name.startswith("keras")]):
+        for name in instrumented:
             importlib.import_module(name)
     warnings.simplefilter("ignore")
-    atheris.Setup([sys.argv[0], *arguments], TARGETS[target])
+    changes = {"custom_mutator": change_model} if target == "models" else {}
+    atheris.Setup([sys.argv[0], *arguments], TARGETS[target], **changes)
     atheris.Fuzz()
 
 
 def boiled_down(target: str, files: list[bytes]) -> Iterator[bytes]:
     """The smallest files that together reach every line, of the modules fuzzed, that all of them reach."""
     reached: set[tuple[str, int]] = set()
+    parts = [os.sep + reader.replace(".", os.sep) for reader in READERS]
 
     def trace(frame: FrameType, event: str, argument: object) -> object:
         name = frame.f_code.co_filename
-        if not any(f"{os.sep}{part}" in name for part in ("PIL", "dupnet", "json", "numpy", "zipfile")):
+        if not any(part in name for part in parts):
             return None
         if event == "line":
             lines.add((name, frame.f_lineno))
@@ -173,13 +301,14 @@ def boiled_down(target: str, files: list[bytes]) -> Iterator[bytes]:
 
 
 def main() -> int:
-    """Fuzz every target in a process of its own, and boil its corpus down."""
-    if len(sys.argv) > 2:
+    """Fuzz every target, or those named, in a process of its own, and boil its corpus down."""
+    if sys.argv[1:2] and sys.argv[1] in TARGETS:
         fuzz(sys.argv[1], sys.argv[2:])
         return 0
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
     rows = []
-    for target in TARGETS:
+    targets = sys.argv[2:] or list(TARGETS)
+    for target in targets:
         kept = CORPUS / target
         with TemporaryDirectory(prefix="dupnet-") as work:
             grown = Path(work, "grown")
@@ -205,13 +334,16 @@ def main() -> int:
                 for path in found:
                     print(f"kept as {shutil.copy(path, kept / path.name)}")
                 continue
+            fewest = list(boiled_down(target, [path.read_bytes() for path in grown.iterdir()]))
             shutil.rmtree(kept, ignore_errors=True)
             kept.mkdir(parents=True)
-            for data in boiled_down(target, [path.read_bytes() for path in grown.iterdir()]):
+            for data in fewest:
                 (kept / hashlib.blake2b(data, digest_size=8).hexdigest()).write_bytes(data)
             print(f"{target}: {len(list(kept.iterdir()))} files kept", flush=True)
     table = pd.DataFrame(rows, columns=["target", "inputs", "seconds", "failures"])
-    table.to_csv(RESULTS / "fuzz.csv", index=False, lineterminator="\n")
+    known = pd.read_csv(RESULTS / "fuzz.csv")
+    known = known[~known["target"].isin(targets)]
+    pd.concat([known, table]).to_csv(RESULTS / "fuzz.csv", index=False, lineterminator="\n")
     return int(table["failures"].any())
 
 

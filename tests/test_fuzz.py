@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 import fuzz
@@ -33,14 +36,38 @@ def test_what_is_not_as_documented_is_noticed(monkeypatch: pytest.MonkeyPatch) -
         raise KeyError("a defect")
 
     monkeypatch.setattr("dupnet.images.decode", broken)
+    monkeypatch.setattr("dupnet.models.load_model", broken)
     monkeypatch.setattr("dupnet.results.read_table", broken)
     with pytest.raises(KeyError):
         fuzz.read_image(b"")
     with pytest.raises(KeyError):
         fuzz.read_record(fuzz.seeds("records")[0])
+    with pytest.raises(KeyError):
+        fuzz.read_model(b"")
 
 
 def test_the_fewest_files_that_reach_every_line() -> None:
     sound = fuzz.seeds("records")[0]
     kept = list(fuzz.boiled_down("records", [b"{", sound + b" ", b"[]   ", sound, b"{ ", b"[]"]))
     assert kept == [b"{", b"[]", sound]
+
+
+def test_model_files_are_changed_behind_their_checksums() -> None:
+    """Else hardly a change would be seen by more than the archive's reader."""
+    sound, _ = fuzz.seeds("models")
+    seen = Counter()
+    for seed in range(200):
+        changed = fuzz.change_model(sound, fuzz.LARGEST, seed)
+        assert len(changed) <= fuzz.LARGEST
+        assert fuzz.change_model(sound, fuzz.LARGEST, seed) == changed
+        try:
+            with zipfile.ZipFile(io.BytesIO(changed)) as archive:
+                members = {name: archive.read(name) for name in archive.namelist()}
+        except Exception:
+            seen["no archive"] += 1
+        else:
+            seen.update(
+                name for name, content in fuzz._members(sound).items() if members.get(name) != content
+            )
+    assert min(seen[name] for name in ("no archive", "dupnet.json", "model.weights.h5")) >= 20
+    assert fuzz.change_model(b"", fuzz.LARGEST, 0) == b""
