@@ -14,9 +14,11 @@ import pytest
 pytest.importorskip("benchmarks.accuracy", reason="benchmarks are not part of the installed package")
 
 from benchmarks.accuracy import pairs as benchmark_pairs
+from benchmarks.accuracy import unrelated
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.signals import all_signals
 from dupnet import recipe
+from dupnet.descriptors import load_weights
 from dupnet.tiles import TILE_SIZE
 
 
@@ -110,7 +112,8 @@ def test_perturbations_keep_shape_and_change_something() -> None:
 def test_the_command_from_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("benchmarks.accuracy.signals.V0_WEIGHTS", tmp_path / "absent")
+    for module in ("signals", "throughput"):
+        monkeypatch.setattr(f"benchmarks.accuracy.{module}.V0_WEIGHTS", tmp_path / "absent")
     rng = np.random.default_rng(0)
     parts = pd.read_csv(benchmark_pairs.AIRBUS_PARTS).query("part == 'test'").drop_duplicates("group")
     names = [*parts["image"][:6]]
@@ -138,7 +141,41 @@ def test_the_command_from_end_to_end(
     assert perturbed["called_duplicate"].between(0, 1).all()
     judged = pd.read_csv(tmp_path / "out" / "accuracy_airbus_labels.csv", dtype={"overlap_tag": str})
     assert list(judged["right"]) == [True, True]
-    count = pd.read_csv(tmp_path / "out" / "accuracy_airbus_cross_pairs_count.csv").iloc[0]
-    assert count["n_pairs"] > 0
+    counts = pd.read_csv(tmp_path / "out" / "accuracy_cross_pairs.csv")
+    assert counts["n_pairs"].tolist() == [9 * 9 * 15, 9 * 9 * 15] and not counts["n_false_duplicates"].any()
+    decidable = pd.read_csv(tmp_path / "out" / "accuracy_decidable.csv").iloc[0]
+    assert (decidable["n_images"], decidable["n_tiles"], decidable["n_undecidable"]) == (6, 54, 0)
+    reliability = pd.read_csv(tmp_path / "out" / "accuracy_calibration.csv")
+    assert reliability["n"].sum() == 60 and reliability["expected_calibration_error"].between(0, 1).all()
+    errors = pd.read_csv(tmp_path / "out" / "accuracy_errors.csv")
+    called = errors["dupnet"] >= load_weights().threshold
+    assert (called != (errors["is_duplicate"] == 1)).all()
+    speed = pd.read_csv(tmp_path / "out" / "accuracy_throughput.csv").set_index("step")["per_second"]
+    assert list(speed.index) == ["describe a tile", "compare two descriptors"] and (speed > 0).all()
     assert "| dupnet |" in capsys.readouterr().out
     assert (tmp_path / "out" / "accuracy.png").stat().st_size > 10_000
+
+
+def test_unrelated_tiles_are_compared_each_with_each_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    tile = cv2.GaussianBlur(rng.integers(0, 256, (768, 768, 3), dtype=np.uint8), (0, 0), 1.5) * 3
+    for folder, names in (("a", "xyz"), ("b", "pq")):
+        (tmp_path / folder).mkdir()
+        for number, name in enumerate(names):
+            cv2.imwrite(str(tmp_path / folder / f"{name}.png"), np.roll(tile, 300 * number, axis=1))
+    cv2.imwrite(str(tmp_path / "b" / "p.png"), np.full((768, 768, 3), 255, np.uint8))
+    monkeypatch.setattr(unrelated, "PAIRS_AT_A_TIME", 50)
+    groups = {"a": {"x.png": "1", "y.png": "2", "z.png": "2"}, "b": {"p.png": "1", "q.png": "2"}}
+    collections = {name: (tmp_path / name, found) for name, found in groups.items()}
+    counts, highest, decidable = unrelated.cross_pairs(collections)
+    found = counts.set_index(["collection1", "collection2"])["n_pairs"].to_dict()
+    assert found == {("a", "a"): 2 * 81, ("a", "b"): 3 * 81, ("all", "all"): 5 * 81}  # p shows nothing
+    assert decidable.set_index("collection")["n_undecidable"].to_dict() == {"a": 0, "b": 9}
+    # b/q and a/y are one picture: called false here, and found first.
+    first = highest.head(9)
+    assert (
+        set(first["image1"] + first["image2"]) == {"y.pngq.png"} and (first["tile1"] == first["tile2"]).all()
+    )
+    assert counts["n_false_duplicates"].tolist() == [0, 9, 9]

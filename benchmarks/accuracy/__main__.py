@@ -1,9 +1,11 @@
 """``python -m benchmarks.accuracy [--airbus DIR --airbus-labels CSV]``: the tables and the figure.
 
 Derna and Kitsap are fetched into ``data/raw`` where their files are not given. Writes ``accuracy.csv`` (one
-row a signal and collection), ``accuracy_perturbations.csv``, of Airbus also ``accuracy_airbus_labels.csv``
-and ``accuracy_airbus_cross_pairs*.csv``, then ``accuracy.md`` and ``accuracy.png``. Pixels of Airbus images
-are read and never written.
+row a signal and collection), ``accuracy_errors.csv`` (every pair that dupnet gets wrong),
+``accuracy_calibration.csv``, ``accuracy_perturbations.csv``, ``accuracy_cross_pairs*.csv`` (all tiles of
+different ground), ``accuracy_decidable.csv``, ``accuracy_throughput.csv``, of Airbus also
+``accuracy_airbus_labels.csv``, then ``accuracy.md`` and ``accuracy.png``. Pixels of Airbus images are read
+and never written.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks.accuracy import airbus, output
+from benchmarks.accuracy import airbus, output, throughput, unrelated
 from benchmarks.accuracy.pairs import (
+    AIRBUS_PARTS,
     airbus_held_out,
     cut_held_out,
     hard_pairs,
@@ -26,7 +29,14 @@ from benchmarks.accuracy.pairs import (
     table_of_pairs,
 )
 from benchmarks.accuracy.signals import COLOUR_PIXELS, Signal, all_signals
-from dupnet.evaluation import cross_validated_scores, quality_with_intervals, threshold_for_precision
+from dupnet.descriptors import load_weights
+from dupnet.evaluation import (
+    cross_validated_scores,
+    expected_calibration_error,
+    quality_with_intervals,
+    reliability_table,
+    threshold_for_precision,
+)
 from dupnet.files import write_csv
 from dupnet.metrics import PAIR_METRICS
 from dupnet.sources import ACQUISITIONS, fetch
@@ -46,9 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--derna", type=Path, help="the Derna acquisition (dupnet data derna)")
     parser.add_argument("--kitsap", type=Path, help="the Kitsap acquisition (dupnet data kitsap)")
     parser.add_argument("--only", nargs="*", choices=("airbus", "derna", "kitsap"), help="collections to use")
-    parser.add_argument("--pairs", type=int, default=2000, help="hard pairs of each collection")
-    parser.add_argument("--slow-pairs", type=int, default=2000, help="of those, scored by slow signals")
-    parser.add_argument("--metric-pairs", type=int, default=1000, help="of those, measured by every metric")
+    parser.add_argument("--pairs", type=int, default=13_000, help="hard pairs of each collection")
+    parser.add_argument("--slow-pairs", type=int, default=1000, help="of those, scored by slow signals")
+    parser.add_argument("--metric-pairs", type=int, default=600, help="of those, measured by every metric")
     parser.add_argument("--tiles", type=int, default=100, help="tiles of each collection to perturb")
     parser.add_argument("--work", type=Path, default=Path("output/benchmark"), help="folder for crops")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
@@ -72,29 +82,52 @@ def main(arguments: list[str] | None = None) -> int:
         )
     accuracy = best_first(pd.DataFrame(rows))
     write_csv(accuracy, options.out / "accuracy.csv")
-    perturbed = pd.concat(
-        [
-            perturb(
-                name, held_out_tiles(folder, sorted(groups), options.tiles, options.seed), signals, thresholds
-            )
-            for name, (folder, groups) in collections.items()
-        ]
-    )
-    write_csv(perturbed, options.out / "accuracy_perturbations.csv")
+    write_csv(errors_of_dupnet(together), options.out / "accuracy_errors.csv")
+    write_csv(calibration(together), options.out / "accuracy_calibration.csv")
+    tiles = {
+        name: held_out_tiles(folder, sorted(groups), options.tiles, options.seed)
+        for name, (folder, groups) in collections.items()
+    }
+    perturbed = [perturb(name, found, signals, thresholds) for name, found in tiles.items()]
+    write_csv(pd.concat(perturbed), options.out / "accuracy_perturbations.csv")
     if options.airbus and options.airbus_labels:
-        write_csv(
-            airbus.judge_labels(options.airbus, options.airbus_labels),
-            options.out / "accuracy_airbus_labels.csv",
-        )
-    if options.airbus:
-        summary, highest = airbus.cross_pairs(options.airbus)
-        write_csv(highest, options.out / "accuracy_airbus_cross_pairs.csv")
-        write_csv(summary, options.out / "accuracy_airbus_cross_pairs_count.csv")
+        judged = airbus.judge_labels(options.airbus, options.airbus_labels)
+        write_csv(judged, options.out / "accuracy_airbus_labels.csv")
+    if options.airbus:  # all of them, those that trained too
+        parts = pd.read_csv(AIRBUS_PARTS)
+        parts = parts[[(options.airbus / name).exists() for name in parts["image"]]]
+        collections["airbus"] = options.airbus, dict(zip(parts["image"], parts["group"], strict=True))
+    counts, highest, decidable = unrelated.cross_pairs(collections)
+    write_csv(counts, options.out / "accuracy_cross_pairs.csv")
+    write_csv(highest, options.out / "accuracy_cross_pairs_highest.csv")
+    write_csv(decidable, options.out / "accuracy_decidable.csv")
+    mixed = np.stack([tile for found in tiles.values() for tile in found])
+    speed = throughput.measure(
+        mixed, np.concatenate([mixed[: len(mixed) // 2], mixed[len(mixed) // 2 :][::-1]])
+    )
+    write_csv(speed, options.out / "accuracy_throughput.csv")
     output.write_table(accuracy, options.out / "accuracy.md")
-    output.draw(accuracy, perturbed, options.out / "accuracy.png")
+    output.draw(accuracy, pd.concat(perturbed), options.out / "accuracy.png")
+    print(counts.to_string(index=False), speed.to_string(index=False), sep="\n")
     print((options.out / "accuracy.md").read_text(encoding="utf-8"))
     print(f"written to {options.out}")
     return 0
+
+
+def errors_of_dupnet(scores: pd.DataFrame) -> pd.DataFrame:
+    """The pairs that dupnet gets wrong at its shipped threshold, with what correlation says of each."""
+    called = scores["dupnet"] >= load_weights().threshold
+    wrong = scores[called != (scores["is_duplicate"] == 1)]
+    columns = ["collection", "pair", "is_duplicate", "kind", "image1", "tile1", "image2", "tile2"]
+    return wrong[[*columns, "dupnet", "correlation", "lowest_cell_correlation"]]
+
+
+def calibration(scores: pd.DataFrame) -> pd.DataFrame:
+    """The reliability table of dupnet's score, and in each row the expected calibration error of all
+    pairs."""
+    found, is_duplicate = scores["dupnet"].to_numpy(), scores["is_duplicate"].to_numpy()
+    table = reliability_table(found, is_duplicate)
+    return table.assign(expected_calibration_error=expected_calibration_error(found, is_duplicate))
 
 
 def best_first(accuracy: pd.DataFrame) -> pd.DataFrame:
@@ -123,13 +156,19 @@ def find_collections(options: argparse.Namespace) -> dict[str, tuple[Path, dict[
 def score_collection(
     name: str, folder: Path, groups: dict[str, str], signals: list[Signal], options: argparse.Namespace
 ) -> pd.DataFrame:
-    """One row a pair: ``is_duplicate, group``, each signal, and for the first rows each metric."""
+    """One row a pair: ``pair`` (its number), ``is_duplicate``, ``kind``, ``group``, the tiles, each signal,
+    and for the first rows each metric."""
     pairs = table_of_pairs(folder, groups)
     metrics = {key: metric for key, metric in PAIR_METRICS.items() if key not in SLOW_METRICS}
     parts, done = [], 0
     progress = tqdm(total=options.pairs, desc=f"{name}: hard pairs", unit="pair", file=sys.stderr)
     for batch, rows in hard_pairs(folder, pairs, options.pairs, options.seed):
-        part = pd.DataFrame({"is_duplicate": batch.is_duplicate.astype(int), "group": rows["group"]})
+        label = batch.is_duplicate.astype(int)
+        kind = np.where(
+            label == 1, "duplicate", np.where(rows["is_duplicate"] == 1, "another day", "other tile")
+        )
+        known = rows[["group", "image1", "tile1", "image2", "tile2"]]
+        part = known.assign(pair=np.arange(done, done + len(rows)), is_duplicate=label, kind=kind)
         for signal in signals:
             n = min(len(part), max(0, options.slow_pairs - done)) if signal.slow else len(part)
             scores = signal.score(batch.tiles1[:n], batch.tiles2[:n]) if n else np.empty(0)
