@@ -33,7 +33,7 @@ FEW_GROUPS = 1000
 N_STARTS = 32
 
 TOLERATED = 0.01
-"""A share of a split further than this from its ratio is warned of."""
+"""A share of a split further than this from its ratio, and further than one image makes, is warned of."""
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -67,7 +67,7 @@ def split(
     DataFrame
         ``image, group, split``, sorted by image. Sizes of the splits, and of each stratum in them, come as
         close to the ratios as moving or exchanging groups can bring them, and no split is empty. A warning
-        says so where a split misses its ratio by more than ``TOLERATED``.
+        says so where a split misses its ratio by more than ``TOLERATED`` and more than an image.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def split(
     found = [_assign(counts, share, rng, largest_first=number % 2 == 0) for number in range(starts)]
     assigned = min(found, key=lambda assignment: _miss(counts, share, assignment))
     reached = np.bincount(assigned, weights=counts[:, 0], minlength=len(share)) / len(table)
-    if np.abs(reached - share).max() > TOLERATED:
+    if np.abs(reached - share).max() > max(TOLERATED, 1 / len(table)):
         shares = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, reached, strict=True))
         warnings.warn(
             f"Whole groups cannot meet the ratios {tuple(ratios)}: got {shares}; the largest group holds "

@@ -1,3 +1,4 @@
+import warnings
 from collections import Counter
 from itertools import product
 
@@ -27,6 +28,13 @@ def sizes_of(table, names=("train", "validation", "test")):
 def quiet_split(*arguments, **options):
     with pytest.warns(UserWarning, match="cannot meet the ratios"):
         return split(*arguments, **options)
+
+
+def test_what_single_images_cannot_meet_either_is_not_warned_of():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sizes_of(split(groups_of_sizes(*[1] * 36), (0.6, 0.2, 0.2))) == [22, 7, 7]
+    assert sizes_of(quiet_split(groups_of_sizes(24, 6, 6), (0.6, 0.2, 0.2))) == [24, 6, 6]
 
 
 @given(
