@@ -93,8 +93,8 @@ bench: bench-accuracy bench-speed bench-collections  ## accuracy and speed again
 bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/results/accuracy*.csv
 	@$(PYTHON) -m benchmarks.accuracy
 
-bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benchmarks/results/speed*.csv
-	@$(PYTHON) -m benchmarks.speed
+bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benchmarks/results/speed*.csv (PEERS="python ...")
+	@$(PYTHON) -m benchmarks.speed $(if $(PEERS),--peer-python $(PEERS))
 
 bench-scaling: $(STAMP)  ## what a Dask cluster costs: benchmarks/results/scaling*.csv (IMAGES=folder)
 	@$(PYTHON) -m benchmarks.scaling $(IMAGES)

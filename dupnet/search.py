@@ -37,7 +37,8 @@ __all__ = [
 ]
 
 EXACT_UP_TO = 150_000
-"""Descriptors up to which every pair is compared; beyond, the hash tables are faster (benchmarks/speed)."""
+"""Descriptors up to which every pair is compared, so that none is missed. The hash tables are quicker well
+before that; far beyond, nothing else ends in a bearable time (benchmarks/speed)."""
 
 N_TABLES = 16
 """Hash tables. One misses a pair of cosine 0.8 with probability 0.36, of 0.7 with 0.60; all of them with
