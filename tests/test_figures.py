@@ -7,6 +7,7 @@ from PIL import Image
 from sklearn.tree import DecisionTreeClassifier
 
 from dupnet import figures
+from dupnet.figures.signals import N_BINS, _edges
 from dupnet.tiles import Grid, overlap_at, overlaps
 
 RNG = np.random.default_rng(0)
@@ -217,3 +218,51 @@ def test_pictures_refuse_what_does_not_fit_together():
         figures.show_tiles([picture()], ["one", "two"])
     with pytest.raises(ValueError, match="differences"):
         figures.error_gallery([(picture(), picture(), "")], [])
+
+
+@pytest.mark.parametrize("step", [2, 0.25])
+@pytest.mark.parametrize("n_steps", [3, 59, 1000])
+def test_bins_of_a_distribution_hold_equally_many_of_the_values_steps(step, n_steps):
+    values = step * np.arange(n_steps + 1)
+    counts = np.histogram(values, _edges(values, 0, values[-1]))[0]
+    assert counts.sum() == len(values)
+    assert len(np.unique(counts[:-1])) == 1  # none empty by turns; the last may hold fewer
+    assert len(counts) <= 1.5 * N_BINS
+
+
+def test_score_histogram_counts_every_score_and_spreads_the_ends():
+    scores = np.array([0.0, 0.5, 0.99, 0.9999, 1.0, 1.0])
+    axes = figures.score_histogram(scores, counted="overlaps").axes[0]
+    bars = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in axes.patches if bar.get_height()]
+    assert sum(height for _, height in bars) == len(scores)
+    assert len(bars) == 5 and max(bars)[1] == 2  # the two ones share the last bar
+    assert axes.get_ylabel() == "overlaps"
+    labels = {
+        text.get_text(): place for text, place in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)
+    }
+    assert labels["0.5"] == 0 and labels["0.99"] == pytest.approx(np.log10(99))
+
+
+def test_lines_of_many_points_are_told_apart_by_their_dashes():
+    points = pd.DataFrame(
+        [(name, x, x / 40) for name in ("one", "two") for x in range(40)], columns=["name", "x", "y"]
+    )
+    for table, dense in ((points, True), (points[points["x"] < 10], False)):
+        first, second = figures.lines(table, "x", "y", "name").axes[0].lines
+        assert (first.get_marker() == second.get_marker() == "") == dense
+        assert (first.get_linestyle() != second.get_linestyle()) == dense
+
+
+def test_titles_of_tiles_are_broken_to_their_width():
+    figure = figures.show_tiles([picture()] * 4, ["one place on another day, synthetic", "b\nc", "", "d"])
+    titles = [axes.get_title() for axes in figure.axes]
+    assert max(len(line) for line in titles[0].split("\n")) <= 20
+    assert titles[0].replace("\n", " ") == "one place on another day, synthetic"
+    assert titles[1] == "b\nc"
+
+
+def test_no_arrow_leads_to_an_input():
+    names = ["tile1: RGB tile", "tile2: RGB tile", "dense"]
+    layers = pd.DataFrame({"layer": names, "output_shape": ["4", "4", "2"], "parameters": [0, 0, 10]})
+    axes = figures.network(layers).axes[0]
+    assert sum(text.arrow_patch is not None for text in axes.texts if hasattr(text, "arrow_patch")) == 1
