@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.augment import hls_shift
+from dupnet.images import encode_jpeg
 from dupnet.tiles import cell_texture
 
 __all__ = [
@@ -32,11 +33,10 @@ SOLID_KINDS = ("white", "black", "blue")
 """What :func:`solid_tile` makes: saturated cloud, nothing recorded, an acquisition's border."""
 
 HLS_RANGE = 8.0
-"""A hard cut's own processing shifts hue by up to so many degrees, lightness and saturation by up to so
-many percent."""
+"""Largest shift of a hard cut's own processing: hue in degrees, lightness and saturation in percent."""
 
 TONE_RANGE = 0.06
-"""A hard cut's own processing changes gain and gamma by up to this share."""
+"""Largest change of gain and gamma by a hard cut's own processing, as a share."""
 
 QUALITY_RANGE = (75, 97)
 """JPEG qualities of a hard cut, both ends included."""
@@ -88,7 +88,7 @@ def draw_processing(rng: np.random.Generator, reach: float = 1.0) -> Processing:
 
 
 def process(image: Image, processing: Processing) -> Image:
-    """An image (height, width, 3) after gain, gamma and HLS shift; always a new array."""
+    """An image (height, width, 3) uint8 RGB after gain, gamma and HLS shift; always a new array."""
     levels = np.arange(256) / 255.0
     table = 255.0 * np.clip(processing.gain * levels, 0, 1) ** processing.gamma
     toned = cv2.LUT(image, np.rint(table).astype(np.uint8)).astype(np.uint8)
@@ -97,24 +97,8 @@ def process(image: Image, processing: Processing) -> Image:
     return toned
 
 
-def encode_jpeg(image: Image, quality: int) -> bytes:
-    """An RGB image as a baseline JPEG file with 4:2:0 chroma, as the Airbus images are.
-
-    Raises
-    ------
-    ValueError
-        If the quality is not in 1 to 100.
-    """
-    if not 1 <= quality <= 100:
-        raise ValueError(f"quality is {quality}; a JPEG quality lies in 1 to 100.")
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality,
-               cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]  # fmt: skip
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    return bytes(encoded)
-
-
 def solid_tile(kind: str, size: int, rng: np.random.Generator) -> Image:
-    """A solid tile (size, size, 3): ``white`` (saturated cloud), ``black``, ``blue`` (the border).
+    """A solid tile (size, size, 3) uint8 RGB: ``white`` (saturated cloud), ``black``, ``blue`` (the border).
 
     The border of an acquisition is pure blue, a few levels off along its inner edge, here on a random side.
 
@@ -136,7 +120,9 @@ def solid_tile(kind: str, size: int, rng: np.random.Generator) -> Image:
 
 
 def another_day_tile(acquisition: Image, row: int, col: int, tile_size: int, seed: int) -> Image:
-    """The tile at (row, col) of an acquisition as it might look on another day: (tile_size, tile_size, 3).
+    """The tile at (row, col) of an acquisition as it might look on another day.
+
+    Both are uint8 RGB: (height, width, 3) in, (tile_size, tile_size, 3) out.
 
     Between 30 and 70 % of it are replaced, in round patches with soft edges, by texture from elsewhere in
     the acquisition; the first patch lies on the cell with the most texture, so that what a verdict can rest

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dupnet.images import encode_jpeg
+
 __all__ = [
     "N_DIHEDRAL",
     "AugmentConfig",
@@ -125,18 +127,11 @@ def jpeg(image: Image, quality: int) -> Image:
     ValueError
         If the quality is outside 1 to 100 or the array is no such image.
     """
-    if not 1 <= quality <= 100:
-        raise ValueError(f"quality is {quality}; JPEG takes 1 to 100.")
     if image.ndim != 2:
         _check_rgb(image)
-    # The subsampling is given, since OpenCV's default has changed between versions.
-    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
-    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
-    if image.ndim == 2:
-        coded = cv2.imencode(".jpg", image, options)[1]
-        return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
-    coded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1]
-    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
+    coded = np.frombuffer(encode_jpeg(image, quality), dtype=np.uint8)
+    flag = cv2.IMREAD_GRAYSCALE if image.ndim == 2 else cv2.IMREAD_COLOR_RGB
+    return np.asarray(cv2.imdecode(coded, flag), dtype=np.uint8)
 
 
 def dihedral(image: npt.NDArray[np.generic], element: int) -> npt.NDArray[np.generic]:
@@ -304,8 +299,8 @@ def soft_blobs(
 ) -> npt.NDArray[np.float32]:
     """A mask of soft blobs: (height, width) float32 from 0 to 1, about ``share`` of it above one half.
 
-    ``diameter`` is the typical width of a blob in pixels. Smoothed noise, cut at the quantile that leaves
-    ``share``.
+    It is smoothed noise, cut at the quantile that leaves ``share``. ``shape`` begins with height and width;
+    ``diameter`` is the typical width of a blob in pixels.
     """
     height, width = shape[0], shape[1]
     # Drawn at a quarter of the size, where smoothing costs a sixteenth and nothing finer survives it. Blobs
@@ -330,8 +325,7 @@ def _to_uint8(levels: npt.NDArray[np.float32]) -> Image:
 
 
 def _slow_levels(levels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Brightness and colour without detail under about 25 px: a Gaussian of 12 px, at a quarter of the
-    size."""
+    """Brightness and colour without detail under about 25 px: a Gaussian of 12 px, on a quarter's size."""
     height, width = levels.shape[:2]
     small = cv2.resize(levels, (-(-width // 4), -(-height // 4)), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), 3.0)

@@ -1,5 +1,6 @@
 """The descriptors of a collection on disk: appended as they come, found again after a stop at any moment.
- A folder holds flat files with one row a tile (search descriptors, verify descriptors and their hashes,
+
+A folder holds flat files with one row a tile (search descriptors, verify descriptors and their hashes,
 decidable or not) and a journal with one JSON line an image, which names the image's file as it was (size and
 time of change, hash on demand) and its rows. Rows are written before the line that names them: what a stop
 leaves behind, rows without a line or half a line, is cut off when the cache is opened again.
@@ -28,7 +29,6 @@ __all__ = ["Cache", "Entry", "Identity", "identity_of"]
 
 FORMAT = 2
 """Raised whenever the layout of the files changes."""
-
 
 FILES = ("search.rows", "verify.rows", "decidable.rows", "hashes.rows")
 
@@ -66,11 +66,17 @@ def _digest() -> Any:
 
 
 class Cache:
-    """Descriptors by image, in ``folder``; a context manager. One process at a time may have it open.
+    """Descriptors by image, in a folder; a context manager. One process at a time may have it open.
 
-    ``made_by`` is whatever else the descriptors depend on (weights, code, tile size): a cache made by
-    something else is emptied, and :attr:`discarded` says why. ``widths`` are the bytes of a search and of a
-    verify descriptor.
+    Parameters
+    ----------
+    folder : path
+        Made where it is missing.
+    made_by : mapping
+        All that the descriptors depend on beside the images (weights, code, tile size). A cache made by
+        something else is emptied, and :attr:`discarded` says why.
+    widths : (int, int)
+        Bytes of a search and of a verify descriptor.
     """
 
     def __init__(

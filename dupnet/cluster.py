@@ -28,6 +28,9 @@ RETRIES = 3
 class Cluster:
     """The scheduler at ``address`` and its workers; a context manager.
 
+    ``progress`` shows a bar for each step. ``patience`` is how many seconds to wait for a scheduler that was
+    lost.
+
     A task that a lost worker was at is given to another one (by Dask); all tasks that were not done when the
     connection to the scheduler was lost are handed out again when there is one again.
 

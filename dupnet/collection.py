@@ -52,11 +52,15 @@ def locked(out: Path) -> Iterator[None]:
     ------
     BlockingIOError
         If another process holds it.
+    NotADirectoryError
+        If it is a file.
     ValueError
-        If the folder holds something, but nothing that dupnet wrote.
+        If it holds something, but nothing that dupnet wrote.
     """
     import fcntl
 
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{os.fspath(out)!r} is a file; choose a folder for the results.")
     if out.is_dir() and not (out / CACHE).is_dir() and any(out.iterdir()):
         raise ValueError(
             f"{os.fspath(out)!r} holds files, but none of `dupnet find`; choose a new or an empty folder."

@@ -26,7 +26,15 @@ from tqdm import tqdm
 from dupnet.cluster import Cluster
 from dupnet.collection import CACHE, combine, locked
 from dupnet.descriptors import load_weights, score_pairs
-from dupnet.find import PAIRS_AT_A_TIME, SEARCH_THRESHOLD, Clock, FindResult, conclude, write_all
+from dupnet.find import (
+    PAIRS_AT_A_TIME,
+    SEARCH_THRESHOLD,
+    Clock,
+    FindResult,
+    conclude,
+    recorded_options,
+    write_all,
+)
 from dupnet.images import Sources, n_workers
 from dupnet.indexing import Tiling, widths
 from dupnet.leases import FILE, leased
@@ -125,14 +133,7 @@ def find_on_cluster(
         sources = (*folders, *([other.parent] if other else []))
         if all(one.is_local for one in sources):
             result.folders = tuple(one.path for one in sources)
-        result.options = {
-            "images": os.fspath(folder),
-            "tile_size": tile_size,
-            "stride": tiling.stride,
-            "add": add,
-            "against": None if against is None else os.fspath(against),
-            "scheduler": scheduler,
-        }
+        result.options = recorded_options(folder, tiling, add, against, scheduler=scheduler)
         result.seconds = clock.seconds
         check_lease()
         local_or_store = [one.path if one.is_local else one for one in sources]

@@ -1,4 +1,4 @@
-"""Writing files so that none is ever half there: beside, then renamed.
+"""Files and tables: written beside and then renamed, so that none is ever half there; and tables read.
 
 Names of images come from files of unknown origin, and a spreadsheet takes a cell that begins with ``=``,
 ``+``, ``-`` or ``@`` for a formula. In a CSV such a name has an apostrophe before it, as spreadsheets write
@@ -13,10 +13,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-__all__ = ["atomic_path", "plain_names", "write_csv", "write_parquet"]
+__all__ = ["atomic_path", "plain_names", "read_csv", "read_parquet", "write_csv", "write_parquet"]
 
 NAMES = ("image", "image1", "image2")
 """Columns that hold names of images."""
@@ -59,6 +60,23 @@ def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
             table.to_csv(beside, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
 
+def read_csv(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
+    """A table from a CSV file, image names as their files have them; ``options`` are those of pandas.
+
+    Raises
+    ------
+    ValueError
+        If the file is no CSV table.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        return plain_names(pd.read_csv(path, **options))
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        fault = str(error).strip().rstrip(".")
+        raise ValueError(f"{os.fspath(path)!r} is no table in CSV and UTF-8 ({fault}); give one.") from None
+
+
 def plain_names(table: pd.DataFrame) -> pd.DataFrame:
     """A table read from a CSV with the names of its images as their files have them."""
     for column in table.columns.intersection(NAMES):
@@ -72,3 +90,20 @@ def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a table as Parquet, no index."""
     with atomic_path(path) as beside:
         table.to_parquet(beside, index=False)
+
+
+def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """A table from a Parquet file.
+
+    Raises
+    ------
+    ValueError
+        If the file is no Parquet table.
+    OSError
+        If it cannot be read.
+    """
+    with open(path, "rb") as file:  # pandas leaves the system's reason out of its errors
+        try:
+            return pd.read_parquet(file)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)!r} is no table in Parquet ({error}); give one.") from None

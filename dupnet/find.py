@@ -31,7 +31,16 @@ from dupnet.results import FindResult, write_run, write_tables
 from dupnet.search import Candidates, candidates
 from dupnet.tiles import TILE_SIZE, Grid, overlap_at
 
-__all__ = ["SEARCH_THRESHOLD", "Clock", "FindResult", "conclude", "find_overlaps", "write_all"]
+__all__ = [
+    "PAIRS_AT_A_TIME",
+    "SEARCH_THRESHOLD",
+    "Clock",
+    "FindResult",
+    "conclude",
+    "find_overlaps",
+    "recorded_options",
+    "write_all",
+]
 
 SEARCH_THRESHOLD = 0.6
 """Cosine of two search descriptors from which their tiles are a candidate: far below what duplicates have
@@ -75,8 +84,8 @@ def find_overlaps(
     add : bool
         Add the folder's images to the collection that ``out`` holds.
     against : path, optional
-        Look only for overlaps between the images of ``folder`` and those of this one, which the tables call
-        ``AGAINST/NAME``.
+        Look only for overlaps between the images of ``folder`` and those of this one, called ``AGAINST/NAME``
+        in the tables.
     check_content : bool
         Tell a changed file by its bytes, not by its size and time of change alone.
     scheduler : str, optional
@@ -111,6 +120,11 @@ def find_overlaps(
             report=report,
             progress=progress,
         )
+    for address in (folder, out, against):
+        if address is not None and "://" in os.fspath(address):
+            raise ValueError(f"{os.fspath(address)!r} is a URL; give a scheduler (--scheduler) or a path.")
+    if add and out is None:
+        raise ValueError("add needs out, the folder of the collection to add to.")
     tiling = Tiling.checked(tile_size, stride)
     workers = n_workers(workers)
     for images in (folder, against):
@@ -119,7 +133,9 @@ def find_overlaps(
     weights = load_weights()
     clock = Clock()
     with ExitStack() as stack:
-        work = Path(out) if out else Path(stack.enter_context(TemporaryDirectory(prefix="dupnet-")))
+        work = (
+            Path(out) if out is not None else Path(stack.enter_context(TemporaryDirectory(prefix="dupnet-")))
+        )
         stack.enter_context(locked(work))
         collection = open_collection(work, folder, add, against)
         # Each thread works on an image or a block of its own; threads within a product would only wait.
@@ -156,18 +172,29 @@ def find_overlaps(
         with clock("verify"):
             result = conclude(found, described, decidable, score, tiling, weights, is_against)
         result.folders = collection.lookup
-        result.options = {
-            "images": os.fspath(folder),
-            "tile_size": tile_size,
-            "stride": tiling.stride,
-            "add": add,
-            "against": None if against is None else os.fspath(against),
-            "check_content": check_content,
-        }
+        result.options = recorded_options(folder, tiling, add, against, check_content=check_content)
         result.seconds = clock.seconds
-        if out:
+        if out is not None:
             write_all(result, work, result.folders if report else None, workers, clock)
     return result
+
+
+def recorded_options(
+    folder: str | os.PathLike[str],
+    tiling: Tiling,
+    add: bool,
+    against: str | os.PathLike[str] | None,
+    **others: bool | str,
+) -> dict[str, bool | int | str | None]:
+    """The options of a run, as ``run.json`` keeps them."""
+    return {
+        "images": os.fspath(folder),
+        "tile_size": tiling.tile_size,
+        "stride": tiling.stride,
+        "add": add,
+        "against": None if against is None else os.fspath(against),
+        **others,
+    }
 
 
 def conclude(

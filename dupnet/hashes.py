@@ -133,8 +133,7 @@ def _grey(tile: Bytes) -> Bytes:
 
 
 def _imagehash(name: str) -> Callable[[Bytes], Bytes]:
-    """A hash of the imagehash package as packed bytes; the package is imported at the first call, not
-    before."""
+    """A hash of the imagehash package, packed: (n,) uint8. The package is imported at the first call."""
 
     def compute(tile: Bytes) -> Bytes:
         import imagehash

@@ -1,4 +1,4 @@
-"""Reading a folder of images: what is in it, which files are sound, their pixels; saving single tiles.
+"""A folder of images: what is in it, which files are sound, their pixels; images and tiles as JPEG files.
 
 A file counts by its content, not by its name's ending: JPEG, PNG and TIFF are read. Its size is taken from
 the header and checked before any pixel is decoded, so that a small file cannot ask for all the memory. JPEG
@@ -13,7 +13,7 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -31,13 +31,16 @@ __all__ = [
     "MAX_PIXELS",
     "Store",
     "UnreadableImage",
+    "check_present",
     "decode",
+    "encode_jpeg",
     "list_images",
     "load",
     "load_named",
     "locate",
     "map_in_order",
     "n_workers",
+    "none_usable",
     "read_grey",
     "read_image",
     "save_tiles",
@@ -111,14 +114,41 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not _is_folder(entry))
+            is_folder = {entry.name: _is_folder(entry) for entry in entries}
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no folder {os.fspath(folder)!r}.") from None
     except NotADirectoryError:
         raise NotADirectoryError(f"{os.fspath(folder)!r} is a file; give the folder of images.") from None
-    if not names:
-        raise ValueError(f"The folder {os.fspath(folder)!r} holds no file.")
-    return names
+    if all(is_folder.values()):
+        only = ", only folders, which are not entered; give the one with the images" if is_folder else ""
+        raise ValueError(f"The folder {os.fspath(folder)!r} holds no file{only}.")
+    return sorted(name for name in is_folder if not is_folder[name])
+
+
+def check_present(images: Collection[str], folder: str | os.PathLike[str]) -> None:
+    """Check that a folder has every image that a table names.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it lacks one.
+    """
+    missing = [image for image in images if not Path(folder, image).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{os.fspath(folder)!r} lacks {len(missing)} of the {len(images)} images of the table, such as "
+            f"{missing[0]!r}; name the folder that the table is of."
+        )
+
+
+def none_usable(reasons: Mapping[str, str]) -> ValueError:
+    """The error where every file is left out, from the reason of each."""
+    some = "; ".join(f"{image!r}: {reason}" for image, reason in list(reasons.items())[:3])
+    remedy = ""
+    if any(reason.startswith("wrong size") for reason in reasons.values()):
+        remedy = "; pass the tile_size (--tile-size) at which this collection was cut"
+    more = " ..." if len(reasons) > 3 else ""
+    return ValueError(f"None of {len(reasons)} files can be used ({some}{more}){remedy}.")
 
 
 def locate(image: str, folders: Folders) -> Path:
@@ -213,6 +243,30 @@ def decode(data: bytes, *, grey: bool, tile_size: int | None = None) -> tuple[Pi
     raise UnreadableImage("image", "not a JPEG, PNG or TIFF image")
 
 
+def encode_jpeg(image: Pixels, quality: int) -> bytes:
+    """An image as a baseline JPEG file with 4:2:0 chroma, as the Airbus images are.
+
+    Parameters
+    ----------
+    image : (height, width, 3) or (height, width) uint8
+        RGB, or grey.
+    quality : 1 to 100
+        On libjpeg's scale.
+
+    Raises
+    ------
+    ValueError
+        If the quality is not in 1 to 100.
+    """
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}; a JPEG quality lies in 1 to 100.")
+    # The subsampling is given, since OpenCV's default has changed between versions.
+    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
+    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+    stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return bytes(cv2.imencode(".jpg", stored, options)[1])
+
+
 def save_tiles(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -235,21 +289,23 @@ def save_tiles(
     Raises
     ------
     ValueError
-        If two images would write the same tiles (``a.jpg`` and ``a.png``), or quality is outside 1 to 100.
+        If not one file can be used, two images would write the same tiles (``a.jpg`` and ``a.png``), or
+        ``tile_size`` or ``quality`` (1 to 100) is out of range.
+    OSError
+        If ``folder`` is missing, or ``out`` cannot be written.
     """
     from tqdm import tqdm
 
     if not 1 <= quality <= 100:
-        raise ValueError(f"quality is {quality}; JPEG quality lies in 1 to 100.")
+        raise ValueError(f"quality is {quality}; a JPEG quality lies in 1 to 100.")
+    if tile_size < 1:
+        raise ValueError(f"tile_size is {tile_size}; it must be at least 1 pixel.")
     names = list_images(folder)
     stems: dict[str, str] = {}
     for name in names:
         if stems.setdefault(Path(name).stem, name) != name:
             other = stems[Path(name).stem]
             raise ValueError(f"{other!r} and {name!r} would write the same tiles; rename one of them.")
-
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
 
     def save(name: str) -> str:
         source = Path(folder, name)
@@ -263,15 +319,16 @@ def save_tiles(
             target = Path(out, f"{source.stem}_{index}.jpg")
             if target.exists() and target.stat().st_mtime_ns > born:
                 continue
-            _, data = cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR), options)
             with atomic_path(target) as beside:
-                beside.write_bytes(bytes(data))
+                beside.write_bytes(encode_jpeg(np.asarray(tile, np.uint8), quality))
         return ""
 
     Path(out).mkdir(parents=True, exist_ok=True)
     reasons = map_in_order(save, names, n_workers(workers))
     reasons = tqdm(reasons, total=len(names), desc="tiles", unit="image", disable=not progress)
     left_out = [(name, reason) for name, reason in zip(names, reasons, strict=True) if reason]
+    if len(left_out) == len(names):
+        raise none_usable(dict(left_out))
     return pd.DataFrame(left_out, columns=["image", "reason"])
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from dupnet import __version__, descriptors, images, tiles
 from dupnet.cache import Cache, Entry, Identity, identity_of
 from dupnet.descriptors import Descriptors, Weights, describe
-from dupnet.images import UnreadableImage, load, map_in_order
+from dupnet.images import UnreadableImage, load, map_in_order, none_usable
 from dupnet.tiles import CELL_SIZE, Grid
 
 __all__ = [
@@ -178,10 +178,7 @@ def settle(usable: Mapping[str, Entry], reasons: Mapping[str, str]) -> Described
     """
     reasons = dict(reasons)
     if not usable:
-        some = "; ".join(f"{image!r}: {reason}" for image, reason in list(reasons.items())[:3])
-        raise ValueError(
-            f"None of {len(reasons)} files can be used ({some}{' ...' if len(reasons) > 3 else ''})."
-        )
+        raise none_usable(reasons)
     sizes = Counter((entry.height, entry.width) for entry in usable.values())
     # The most frequent size; of several, the largest.
     height, width = max(sizes, key=lambda size: (sizes[size], size))

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.descriptors import DUPLICATE, NOT_DUPLICATE, UNDECIDABLE, compare
-from dupnet.files import plain_names
-from dupnet.images import load
+from dupnet.files import read_csv, read_parquet
+from dupnet.images import check_present, load
 from dupnet.pair_reader import PairReader
 from dupnet.tiles import TILE_SIZE, Grid, overlap_of_tag
 
@@ -40,15 +40,17 @@ def read_labels(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a column is missing, there is no row, a label is neither 1 nor 0, or one overlap has both labels.
+        If the file is no table, a column is missing, there is no row, a label is neither 1 nor 0, or one
+        overlap has both labels.
+    OSError
+        If it cannot be read.
     """
     name = os.fspath(path)
     if name.endswith(".parquet"):
-        table = pd.read_parquet(path)
+        table = read_parquet(path)
     else:
         # As text: a tag such as 08 is no number.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
-        table = plain_names(table)
+        table = read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing or table.empty:
         fault = f"lacks {', '.join(missing)}" if missing else "has no rows"
@@ -132,13 +134,7 @@ def judge_labels(
     ValueError
         As :func:`tile_pairs`.
     """
-    names = pd.unique(labels[["image1", "image2"]].to_numpy().ravel())
-    missing = [name for name in names if not os.path.isfile(os.path.join(folder, name))]
-    if missing:
-        raise FileNotFoundError(
-            f"{os.fspath(folder)!r} lacks {len(missing)} of the {len(names)} labelled images, such as "
-            f"{missing[0]!r}; name the folder that the labels are of."
-        )
+    check_present(pd.unique(labels[["image1", "image2"]].to_numpy().ravel()), folder)
     image, _ = load(os.path.join(folder, labels["image1"].iloc[0]), grey=False, tile_size=tile_size)
     pairs = tile_pairs(labels, Grid.of_image(image.shape[0], image.shape[1], tile_size))
     reader = PairReader(pairs, folder, tile_size=tile_size, workers=workers)

@@ -23,6 +23,7 @@ from dupnet.storage import Folder
 __all__ = ["FILE", "RENEWED_EVERY", "leased"]
 
 FILE = "lease.json"
+"""The lease, in the folder that it is of."""
 
 RENEWED_EVERY = 10.0
 """Seconds. An owner whose lease has not changed for four times as long is taken for dead."""

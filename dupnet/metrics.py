@@ -1,6 +1,7 @@
 """How alike two tiles are: the image metrics of a pair, as functions and in one table.
 
-Each takes two tiles of one shape and returns a float. :data:`PAIR_METRICS` names them all, hashes included,
+Each takes two RGB tiles (height, width, 3) uint8 of one shape, and returns a float; tiles of two shapes are a
+``ValueError``. :data:`PAIR_METRICS` names them all, hashes included,
 and says which way each points. The metrics of one tile come from :mod:`dupnet.tile_metrics` and are names of
 this module too.
 """
@@ -120,12 +121,15 @@ def correlation(tile1: Image, tile2: Image, sigma: float = HIGH_PASS_SIGMA) -> f
 
 
 def local_correlation(tile1: Image, tile2: Image, sigma: float = HIGH_PASS_SIGMA) -> npt.NDArray[np.float32]:
-    """Correlation cell by cell: two tiles -> (height / 32, width / 32) float32, -1 to 1; NaN without
-    evidence.
+    """Correlation cell by cell: two tiles -> (height / 32, width / 32) float32, -1 to 1 or NaN.
 
-    A cell with no more texture than rounding leaves (:data:`dupnet.tiles.EVIDENCE_RMS`) in both tiles is NaN.
-    Where only one of them shows texture, that texture's counterpart is missing, and the cell counts as near
-    0.
+    A cell with no more texture than rounding leaves (:data:`dupnet.tiles.EVIDENCE_RMS`) in both tiles has no
+    evidence and is NaN. Where only one of them shows texture, its counterpart is missing: near 0.
+
+    Raises
+    ------
+    ValueError
+        If the tiles differ in shape, or a side is not a multiple of 32.
     """
     _check_shapes(tile1, tile2)
     cells1, cells2 = (_cells(high_pass(tile, sigma)) for tile in (tile1, tile2))

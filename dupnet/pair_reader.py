@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.augment import AugmentConfig, another_day, augment_pair
-from dupnet.images import load, n_workers
+from dupnet.images import check_present, load, n_workers
 from dupnet.metrics import local_correlation
 from dupnet.tiles import MIN_EVIDENCE_CELLS, TILE_SIZE, Grid, split_tiles
 
@@ -68,6 +68,8 @@ class PairReader:
     ------
     ValueError
         If the table has no rows or lacks a column.
+    FileNotFoundError
+        If the folder lacks an image of the table.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class PairReader:
         if missing or not len(pairs):
             fault = f"lacks the column(s) {', '.join(missing)}" if missing else "has no rows"
             raise ValueError(f"pairs {fault}; make it with dupnet.pairs.make_pairs.")
+        check_present(pd.unique(pairs[["image1", "image2"]].to_numpy().ravel()), folder)
         self._rows = list(pairs[list(columns)].itertuples(index=False, name=None))
         self._folder = Path(folder)
         self._augment = augment
@@ -100,7 +103,15 @@ class PairReader:
         return len(self._rows)
 
     def pair(self, row: int, epoch: int = 0) -> tuple[Image, Image, int]:
-        """Both tiles of a row and its label, as they are in one epoch."""
+        """Both tiles of a row, (size, size, 3) uint8 RGB, and its label, as they are in one epoch.
+
+        Raises
+        ------
+        UnreadableImage
+            If an image cannot be read.
+        ValueError
+            If the table names a tile that its image does not have.
+        """
         image1, tile1, image2, tile2, label = self._rows[row]
         rng = np.random.default_rng([self._seed, epoch, row])
         first, second = self._tile(image1, tile1), self._tile(image2, tile2)
@@ -125,7 +136,13 @@ class PairReader:
             yield self.batch(range(start, min(start + size, len(self))), epoch)
 
     def _tile(self, image: str, tile: int) -> Image:
-        return np.asarray(self._tiles(image)[tile], np.uint8)
+        tiles = self._tiles(image)
+        if not 0 <= tile < len(tiles):
+            raise ValueError(
+                f"{image}: the table names tile {tile}, but of {self._tile_size} px tiles the image has "
+                f"{len(tiles)}; pass the tile_size (--tile-size) of the table."
+            )
+        return np.asarray(tiles[tile], np.uint8)
 
     def _tile_of_row(self, row: int) -> Image:
         return self._tile(self._rows[row][0], self._rows[row][1])

@@ -128,7 +128,15 @@ def reduce_to(image: Pixels, longest: int) -> Pixels:
 
 
 def encode(image: Pixels, suffix: str = ".png", quality: int = 80) -> bytes:
-    """An RGB image as the bytes of a ``.png``, ``.jpg`` or ``.webp`` file; ``quality`` is not for PNG."""
+    """An RGB image (h, w, 3) uint8 as the bytes of a ``.png``, ``.jpg`` or ``.webp`` file.
+
+    ``quality`` (1 to 100) is not for PNG.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is another one, or the image cannot be written so.
+    """
     options = {
         ".png": [cv2.IMWRITE_PNG_COMPRESSION, 1],
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
@@ -143,7 +151,7 @@ def encode(image: Pixels, suffix: str = ".png", quality: int = 80) -> bytes:
 
 
 def data_uri(image: Pixels, suffix: str = ".jpg", quality: int = 80) -> str:
-    """An RGB image as a ``data:`` address that a page can hold."""
+    """An RGB image as a ``data:`` address that a page can hold; arguments and errors as of :func:`encode`."""
     return f"data:{_MIME[suffix]};base64,{base64.b64encode(encode(image, suffix, quality)).decode()}"
 
 

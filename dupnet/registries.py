@@ -22,10 +22,18 @@ class FetchError(RuntimeError):
 
 
 def download_package(registry: str, requirement: str, sha256: str, folder: Path) -> Path:
-    """Download a package's archive of a known checksum into an empty folder; its path.
+    """Download a package's archive into an empty folder; its path.
 
-    ``registry`` is ``sdist`` or ``wheel`` (PyPI, by pip) or ``npm``; ``requirement`` what its client is
-    asked for.
+    Parameters
+    ----------
+    registry : str
+        ``sdist`` or ``wheel`` (PyPI, by pip), or ``npm``.
+    requirement : str
+        What the registry's client is asked for: ``NAME==VERSION`` of pip, ``NAME@VERSION`` of npm.
+    sha256 : str
+        Of the archive, in hexadecimal digits.
+    folder : Path
+        Empty; the archive is written there.
 
     Raises
     ------
@@ -104,7 +112,15 @@ def _run(*command: str) -> None:
 
 
 def extract(archive: Path, targets: Mapping[str, Path]) -> None:
-    """Write members of a zip (wheel) or tar archive to the paths that ``targets`` gives them."""
+    """Write members of a zip (wheel) or tar archive to the paths that ``targets`` gives them.
+
+    Raises
+    ------
+    FetchError
+        If a member is no file.
+    KeyError
+        If there is no such member.
+    """
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             for member, target in targets.items():

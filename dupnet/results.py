@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from dupnet.files import atomic_path, plain_names, write_csv, write_parquet
+from dupnet.files import atomic_path, read_csv, write_csv, write_parquet
 from dupnet.images import locate
 from dupnet.tiles import Grid
 
@@ -123,9 +123,17 @@ def read_results(folder: str | os.PathLike[str]) -> FindResult:
 
 
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """A table from a CSV file, names and tags as the text that they are."""
+    """A table from a CSV file, names and tags as the text that they are.
+
+    Raises
+    ------
+    ValueError
+        If the file is no CSV table.
+    OSError
+        If it cannot be read.
+    """
     # Names such as "NA" or "1e5.jpg" are text, and tags such as "07" are not numbers.
-    columns = pd.read_csv(path, nrows=0).columns
+    columns = read_csv(path, nrows=0).columns
     text = {name: str for name in columns if name in _TEXT}
     empty_is_missing = {name: [""] for name in columns if name not in text}
-    return plain_names(pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty_is_missing))
+    return read_csv(path, dtype=text, keep_default_na=False, na_values=empty_is_missing)

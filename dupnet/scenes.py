@@ -33,6 +33,7 @@ from dupnet.alterations import (
     solid_tile,
 )
 from dupnet.files import atomic_path, write_csv
+from dupnet.images import n_workers
 from dupnet.tiles import Grid, is_decidable, overlaps, split_tiles, tile_slices
 
 __all__ = [
@@ -99,8 +100,8 @@ def cut_collection(
     folder : path
         Its ``images`` must be empty or missing.
     n_images : int, optional
-        How many crop positions to use, of a window with about twice as many, so that crops overlap. All by
-        default.
+        How many crop positions to use (default: all), of a window with about twice as many, so that crops
+        overlap.
     seed : int
         Seeds positions, names and, in a hard cut, everything that is drawn.
     hard : bool
@@ -134,14 +135,19 @@ def cut_collection(
     ------
     ValueError
         If the acquisition is no RGB image of at least one crop, the stride does not divide the image size,
-        there are fewer positions than ``n_images``, ``another_day`` has another shape, or the folder
-        already holds images.
+        there are fewer positions than ``n_images``, seed or workers are out of range, ``another_day`` has
+        another shape, or the folder already holds images.
     """
     _check_rgb(acquisition, "acquisition")
     if another_day is not None and another_day.shape != acquisition.shape:
         raise ValueError(
             f"another_day has shape {another_day.shape}; it must have acquisition's, {acquisition.shape}."
         )
+    if stride < 1 or image_size < 1 or image_size % stride:
+        raise ValueError(f"stride is {stride} px; it must divide the image_size, {image_size} px.")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; it must be at least 0.")
+    n_threads = n_workers(workers)
     grid = Grid.of_image(image_size, image_size, stride)
     acquisition_rows, acquisition_cols = acquisition.shape[0] // stride, acquisition.shape[1] // stride
     if acquisition_rows < grid.rows or acquisition_cols < grid.cols:
@@ -180,7 +186,7 @@ def cut_collection(
             beside.write_bytes(encode_jpeg(image, processing.quality))
         return is_decidable(split_tiles(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), grid))
 
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_threads) as pool:
         written = tqdm(
             pool.map(write, images.to_dict("records")),
             total=len(images),

@@ -16,8 +16,7 @@ __all__ = ["Ship", "ShipLayers", "draw_ships"]
 Field = npt.NDArray[np.float32]
 
 SUPERSAMPLING = 4
-"""Hulls are drawn so many times larger and averaged down, so that their edges lie between pixels as real
-ones do."""
+"""Hulls are drawn so many times larger and averaged down: their edges lie between pixels, as real ones do."""
 
 HULLS = (
     (96, 38, 32),
@@ -34,8 +33,7 @@ CONTAINERS = ((142, 74, 60), (74, 96, 128), (172, 142, 88), (104, 128, 104), (19
 
 @dataclass(frozen=True)
 class Ship:
-    """A ship: centre in pixels, heading in radians clockwise from up, length and beam in metres, speed in
-    m/s."""
+    """A ship: centre in pixels, heading in radians clockwise from up, sizes in metres, speed in m/s."""
 
     row: float
     col: float
@@ -144,8 +142,10 @@ def _moored(land: Field, pixel_size: float, rng: np.random.Generator) -> list[Sh
 def _local_frame(
     ship: Ship, height: int, width: int, pixel_size: float, reach: float
 ) -> tuple[slice, slice, Field, Field]:
-    """A window around a ship, and each of its pixels' distance in metres ahead of the centre and to
-    starboard."""
+    """A window of ``reach`` pixels around a ship: its rows and columns, and where each of its pixels lies.
+
+    That is in metres, ahead of the ship's centre and to starboard: two float32 arrays.
+    """
     rows = np.arange(max(0, int(ship.row - reach)), min(height, int(ship.row + reach) + 1), dtype=np.float32)
     cols = np.arange(max(0, int(ship.col - reach)), min(width, int(ship.col + reach) + 1), dtype=np.float32)
     down, right = (rows[:, None] - ship.row) * pixel_size, (cols[None, :] - ship.col) * pixel_size

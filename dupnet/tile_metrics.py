@@ -26,16 +26,15 @@ Image = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]
 
 HIGH_PASS_SIGMA = 3.0
-"""Width of the blur that is subtracted, in pixels. It keeps waves, wakes and roofs, a few pixels wide at the
-1.5 m of the Airbus images and the 0.3 m of the aerial ones, and drops the slow brightness that neighbours
-share."""
+"""Width of the blur that is subtracted, in pixels. What is left holds waves, wakes and roofs, which are a few
+pixels wide at the 1.5 m of the Airbus images and the 0.3 m of the aerial ones; the slow brightness that
+neighbours share is gone."""
 
 MODE_REACH = 5
 """Half-width in levels of the peak around the modal colour."""
 
 COOCCURRENCE_LEVELS = 64
-"""Grey levels of the co-occurrence matrix. 256 would leave most of its 65,536 cells with a count of nought or
-one."""
+"""Grey levels of the co-occurrence matrix; 256 would leave most of its 65,536 cells at a count of 0 or 1."""
 
 COOCCURRENCE_PROPERTIES = ("energy", "contrast", "homogeneity", "correlation")
 
@@ -87,8 +86,7 @@ def cooccurrence(tile: Image) -> Values:
 
 
 def block_medians(tile: Image) -> Image:
-    """Median of each channel in 16 x 16 blocks: (height, width, 3) -> (16, 16, 3) uint8, the lower of two
-    middles.
+    """Median (the lower of two middles) of 16 x 16 blocks: (height, width, 3) -> (16, 16, 3) uint8.
 
     Raises
     ------
@@ -135,8 +133,7 @@ def ship_pixels(mask: npt.NDArray[np.bool_], grid: Grid = Grid()) -> npt.NDArray
 
 
 def high_pass(tile: Image, sigma: float = HIGH_PASS_SIGMA) -> npt.NDArray[np.float32]:
-    """Grey less its Gaussian blur of ``sigma`` pixels: (height, width[, 3]) -> (height, width) float32,
-    levels.
+    """Grey levels less their Gaussian blur of ``sigma`` px: (height, width[, 3]) -> (height, width) float32.
 
     The blur ends at the tile's border, where it mirrors the tile. One that reached into the neighbours, or
     into black, would add edges that the tile does not show.

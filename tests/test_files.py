@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dupnet.files import atomic_path, plain_names, write_csv, write_parquet
+from dupnet.files import atomic_path, plain_names, read_csv, read_parquet, write_csv, write_parquet
 
 TABLE = pd.DataFrame(
     {
@@ -99,3 +100,26 @@ def test_a_spreadsheet_computes_no_name(tmp_path: Path) -> None:
 def test_parquet(tmp_path: Path) -> None:
     write_parquet(TABLE, tmp_path / "a.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), TABLE, check_dtype=False)
+
+
+def test_tables_are_read_back(tmp_path: Path) -> None:
+    write_csv(TABLE, tmp_path / "a.csv")
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "a.csv"), TABLE)
+    write_parquet(TABLE, tmp_path / "a.parquet")
+    pd.testing.assert_frame_equal(read_parquet(tmp_path / "a.parquet"), TABLE, check_dtype=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"a\nb\nc,d\n", b"\xff\xd8\xff\xe0"], ids=["empty", "text", "JPEG"])
+def test_a_file_that_is_no_table_is_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ValueError, match=r"file' is no table in CSV and UTF-8 \(.*\); give one\.$"):
+        read_csv(tmp_path / "file")
+    with pytest.raises(ValueError, match=r"file' is no table in Parquet \((?s:.*)\); give one\.$"):
+        read_parquet(tmp_path / "file")
+
+
+@pytest.mark.parametrize("read", [read_csv, read_parquet])
+def test_a_table_that_is_not_there(read: Callable[[Path], pd.DataFrame], tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error:
+        read(tmp_path / "nowhere")
+    assert error.value.filename == str(tmp_path / "nowhere") and error.value.strerror

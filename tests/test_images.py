@@ -239,6 +239,9 @@ def test_listing_errors(tmp_path: Path) -> None:
         list_images(tmp_path / "missing")
     with pytest.raises(ValueError, match="holds no file"):
         list_images(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ValueError, match="holds no file, only folders, which are not entered"):
+        list_images(tmp_path)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(NotADirectoryError, match="is a file"):
         list_images(tmp_path / "file")
@@ -322,6 +325,23 @@ def test_saving_tiles_refuses_clashes(tmp_path: Path) -> None:
         save_tiles(tmp_path, tmp_path / "out")
     with pytest.raises(ValueError, match="quality is 101"):
         save_tiles(tmp_path, tmp_path / "out", quality=101)
+    with pytest.raises(ValueError, match="tile_size is 0"):
+        save_tiles(tmp_path, tmp_path / "out", tile_size=0)
+
+
+def test_saving_tiles_of_no_image_is_an_error(tmp_path: Path) -> None:
+    """No file is an image, or none is of whole tiles, where another size of a tile may be meant."""
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(
+        ValueError, match=r"None of 1 files can be used \('notes\.txt': not a JPEG.*image\)\.$"
+    ):
+        save_tiles(tmp_path, tmp_path / "out")
+    (tmp_path / "out").rmdir()
+    (tmp_path / "a.png").write_bytes(encoded(format="PNG"))
+    with pytest.raises(
+        ValueError, match=r"None of 2 files .*wrong size.*; pass the tile_size \(--tile-size\)"
+    ):
+        save_tiles(tmp_path, tmp_path / "out", tile_size=300)
 
 
 def test_map_in_order_runs_ahead_but_not_far() -> None:

@@ -95,7 +95,7 @@ def test_another_network_scores_and_the_pixels_decide_what_is_undecidable(folder
 
 def test_labels_without_their_images_are_refused(folder: Path) -> None:
     labels = labels_of(("left.png", "elsewhere.png", "08", 1))
-    with pytest.raises(FileNotFoundError, match=r"1 of the 2 labelled images, such as 'elsewhere\.png'"):
+    with pytest.raises(FileNotFoundError, match=r"1 of the 2 images of the table, such as 'elsewhere\.png'"):
         judge_labels(labels, folder, 0.5, tile_size=SIZE)
 
 
@@ -104,6 +104,7 @@ def test_labels_without_their_images_are_refused(folder: Path) -> None:
     [
         ("image1,image2,is_duplicate\na,b,1\n", "lacks overlap_tag"),
         ("image1,image2,overlap_tag,is_duplicate\n", "has no rows"),
+        ("a page\nwith\nsome, text\n", r"labels\.csv' is no table in CSV"),
         ("image1,image2,overlap_tag,is_duplicate\na,b,08,yes\n", "is_duplicate is 'yes'"),
         ("image1,image2,overlap_tag,is_duplicate\na,b,08,1\na,b,08,0\n", "a and b, overlap 08, are labelled"),
     ],

@@ -224,8 +224,14 @@ def test_errors_name_the_remedy(acquisition, tmp_path):
         cut_collection(acquisition, tmp_path, n_images=99, **SMALL)
     with pytest.raises(ValueError, match="smaller than one crop"):
         cut_collection(acquisition, tmp_path)
-    with pytest.raises(ValueError, match="whole number"):
+    with pytest.raises(ValueError, match="stride is 64 px; it must divide the image_size, 200 px"):
         cut_collection(acquisition, tmp_path, image_size=200, stride=64)
+    with pytest.raises(ValueError, match="stride is 0 px"):
+        cut_collection(acquisition, tmp_path, stride=0)
+    with pytest.raises(ValueError, match="seed is -1"):
+        cut_collection(acquisition, tmp_path, seed=-1, **SMALL)
+    with pytest.raises(ValueError, match="workers is 0"):
+        cut_collection(acquisition, tmp_path, workers=0, **SMALL)
     with pytest.raises(ValueError, match="uint8"):
         cut_collection(acquisition.astype(float), tmp_path, **SMALL)
     with pytest.raises(ValueError, match="another_day has shape"):

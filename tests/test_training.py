@@ -225,3 +225,13 @@ def test_a_missing_split_is_named(collection: tuple[Path, pd.DataFrame], tmp_pat
         train(pairs[pairs["split"] == "train"], folder, tmp_path, CONFIG, verbose=0)
     with pytest.raises(ValueError, match="tile2"):
         PairReader(pairs.drop(columns="tile2"), folder)
+
+
+def test_a_table_that_does_not_fit_its_images(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    """Another folder, or another size of a tile: both are told, and no training is begun."""
+    folder, pairs = collection
+    with pytest.raises(FileNotFoundError, match=r"lacks 3 of the 3 images of the table, such as '0\.png'"):
+        train(pairs, tmp_path, tmp_path / "run", CONFIG, verbose=0)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match=r"the table names tile 3, but of 128 px tiles the image has 1"):
+        PairReader(pairs, folder, tile_size=2 * SIZE).pair(9)
