@@ -77,9 +77,9 @@ POWER_FLOOR = 0.2
 """Added to the power of eight projections, in squared grey levels: a third of what rounding leaves, 8 / 12.
 So correlations fade where there is next to nothing to correlate."""
 
-POWER_STEP = 1 / 16
-"""Step of the stored logarithm of a power. A byte of them reaches 1.7 million squared levels, from the
-floor."""
+POWER_START, POWER_STEP = -1.7, 1 / 16
+"""The stored logarithm of a power: from just below that of the floor, -1.61, in steps of which 255 reach 1.5
+million squared levels."""
 
 LARGEST_GAIN = 3.0
 """Bound of a tile's gain, the logarithm of a ratio of powers: amplitudes 4.5 times as large. Beyond it the
@@ -299,7 +299,7 @@ def _cells(grey_tiles: Bytes, weights: Weights) -> tuple[Bytes, npt.NDArray[np.b
     projections = np.ascontiguousarray(by_place.swapaxes(1, 2)).reshape(n, N_ORIENTATIONS, -1, side * side)
     power = np.square(projections).sum(axis=1) + np.float32(POWER_FLOOR)
     projections *= (CODE_LENGTH / np.sqrt(power))[:, None]
-    logarithm = np.log(power / np.float32(POWER_FLOOR)) / np.float32(POWER_STEP)
+    logarithm = (np.log(power) - np.float32(POWER_START)) / np.float32(POWER_STEP)
 
     pixels = cells.reshape(-1, CELL_SIZE, CELL_SIZE)
     row_means = pixels @ np.full(CELL_SIZE, 1 / CELL_SIZE, np.float32)
@@ -433,7 +433,7 @@ def _features(verify1: Bytes, verify2: Bytes, side: int, n_filters: int) -> tupl
     middle *= POWER_STEP / 6
     difference[...] = np.subtract(one, two, dtype=np.int16).transpose(1, 2, 0)
     difference *= POWER_STEP
-    weight = np.exp(3 * middle)  # the geometric mean of both powers, in floors
+    weight = np.exp(3 * middle)  # the geometric mean of both powers, but for a factor
     weighted = weight * correlation
     per_cell, per_filter = weight.sum(axis=0), weight.sum(axis=1)
     gain = (weight * difference).sum(axis=0)

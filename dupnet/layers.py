@@ -18,6 +18,7 @@ from dupnet.descriptors import (
     LARGEST_GAIN,
     N_FILTERS,
     POWER_FLOOR,
+    POWER_START,
     POWER_STEP,
     band_filters,
 )
@@ -37,7 +38,7 @@ class CellProjection(keras.layers.Layer):  # type: ignore[misc]
     squared cells of each, a dictionary of float32 tensors that hold whole numbers, as the bytes of
     :func:`dupnet.descriptors.describe` do: ``codes`` (batch, rows, cols, n_filters, 8), the projections at
     length 127 or, near the floor, less; ``powers`` (batch, rows, cols, n_filters), the logarithm of their
-    squared length in steps of 1/16 from the floor; ``mean`` (batch, rows, cols, 1) in grey levels. Gradients
+    squared length in steps of 1/16; ``mean`` (batch, rows, cols, 1) in grey levels. Gradients
     pass the rounding as if it were not there.
 
     A flip or quarter turn of the tile moves the cells and permutes the last axis of the codes, nothing else.
@@ -79,7 +80,7 @@ class CellProjection(keras.layers.Layer):  # type: ignore[misc]
         projections = ops.reshape(projections, (-1, side, side, self.n_filters, 8))
         power = ops.sum(ops.square(projections), axis=-1) + POWER_FLOOR
         codes = projections * ops.expand_dims(CODE_LENGTH / ops.sqrt(power), axis=-1)
-        powers = ops.minimum(ops.log(power / POWER_FLOOR) / POWER_STEP, 255.0)
+        powers = ops.minimum((ops.log(power) - POWER_START) / POWER_STEP, 255.0)
         return {"codes": _rounded(codes), "powers": _rounded(powers), "mean": _rounded(mean[..., 0])}
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> dict[str, tuple[int | None, ...]]:
@@ -187,7 +188,7 @@ def _compared(encoding1: Mapping[str, Any], encoding2: Mapping[str, Any]) -> tup
 
 
 def _weight(middle: Any) -> Any:
-    """The geometric mean of both powers, in floors."""
+    """The geometric mean of both powers, but for a factor."""
     return ops.exp(3.0 * middle)
 
 

@@ -40,7 +40,7 @@ def test_projection_is_that_of_numpy(projection: CellProjection) -> None:
     computed = np.sort(ops.convert_to_numpy(found["codes"])[2, 1, 3], axis=1)
     np.testing.assert_allclose(computed, expected, atol=0.52)
     np.testing.assert_allclose(
-        ops.convert_to_numpy(found["powers"])[2, 1, 3], 16 * np.log(power / 0.2), atol=0.52
+        ops.convert_to_numpy(found["powers"])[2, 1, 3], 16 * (np.log(power) + 1.7), atol=0.52
     )
     assert ops.convert_to_numpy(found["mean"])[2, 1, 3, 0] == np.rint(cell.mean())
 
