@@ -330,36 +330,6 @@ def test_the_way_to_the_scheduler_lost_and_regained(
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("step", ["shards-*/*.json", "search-*/pair-*"])
-def test_the_client_killed_and_started_again(
-    step: str,
-    cluster: Cluster,
-    images: Path,
-    expected: dict[str, bytes],
-    tmp_path: Path,
-    tally: Callable[..., None],
-) -> None:
-    out = tmp_path / "out"
-    options = {"out": os.fspath(out), "tile_size": 64, "report": False, **SMALL}
-    code = "import sys, json; from dupnet.distributed import find_on_cluster as find; "
-    code += "find(*sys.argv[1:3], **json.loads(sys.argv[3]))"
-    command = [sys.executable, "-c", code, os.fspath(images), cluster.address, json.dumps(options)]
-    client = subprocess.Popen(command, env=cluster.environment)
-    end = time.monotonic() + SECONDS
-    while count(out, step) < 3:
-        assert client.poll() is None
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.002)
-    client.kill()
-    client.wait()
-    assert not (out / "run.json").exists()
-    subprocess.run(command, env=cluster.environment, check=True, timeout=SECONDS)
-    case = f"the client killed and started again, step {step.partition('-')[0]}"
-    tell(tally, case, images, n_different(out, expected))
-    assert table_bytes(out) == expected
-
-
-@pytest.mark.distributed
 def test_a_task_that_fails_is_tried_three_times_more(cluster: Cluster, tmp_path: Path) -> None:
     def work(folder: str, number: int, n_failures: int) -> int:
         tries = sum(name.startswith(f"{number}-") for name in os.listdir(folder))
