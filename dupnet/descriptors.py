@@ -240,7 +240,12 @@ def load_weights(path: str | os.PathLike[str] | None = None) -> Weights:
         if config["architecture"] != "dupnet":
             raise ValueError(f"it holds {config['architecture']}")
         projection = np.load(SEARCH_PROJECTION, allow_pickle=False).astype(np.float32)
-        return Weights(arrays, projection, float(config["threshold"]))
+        weights = Weights(arrays, projection, float(config["threshold"]))
+        empty = np.zeros((1, verify_bytes(CELL_SIZE, weights.n_filters)), np.uint8)
+        score_pairs(
+            empty, empty, weights
+        )  # what is missing, or of another shape, shows here and not in a run
+        return weights
     except Exception as error:  # a damaged archive makes its parsers raise nearly anything
         raise ValueError(
             f"{path} holds no weights of dupnet ({error}); write them with dupnet.models.save_arrays."
@@ -544,9 +549,13 @@ def compare(tiles1: Bytes, tiles2: Bytes, weights: Weights | None = None) -> pd.
         If the arrays are not of that shape and dtype, or differ in shape.
     """
     for name, tiles in (("tiles1", tiles1), ("tiles2", tiles2)):
-        if tiles.ndim != 4 or tiles.shape[-1] != 3 or tiles.dtype != np.uint8:
+        if not isinstance(tiles, np.ndarray):
+            raise ValueError(f"{name} is a {type(tiles).__name__}; stack the tiles with numpy.stack.")
+        size = tiles.shape[1] if tiles.ndim == 4 else 0
+        if tiles.dtype != np.uint8 or tiles.shape[1:] != (size, size, 3) or not size or size % CELL_SIZE:
             raise ValueError(
-                f"{name} is {tiles.dtype} of shape {tiles.shape}; it must be uint8 (n, size, size, 3), RGB."
+                f"{name} is {tiles.dtype} of shape {tiles.shape}; it must be uint8 (n, size, size, 3), RGB, "
+                f"the size a multiple of {CELL_SIZE}."
             )
     if tiles1.shape != tiles2.shape:
         raise ValueError(f"tiles1 has shape {tiles1.shape}, tiles2 {tiles2.shape}; pairs need one shape.")

@@ -189,6 +189,11 @@ def test_compare_refuses_what_is_no_pair_of_tile_stacks() -> None:
         dupnet.compare(tiles, tiles.astype(np.float32))
     with pytest.raises(ValueError, match="pairs need one shape"):
         dupnet.compare(tiles, tiles[:1])
+    with pytest.raises(ValueError, match=r"tiles1 is a list; .*numpy\.stack"):
+        dupnet.compare([tiles[0]], tiles[:1])  # type: ignore[arg-type]
+    for size in ((100, 100), (256, 128), (0, 0)):
+        with pytest.raises(ValueError, match=r"tiles1 is uint8 .* multiple of 32"):
+            dupnet.compare(np.zeros((2, *size, 3), np.uint8), tiles)
 
 
 def test_shipped_search_directions_are_those_of_the_seed() -> None:
@@ -208,7 +213,12 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     np.savez(pickled, **{"dupnet.json": np.array([{"config": 1}], dtype=object)})
     garbage = tmp_path / "garbage.npz"
     garbage.write_bytes(b"not an archive")
-    for path in (pickled, garbage, tmp_path / "missing.npz"):
+    with np.load(descriptors.WEIGHTS) as shipped:
+        arrays = dict(shipped)
+    arrays["cell_1.kernel"] = arrays["cell_1.kernel"][1:]  # a network that sees one number less
+    other = tmp_path / "other.npz"
+    np.savez(other, **arrays)
+    for path in (pickled, garbage, other, tmp_path / "missing.npz"):
         with pytest.raises(ValueError, match="holds no weights of dupnet"):
             load_weights(path)
 
