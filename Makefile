@@ -102,7 +102,7 @@ bench-scaling: $(STAMP)  ## what a Dask cluster costs: benchmarks/results/scalin
 bench-collections: $(STAMP)  ## whole collections against their exact truth: benchmarks/results/collections*.csv
 	@$(PYTHON) -m benchmarks.collections
 
-# The shipped weights: make train PAIRS=350000 AIRBUS=FOLDER, of which drawing the pairs takes an hour on two cores.
+# The shipped weights: make train PAIRS=305000 AIRBUS=FOLDER, of which drawing the pairs takes an hour on two cores.
 train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (half an hour; fetches its sources; PAIRS=, AIRBUS=FOLDER)
 	@$(PYTHON) -m dupnet.recipe --out runs/dupnet --n-train $(or $(PAIRS),120000) $(if $(AIRBUS),--airbus $(AIRBUS))
 

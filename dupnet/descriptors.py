@@ -124,7 +124,7 @@ class Weights:
         ``relu(x + bias)`` is ``max(x, -bias) + bias``; what it adds is the next layer's to add.
         """
         names = self.layer_names("cell_")
-        layers, added = [], np.zeros(len(self.arrays[f"{names[0]}.kernel"]), np.float32)
+        layers, added = [], np.zeros(3 * self.n_filters + 6, np.float32)
         for name in [*names, "neighbour"]:
             kernel, bias = self.arrays[f"{name}.kernel"], self.arrays[f"{name}.bias"]
             if name == "neighbour":

@@ -31,7 +31,16 @@ from dupnet.images import n_workers, read_image
 from dupnet.mining import write_confused
 from dupnet.models import DupnetConfig, dupnet, from_arrays, save_arrays, save_model, to_arrays
 
-__all__ = ["COLUMNS", "SHARES", "Recipe", "acquisitions", "airbus_parts", "train", "train_from_pairs"]
+__all__ = [
+    "COLUMNS",
+    "SHARES",
+    "PairFeatures",
+    "Recipe",
+    "acquisitions",
+    "airbus_parts",
+    "train",
+    "train_from_pairs",
+]
 
 PARTS = ("train", "validation", "test")
 
@@ -48,6 +57,10 @@ SHARES = {"airbus": 0.45, "derna": 0.35, "kitsap": 0.10, "yellowstone": 0.05, "w
 """Share of each source among the crops; those without a source in the part are left out."""
 
 
+AT_A_TIME = 4096
+"""Pairs whose features are computed at a time."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Settings of a training from scratch, written beside its result.
@@ -59,7 +72,7 @@ class Recipe:
     """
 
     model: DupnetConfig = field(default_factory=DupnetConfig)
-    n_train: int = 400_000
+    n_train: int = 305_000
     n_validation: int = 24_000
     n_confused: int = 20_000
     epochs: int = 12
@@ -70,12 +83,23 @@ class Recipe:
     seed: int = 0
 
 
-class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of described pairs, ``((cells, tile), is_duplicate)``, a new order each epoch."""
+class PairFeatures(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of described pairs, ``((cells, tile), is_duplicate)``, in a new order each epoch that ``seed``
+    gives; without a seed, as they lie in the files.
 
-    def __init__(self, path: Sequence[str | os.PathLike[str]], batch_size: int, seed: int | None) -> None:
+    ``cells`` (n, side, side, columns) float16, ``tile`` (n, columns) float32 and ``table`` hold all pairs of
+    the files of :func:`dupnet.hard_pairs.write_pairs`, or the ``first`` of each.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        batch_size: int,
+        seed: int | None,
+        first: int | None = None,
+    ) -> None:
         super().__init__()
-        found = [_read(one) for one in path]
+        found = [_read(path, first) for path in paths]
         self.cells = np.concatenate([cells for cells, _, _ in found])
         self.tile = np.concatenate([tile for _, tile, _ in found])
         self.table = pd.concat([table for _, _, table in found], ignore_index=True)
@@ -99,25 +123,18 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def _read(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str], first: int | None
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float32], pd.DataFrame]:
     """What the head sees of the pairs of a file, the cells at half precision: 3.5 kB a pair."""
-    verify = np.load(path, mmap_mode="r", allow_pickle=False)
+    verify = np.load(path, mmap_mode="r", allow_pickle=False)[:first]
+    table = pd.read_csv(os.fspath(path).removesuffix(".npy") + ".csv", keep_default_na=False, nrows=first)
     parts = []
     for start in range(0, len(verify), AT_A_TIME):
         one, two = (np.ascontiguousarray(verify[start : start + AT_A_TIME, side]) for side in (0, 1))
         cells, tile = compare_cells(one, two, untrained_weights())
         parts.append((cells.astype(np.float16), tile))
     halves, tiles = zip(*parts, strict=True)
-    return (
-        np.concatenate(halves),
-        np.concatenate(tiles),
-        pd.read_csv(os.fspath(path).removesuffix(".npy") + ".csv", keep_default_na=False),
-    )
-
-
-AT_A_TIME = 4096
-"""Pairs whose features are computed at a time."""
+    return np.concatenate(halves), np.concatenate(tiles), table
 
 
 def acquisitions(
@@ -189,8 +206,8 @@ def train_from_pairs(
     keras.utils.set_random_seed(recipe.seed)
     model = dupnet(recipe.model)
     head = model.get_layer("head").get_layer("judge")
-    batches = _Batches(train, recipe.batch_size, recipe.seed)
-    watched = _Batches([validation], recipe.batch_size, None)
+    batches = PairFeatures(train, recipe.batch_size, recipe.seed)
+    watched = PairFeatures([validation], recipe.batch_size, None)
     steps = batches.num_batches * recipe.epochs
     schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)

@@ -1,0 +1,1 @@
+"""What each part of the network is worth: the same training with one part changed or left out."""
