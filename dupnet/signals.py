@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 
 from dupnet.augment import AugmentConfig
 from dupnet.evaluation import best_threshold, quality
@@ -286,6 +287,8 @@ def measure(
     n_processes = min(n_workers(workers), max(1, len(pairs) // FEWEST_ROWS_A_PROCESS))
     parts = np.array_split(np.arange(len(pairs)), n_processes)
     measured = Parallel(n_processes)(delayed(_measure_rows)(make_reader, names, part) for part in parts)
+    if n_processes > 1:
+        get_reusable_executor().shutdown()  # idle workers would complain when a notebook's kernel ends
     values = [row for part in measured for row in part]
     found = pd.DataFrame(values, columns=["is_duplicate", *names], index=pairs.index)
     labels = found.pop("is_duplicate").astype(pairs["is_duplicate"].dtype)
