@@ -1,2 +1,1 @@
-"""Whole collections whose every overlap is known: what ``find`` finds, misses and invents, and what hashes
-do."""
+"""Whole collections of known overlaps: what ``find`` and hashes find, miss and invent."""

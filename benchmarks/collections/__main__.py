@@ -3,10 +3,10 @@
 Derna (fetched where it is missing) is cut plain and hard for each seed; `dupnet find` and two hashes look for
 its overlaps, and a random split of it is audited beside `dupnet split`'s own. Writes ``collections.csv``,
 ``collections_errors.csv`` (every overlap on which `find` is wrong) and ``collections_leaks.csv``. With
-``--airbus``, the overlaps judged in its ``labels.csv`` and all pairs of tiles of its ``images``:
-``collections_airbus.csv`` and ``collections_airbus_highest.csv``. Pixels of Airbus images are never written.
-With ``--kills 5``, `find` alone, on the plain cut, killed at five random moments and resumed:
-``collections_kills.csv``.
+``--airbus``, the overlaps judged in its ``labels.csv``: ``collections_airbus.csv``. Pixels of Airbus images
+are never written.
+With ``--kills 5``, only ``collections_kills.csv``: `find` on the plain cut, killed at five random moments
+and resumed.
 """
 
 from __future__ import annotations
@@ -232,27 +232,25 @@ def leaks(truth: pd.DataFrame, result: FindResult, seed: int) -> pd.DataFrame:
 
 
 def run_airbus(folder: Path, out: Path) -> None:
-    """Judged overlaps, by tiles and by `find`; then all pairs of tiles of images of different groups."""
-    from benchmarks.accuracy.airbus import cross_pairs, judge_labels  # these import TensorFlow
+    """Judged overlaps, by tiles and by `find`."""
+    from benchmarks.accuracy.airbus import judge_labels  # imports TensorFlow
 
     labels = judge_labels(folder / "images", folder / "labels.csv")
     found = find_overlaps(folder / "images", report=False).overlaps
     listed = found.set_index(["image1", "image2", "overlap_tag"])["verdict"]
     places = labels[["image1", "image2", "overlap_tag"]].itertuples(index=False, name=None)
     labels["find"] = [listed.get(place, "not listed") for place in places]
-    summary, highest = cross_pairs(folder / "images")
     write_csv(labels, out / "collections_airbus.csv")
-    write_csv(highest, out / "collections_airbus_highest.csv")
     print_table(labels.groupby(["is_duplicate", "verdict", "find"]).size().reset_index(name="n"))
-    print_table(summary)
-    print_table(highest)
 
 
 def print_table(table: pd.DataFrame) -> None:
     """A table in Markdown."""
-    print(f"\n| {' | '.join(table.columns)} |\n|{'---|' * len(table.columns)}")
-    for row in table.itertuples(index=False):
-        print(f"| {' | '.join(f'{value:,}' if isinstance(value, int) else str(value) for value in row)} |")
+    rows = [
+        [f"{value:,}" if isinstance(value, int) else str(value) for value in row]
+        for row in table.itertuples(index=False)
+    ]
+    print("", *markdown(list(table.columns), rows), sep="\n")
 
 
 if __name__ == "__main__":

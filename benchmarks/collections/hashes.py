@@ -1,8 +1,7 @@
 """Overlaps by perceptual hashes, tile by tile: what `dupnet find` is compared with.
 
-A hash takes the place of the descriptors and nothing else changes: the same tiles count as decidable, every
-pair of tiles within the threshold is a candidate, and an overlap is accepted if all its decidable tiles
-agree.
+A hash takes the place of the descriptors, and nothing else changes: the same tiles count as decidable, every
+pair of tiles within the threshold is a candidate, and all decidable tiles of an overlap have to agree.
 """
 
 from __future__ import annotations
