@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from benchmarks.markdown import markdown
 from dupnet import figures
 from dupnet.files import atomic_path
 
@@ -29,6 +30,16 @@ UNITS = {
     "noise": "standard deviation, levels",
     "sharpening": "weight",
 }
+HEADINGS = (
+    "signal",
+    "pairs",
+    "errors per 38,780",
+    "recall at 99.99 % precision",
+    "area under ROC",
+    "µs to describe a tile",
+    "µs to compare a pair",
+    "bytes a tile",
+)
 SHOWN = ("dupnet", "dupnet_v0", "correlation", "perceptual_hash", "pdq", "block_mean_hash")
 
 
@@ -37,13 +48,8 @@ def write_table(accuracy: pd.DataFrame, path: Path) -> None:
     lines = ["# Accuracy on held-out hard pairs", ""]
     for collection, rows in accuracy.groupby("collection", sort=False):
         lines += [f"## {collection}: {rows['n_pairs'].max():,} pairs", ""]
-        lines += [
-            "| signal | pairs | errors per 38,780 | recall at 99.99 % precision | area under ROC | "
-            "µs to describe a tile | µs to compare a pair | bytes a tile |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
-        for row in rows.to_dict("records"):
-            cells = [
+        cells = [
+            [
                 row["signal"],
                 f"{row['n_pairs']:,}",
                 _span(row, "errors_per_38780", "{:,.0f}"),
@@ -53,8 +59,9 @@ def write_table(accuracy: pd.DataFrame, path: Path) -> None:
                 _number(row["us_compare"]),
                 f"{row['bytes_per_tile']:,}",
             ]
-            lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
+            for row in rows.to_dict("records")
+        ]
+        lines += [*markdown(HEADINGS, cells), ""]
     lines += [
         "Errors at each signal's own best threshold; in brackets, 95 % intervals by bootstrap over groups.",
         "A pair is compared from descriptions at hand; where none is kept, from pixels.",

@@ -23,6 +23,7 @@ import pandas as pd
 
 from benchmarks.collections.hashes import KEY, THRESHOLDS, accepted_overlaps, hash_tiles
 from benchmarks.collections.kills import kill_and_resume
+from benchmarks.markdown import markdown
 from dupnet.descriptors import describe, score_pairs
 from dupnet.files import write_csv
 from dupnet.find import find_overlaps

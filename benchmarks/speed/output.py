@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from benchmarks.markdown import markdown
 from dupnet.figures import scaling
 from dupnet.files import atomic_path
 from dupnet.search import EXACT_UP_TO
@@ -158,9 +159,3 @@ def choice_of_index(indexes: pd.DataFrame) -> str:
         "was added, in which order, with how many workers; lists by k-means and graphs depend on all that "
         "they hold."
     )
-
-
-def markdown(headings: list[str], rows: list[list[str]]) -> list[str]:
-    """The lines of a table."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
