@@ -164,7 +164,10 @@ def dihedral(image: npt.NDArray[np.generic], element: int) -> npt.NDArray[np.gen
 def random_hls_shift(
     image: Image, rng: np.random.Generator, config: AugmentConfig = AugmentConfig()
 ) -> Image:
-    """:func:`hls_shift` with hue, lightness and saturation drawn evenly within the limits of ``config``."""
+    """:func:`hls_shift` of an RGB image, each shift drawn evenly within the limits of ``config``.
+
+    (height, width, 3) uint8 twice.
+    """
     hue = float(rng.uniform(-config.hue_limit, config.hue_limit))
     lightness = float(rng.uniform(config.lightness_low, config.lightness_high))
     saturation = float(rng.uniform(-config.saturation_limit, config.saturation_limit))
@@ -172,7 +175,10 @@ def random_hls_shift(
 
 
 def random_jpeg(image: Image, rng: np.random.Generator, config: AugmentConfig = AugmentConfig()) -> Image:
-    """:func:`jpeg` with a quality drawn evenly within the limits of ``config``."""
+    """:func:`jpeg` with a quality drawn evenly within the limits of ``config``.
+
+    (height, width, 3) or (height, width) uint8 twice.
+    """
     return jpeg(image, int(rng.integers(config.jpeg_quality_min, config.jpeg_quality_max, endpoint=True)))
 
 

@@ -45,8 +45,7 @@ __all__ = [
 ]
 
 ORIGINAL_OVERLAPS = 38_780
-"""Labelled overlaps of the original project's evaluation, 12 of which its network got wrong; errors are
-stated per so many."""
+"""Labelled overlaps that the original judged, 12 of them wrongly; errors are stated per so many."""
 
 TARGET_PRECISION = 0.9999
 """Precision at which the recall is stated: what the peers' benchmarks use."""
@@ -73,10 +72,12 @@ class Confusion:
 
     @property
     def n(self) -> int:
+        """All pairs."""
         return self.true_duplicates + self.missed + self.false_duplicates + self.true_non_duplicates
 
     @property
     def errors(self) -> int:
+        """Pairs that were called what they are not."""
         return self.missed + self.false_duplicates
 
     def table(self, level: float = 0.95) -> pd.DataFrame:
@@ -99,8 +100,7 @@ class Confusion:
 
 
 class SignalQuality(NamedTuple):
-    """``errors_per_38780`` at the best threshold, ``recall`` at the target precision, ``auc`` (area under
-    ROC)."""
+    """Errors per 38,780 at the best threshold, recall at the target precision, area under the ROC curve."""
 
     errors_per_38780: float
     recall: float
@@ -149,7 +149,7 @@ def _check_share(count: int, of: int) -> None:
 
 
 def confusion(scores: Floats, is_duplicate: Labels, threshold: float) -> Confusion:
-    """Count what a threshold makes of scores; a score at or above it is called a duplicate."""
+    """Count what a threshold makes of scores (n,); a score at or above it is called a duplicate."""
     called, are = scores >= threshold, np.asarray(is_duplicate) == 1
     return Confusion(
         int((called & are).sum()),
@@ -161,8 +161,7 @@ def confusion(scores: Floats, is_duplicate: Labels, threshold: float) -> Confusi
 
 @dataclass(frozen=True)
 class _Steps:
-    """Scores from high to low, and the weight of duplicates and non-duplicates at or above each distinct
-    one."""
+    """Distinct scores from high to low, and the weight of duplicates and of others at or above each."""
 
     thresholds: Floats
     duplicates: Floats
@@ -189,9 +188,13 @@ def _steps(scores: Floats, is_duplicate: Labels, weights: Floats | None = None) 
 def best_threshold(scores: Floats, is_duplicate: Labels) -> tuple[float, int]:
     """The threshold with the fewest errors, and their number.
 
-    Between two scores that do equally well the midpoint, so that it does not cling to either; where
-    everything is best called a non-duplicate, infinity. Chosen on the pairs it is judged on, it flatters the
-    signal.
+    Between two scores that do equally well the midpoint, so that it does not cling to either; infinity where
+    nothing is best called a duplicate. Chosen on the pairs that it is judged on, it flatters the signal.
+
+    Raises
+    ------
+    ValueError
+        If scores and labels are not both (n,), n > 0, or a score is NaN.
     """
     steps = _steps(scores, is_duplicate)
     errors = np.append(steps.duplicates[-1] - steps.duplicates + steps.non_duplicates, steps.duplicates[-1])
@@ -209,15 +212,13 @@ def threshold_for_precision(
 
     Conservative in two ways. Every higher threshold keeps the precision too, so that none is chosen that only
     a lucky run of duplicates lifts over the target. And it is the score of the last duplicate that is
-    accepted, not a point in the gap below it. Infinity and a recall of 0 if no threshold will do.
-
-    With fewer than ``1 / (1 - precision)`` duplicates, the precision is reached only without any false
-    duplicate.
+    accepted, not a point in the gap below it. Infinity and a recall of 0 if no threshold will do. With fewer
+    than ``1 / (1 - precision)`` duplicates, only a threshold without a false duplicate does.
 
     Raises
     ------
     ValueError
-        If there is no duplicate, or ``precision`` is not within 0 to 1.
+        If there is no duplicate, ``precision`` is not above 0 and at most 1, or as :func:`best_threshold`.
     """
     if not 0 < precision <= 1:
         raise ValueError(f"precision is {precision}; it must lie above 0 and be at most 1.")
@@ -239,15 +240,26 @@ def _last_safe(steps: _Steps, precision: float) -> int:
 
 
 def roc_auc(scores: Floats, is_duplicate: Labels) -> float:
-    """Area under the receiver operating characteristic: how often a duplicate outranks a non-duplicate."""
+    """Area under the receiver operating characteristic: how often a duplicate outranks a non-duplicate.
+
+    Raises
+    ------
+    ValueError
+        As :func:`best_threshold`.
+    """
     return quality(scores, is_duplicate).auc
 
 
 def quality(
     scores: Floats, is_duplicate: Labels, weights: Floats | None = None, precision: float = TARGET_PRECISION
 ) -> SignalQuality:
-    """The three numbers by which signals are compared; ``weights`` (n,) counts a row more than once or not at
-    all."""
+    """The three numbers by which signals are compared; row i of n counts ``weights[i]`` times.
+
+    Raises
+    ------
+    ValueError
+        As :func:`best_threshold`.
+    """
     steps = _steps(scores, is_duplicate, weights)
     duplicates, non_duplicates = steps.duplicates, steps.non_duplicates
     n_duplicates, n_others = duplicates[-1], non_duplicates[-1]
@@ -286,8 +298,7 @@ def bootstrap_groups(
     Returns
     -------
     list of Interval
-        One for each number. An interval of zero width means that no draw differed, not that there is no
-        doubt.
+        One for each number. One of zero width means that no draw differed, not that there is no doubt.
     """
     rng = np.random.default_rng(seed)
     _, member = np.unique(np.asarray(groups), return_inverse=True)
@@ -306,8 +317,13 @@ def bootstrap_groups(
 
 
 def reliability_table(scores: Floats, is_duplicate: Labels, n_bins: int = 10) -> pd.DataFrame:
-    """Scores in [0, 1] in bins of equal width: ``low, high, n, mean_score, share_duplicate``; empty bins are
-    left out."""
+    """One row a bin of scores that holds any: ``low, high, n, mean_score, share_duplicate``.
+
+    Raises
+    ------
+    ValueError
+        If a score is not in [0, 1].
+    """
     scores, are = np.asarray(scores, np.float64), np.asarray(is_duplicate) == 1
     if scores.min() < 0 or scores.max() > 1:
         raise ValueError(f"scores span {scores.min()} to {scores.max()}; calibration needs scores in 0 to 1.")
@@ -324,8 +340,13 @@ def reliability_table(scores: Floats, is_duplicate: Labels, n_bins: int = 10) ->
 
 
 def expected_calibration_error(scores: Floats, is_duplicate: Labels, n_bins: int = 10) -> float:
-    """Mean distance between score and share of duplicates over the bins, weighted by their rows: 0 (perfect)
-    to 1."""
+    """Mean distance, over all rows, of a bin's mean score from its share of duplicates: 0 (perfect) to 1.
+
+    Raises
+    ------
+    ValueError
+        If a score is not in [0, 1].
+    """
     table = reliability_table(scores, is_duplicate, n_bins)
     gap = (table["mean_score"] - table["share_duplicate"]).abs()
     return float((gap * table["n"]).sum() / table["n"].sum())
@@ -334,7 +355,7 @@ def expected_calibration_error(scores: Floats, is_duplicate: Labels, n_bins: int
 def fit_tree(
     features: pd.DataFrame, is_duplicate: Labels, max_depth: int | None = 1
 ) -> DecisionTreeClassifier:
-    """A decision tree on the columns of ``features``, the same tree every time."""
+    """A decision tree on the columns of ``features``, the same every time; depth None grows it whole."""
     return DecisionTreeClassifier(max_depth=max_depth, random_state=0).fit(features, np.asarray(is_duplicate))
 
 
@@ -376,7 +397,7 @@ def compare_signals(
     n_folds: int = 5,
     n_draws: int = 200,
 ) -> pd.DataFrame:
-    """Each column alone and each combination of columns, on the same pairs.
+    """Each column of ``features`` (n rows) alone, and each combination of them, on the same pairs.
 
     ``cross_validated_errors`` counts, on every row, the verdict of a model fitted to other groups; the
     threshold it carries over is what a user would have. ``errors_per_38780``, ``recall`` at 99.99 % precision
@@ -387,6 +408,11 @@ def compare_signals(
     pandas.DataFrame
         ``signal, n, cross_validated_errors`` and, for each of ``cross_validated_per_38780``,
         ``errors_per_38780``, ``recall`` and ``auc``, the value and ``_low`` and ``_high``.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer groups than folds.
     """
     labels, groups = np.asarray(is_duplicate), np.asarray(groups)
     signals = {column: [column] for column in features.columns}

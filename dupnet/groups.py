@@ -78,8 +78,7 @@ def place(overlaps: pd.DataFrame, images: Sequence[str], rejected: pd.DataFrame 
     Parameters
     ----------
     overlaps : DataFrame
-        The overlaps table. Rows with the verdict ``duplicate`` join images; ``undecidable`` ones prove
-        nothing.
+        The overlaps table. Rows with the verdict ``duplicate`` join images; ``undecidable`` ones do not.
     images : sequence of str
         Every readable image, sorted.
     rejected : DataFrame, optional

@@ -53,7 +53,7 @@ class TileHash:
         return self.compute(tile)
 
     def between(self, tile1: Bytes, tile2: Bytes) -> float:
-        """Distance of the hashes of two tiles."""
+        """Distance of the hashes of two RGB tiles (height, width, 3) uint8."""
         return self.distance(self.compute(tile1), self.compute(tile2))
 
 
@@ -74,7 +74,7 @@ def hamming_distance(hash1: Bytes, hash2: Bytes) -> npt.NDArray[np.int64]:
 
 
 def md5(tile: Bytes) -> str:
-    """MD5 of a tile's values in row order, as 32 hexadecimal digits. One level more changes all."""
+    """MD5 of a tile's values (any shape), in row order: 32 hexadecimal digits. One level more changes all."""
     return hashlib.md5(np.ascontiguousarray(tile).tobytes(), usedforsecurity=False).hexdigest()
 
 

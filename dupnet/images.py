@@ -233,7 +233,13 @@ def load(path: str | os.PathLike[str], *, grey: bool, tile_size: int | None = No
 
 
 def decode(data: bytes, *, grey: bool, tile_size: int | None = None) -> tuple[Pixels, str]:
-    """Decode the bytes of one JPEG, PNG or TIFF file; see :func:`load`."""
+    """Decode the bytes of one JPEG, PNG or TIFF file; see :func:`load`.
+
+    Raises
+    ------
+    UnreadableImage
+        As :func:`load`; it names the image ``image``.
+    """
     if not data:
         raise UnreadableImage("image", "empty file")
     if data.startswith(_JPEG):

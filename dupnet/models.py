@@ -73,11 +73,10 @@ class DupnetV0Config:
 class DupnetConfig:
     """Settings of :func:`dupnet`.
 
-    ``channels`` is 3 for RGB tiles, 1 for grey ones. ``n_filters`` filters of ``cell_size`` x
-    ``cell_size`` pixels see each cell in eight orientations. ``cell_units`` are the widths of the layers
-    that judge one cell, ``neighbour_units`` that of the layer that sees a cell beside the mean of its
-    neighbours, ``tile_units`` those after the cells are pooled. A score at or above ``threshold`` reads
-    "duplicate".
+    ``channels`` is 3 for RGB tiles, 1 for grey ones. ``n_filters`` filters of ``cell_size`` x ``cell_size``
+    pixels see each cell in eight orientations. ``cell_units`` are the widths of the layers that judge one
+    cell, ``neighbour_units`` that of the layer that sees a cell beside the mean of its neighbours,
+    ``tile_units`` those after the cells are pooled. A score from ``threshold`` up reads "duplicate".
     """
 
     tile_size: int = TILE_SIZE
@@ -95,8 +94,8 @@ def dupnet(config: DupnetConfig | None = None) -> keras.Model:
     """The siamese network: two uint8 RGB tiles (batch, size, size, 3) -> score (batch, 1) in [0, 1].
 
     One ``encoder``, called twice, turns a tile into a small descriptor; one ``head`` compares two descriptors
-    without the pixels. The score is the same in either order and under joint flips and quarter turns, by
-    construction.
+    without the pixels. By construction the score is the same in either order and under joint flips and
+    quarter turns of both tiles.
 
     Raises
     ------
@@ -133,8 +132,11 @@ def _head(config: DupnetConfig, encoder: keras.Model) -> keras.Model:
 
 
 def judge(config: DupnetConfig) -> keras.Model:
-    """The dense layers of ``dupnet``, all that is trained by :mod:`dupnet.recipe`: what two descriptors say
-    of each cell and of the tile (:func:`dupnet.descriptors.compare_cells`) -> score (batch, 1)."""
+    """The dense layers of ``dupnet``, all that :mod:`dupnet.recipe` trains.
+
+    What two descriptors say of each cell (batch, rows, cols, 3 * n_filters + 6) and of the tile
+    (batch, 4 * n_filters + 1), as :func:`dupnet.descriptors.compare_cells` gives it -> score (batch, 1).
+    """
     side = config.tile_size // config.cell_size
     inputs = [
         keras.Input((side, side, 3 * config.n_filters + 6), name="cells"),
@@ -192,8 +194,7 @@ def _tile_inputs(tile_size: int, channels: int = 3) -> list[Any]:
 
 
 def to_arrays(model: keras.Model) -> dict[str, npt.NDArray[np.float32]]:
-    """The weights by name, ``<layer>.<variable>`` such as ``projection.filters`` or ``cell_1.kernel``, as
-    float32."""
+    """The weights as float32 by name, ``<layer>.<variable>``, such as ``projection.filters``."""
     return {
         f"{layer.name}.{variable.name}": np.asarray(ops.convert_to_numpy(variable), np.float32)
         for layer in _layers(model)
@@ -202,8 +203,7 @@ def to_arrays(model: keras.Model) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], config: DupnetConfig | DupnetV0Config) -> keras.Model:
-    """The model of ``config`` with the weights that :func:`to_arrays` names; arrays of other names are left
-    alone.
+    """The model of ``config`` with the weights that :func:`to_arrays` names; other arrays are ignored.
 
     Raises
     ------
@@ -243,8 +243,8 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``layer`` (its name and what it does), ``output_shape`` (such as ``128 x 128 x 16``; of several, the
-        largest), ``parameters``.
+        ``layer`` (name and what it does), ``output_shape`` (such as ``128 x 128 x 16``; of several the
+        largest) and ``parameters`` (their number).
     """
     rows = [(f"{tensor.name}: RGB tile", _shape_text(tensor), 0) for tensor in model.inputs]
     rows += [

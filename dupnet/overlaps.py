@@ -70,8 +70,7 @@ def image_index(images: Sequence[str]) -> pd.Index:
     Raises
     ------
     ValueError
-        If the names are not sorted, or one appears twice: then numbers would depend on the order of the
-        files.
+        If the names are not sorted, or one appears twice: numbers would depend on the order of the files.
     """
     index = pd.Index(images, dtype=object)
     for before, after in pairwise(index):
@@ -101,8 +100,12 @@ def vote(
     DataFrame
         ``image1, image2`` (numbers, image1 < image2), ``row_offset, col_offset``, ``n_votes`` (tiles that
         propose this overlap) and ``cosine`` (the highest of them), sorted by the first four. Every offset of
-        an image pair is kept: only verification can tell which of them is real. Candidates within one image
-        propose nothing.
+        an image pair is kept: only verification can tell which is real. Two tiles of one image propose none.
+
+    Raises
+    ------
+    ValueError
+        If the three arrays are not of one length.
     """
     first, second = np.asarray(rows1, dtype=np.int64), np.asarray(rows2, dtype=np.int64)
     likeness = np.asarray(cosine, dtype=np.float32)
@@ -173,8 +176,8 @@ def verify(
     Verified
         ``overlaps`` with the columns ``COLUMNS``: ``score`` is the lowest over the decidable tiles,
         ``verdict`` is ``duplicate`` where it reaches the threshold and ``undecidable`` (score NaN) where no
-        tile is decidable. ``rejected``: the rest, with the score of the first tile that disagreed; the others
-        are not scored.
+        tile is decidable. ``rejected``: the rest, with the score of the first tile that disagreed; the next
+        ones are not scored.
 
     Raises
     ------
@@ -249,8 +252,7 @@ def complete(
     groups : DataFrame
         ``image, group, row, col``: the groups table.
     known : sequence of DataFrame
-        Tables with ``image1, image2, row_offset, col_offset`` of what has been verified; these are not judged
-        again.
+        Tables with ``image1, image2, row_offset, col_offset`` of what is not to be judged again.
     images, score_pairs, decidable, threshold, grid, batch_size
         As for :func:`verify`.
 
@@ -259,6 +261,11 @@ def complete(
     Verified
         As for :func:`verify`, for the new overlaps alone. Those without a decidable tile are ``undecidable``:
         that they show the same place and moment follows from their neighbours only.
+
+    Raises
+    ------
+    ValueError
+        If a group has an image that is not among ``images``, or as :func:`verify`.
     """
     index = image_index(images)
     number = index.get_indexer(groups["image"])
@@ -310,14 +317,17 @@ def neighbours(
     Returns
     -------
     first, second, row_offset, col_offset : (m,) int64
-        Numbers of the two images, first < second, and the second's place less the first's; sorted by first,
-        second.
+        Numbers of the two images, first < second, in ascending order; the second's place less the first's.
+
+    Raises
+    ------
+    ValueError
+        If a number is negative.
     """
     groups, rows, cols = (np.asarray(values, dtype=np.int64) for values in (group, row, col))
     if min(groups.min(initial=0), rows.min(initial=0), cols.min(initial=0)) < 0:
         raise ValueError("group, row and col must not be negative; groups.place gives them so.")
-    # One integer a place, wide enough that a neighbour past the end of a row or a group is never taken for
-    # another.
+    # One integer a place, so wide that what lies past the end of a row or a group is no other's place.
     width = int(cols.max(initial=0)) + 2 * grid.cols
     height = int(rows.max(initial=0)) + grid.rows
     place = (groups * height + rows) * width + cols + grid.cols

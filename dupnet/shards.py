@@ -83,7 +83,13 @@ def write_shard(store: Folder, key: str, images: Mapping[str, tuple[Entry, Descr
 
 
 def read_shards(store: Folder, keys: Iterable[str] | None = None) -> list[Shard]:
-    """The shards of a store, or those of some keys, sorted by key; what is not whole is left out."""
+    """The shards of a store, or those of some keys, sorted by key; what is not whole is left out.
+
+    Raises
+    ------
+    OSError
+        If the store does not give a file that it lists, or that was asked for by key.
+    """
     if keys is None:
         keys = (name.removesuffix(".json") for name in store.files() if name.endswith(".json"))
     names = {f"{key}.json": key for key in sorted(keys)}
@@ -100,12 +106,24 @@ def read_shards(store: Folder, keys: Iterable[str] | None = None) -> list[Shard]
 
 
 def read_tiles(store: Folder, shard: Shard) -> npt.NDArray[np.void]:
-    """The rows of ``KEY.tiles``: (n_rows,) of :data:`TILES`."""
+    """The rows of ``KEY.tiles``: (n_rows,) of :data:`TILES`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, or is damaged.
+    """
     return np.frombuffer(_whole(store, f"{shard.key}.tiles", shard.n_rows * TILES.itemsize), TILES)
 
 
 def read_search(store: Folder, key: str, rows: Numbers) -> npt.NDArray[np.int8]:
-    """Search descriptors of some rows of a shard: (len(rows), SEARCH_BYTES) int8."""
+    """Search descriptors of some rows of a shard: (len(rows), SEARCH_BYTES) int8.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, or is damaged.
+    """
     data = np.frombuffer(store.read(f"{key}.search"), np.int8)
     if len(data) % SEARCH_BYTES or len(data) // SEARCH_BYTES <= rows.max(initial=-1):
         raise _damaged(store, f"{key}.search")
@@ -118,6 +136,11 @@ def read_verify(
     """Verify descriptors of rows ``row[k]`` of shards ``keys[shard[k]]``: (len(row), width) uint8.
 
     Rows that follow one another in one shard are read at once, so sorted rows are read fastest.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read, or is damaged.
     """
     if not len(row):
         return np.zeros((0, width), np.uint8)

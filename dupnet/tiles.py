@@ -46,14 +46,12 @@ TILE_SIZE = 256
 """Side of a tile in pixels: the stride at which the Airbus images were cut from their acquisitions."""
 
 CELL_SIZE = 32
-"""Side of a cell in pixels, the patch whose texture is measured and compared; an 8 x 8 grid fills a 256 px
-tile."""
+"""Side in pixels of a cell, the patch whose texture is measured; 8 x 8 of them fill a 256 px tile."""
 
 EVIDENCE_RMS = 0.35
 """Texture in grey levels (root mean square) from which a cell counts as evidence.
 
-Rounding to whole levels alone leaves 0.29 (1 / sqrt 12), so a cell below this shows nothing but its own
-rounding.
+Rounding to whole levels alone leaves 0.29 (1 / sqrt 12): a cell below this shows nothing but its rounding.
 """
 
 MIN_EVIDENCE_CELLS = 2
@@ -93,14 +91,17 @@ class Grid:
 
     @property
     def n_tiles(self) -> int:
+        """Tiles of an image."""
         return self.rows * self.cols
 
     @property
     def height(self) -> int:
+        """Of an image, in pixels."""
         return self.rows * self.tile_size
 
     @property
     def width(self) -> int:
+        """Of an image, in pixels."""
         return self.cols * self.tile_size
 
 
@@ -108,7 +109,8 @@ class Grid:
 class Overlap:
     """One way in which two images of a grid share tiles.
 
-    ``tiles1[k]`` of image 1 covers the same ground as ``tiles2[k]`` of image 2.
+    ``tiles1[k]`` of image 1 covers the same ground as ``tiles2[k]`` of image 2. The offset, in tiles, is that
+    of image 2's origin in image 1's frame.
     """
 
     tag: str
@@ -119,6 +121,7 @@ class Overlap:
 
     @property
     def n_tiles(self) -> int:
+        """Tiles that the images share."""
         return len(self.tiles1)
 
 
@@ -140,8 +143,9 @@ def tile_slices(index: int, grid: Grid = Grid()) -> tuple[slice, slice]:
 
 
 def split_tiles(image: Array, grid: Grid | None = None) -> Array:
-    """All tiles of an image, in index order: (height, width[, channels]) -> (n_tiles, size, size[,
-    channels]).
+    """All tiles of an image, in index order.
+
+    (height, width[, channels]) -> (n_tiles, size, size[, channels]) of the same dtype.
 
     Raises
     ------
@@ -162,8 +166,15 @@ def split_tiles(image: Array, grid: Grid | None = None) -> Array:
 
 
 def join_tiles(tiles: Array, grid: Grid = Grid()) -> Array:
-    """The image that :func:`split_tiles` took apart: (n_tiles, size, size[, channels]) -> (height, width[,
-    channels])."""
+    """The image that :func:`split_tiles` took apart.
+
+    (n_tiles, size, size[, channels]) -> (height, width[, channels]) of the same dtype.
+
+    Raises
+    ------
+    ValueError
+        If the tiles are not as many, or not of the size, that the grid has.
+    """
     size, rest = grid.tile_size, tiles.shape[3:]
     if tiles.shape[:3] != (grid.n_tiles, size, size):
         raise ValueError(
@@ -174,8 +185,7 @@ def join_tiles(tiles: Array, grid: Grid = Grid()) -> Array:
 
 
 def overlaps(grid: Grid = Grid()) -> tuple[Overlap, ...]:
-    """Every overlap of two images of a grid, by row offset and then column offset: 25 for the 3 x 3
-    grid."""
+    """Every overlap of two images of a grid, by row and then column offset: 25 for the 3 x 3 grid."""
     return tuple(_overlaps_by_offset(grid).values())
 
 
@@ -214,8 +224,13 @@ def overlap_of_tag(tag: str, grid: Grid = Grid()) -> Overlap:
 
 
 def mirror_tag(tag: str, grid: Grid = Grid()) -> str:
-    """The tag of the same overlap as seen from the other image: ``"07"`` and ``"18"``, ``"08"`` and
-    itself."""
+    """The tag of the same overlap as seen from the other image: of ``"07"`` it is ``"18"``.
+
+    Raises
+    ------
+    ValueError
+        If the grid has no overlap of that name.
+    """
     seen = overlap_of_tag(tag, grid)
     return overlap_at(-seen.row_offset, -seen.col_offset, grid).tag
 
@@ -244,18 +259,17 @@ def _tag(first: int, last: int, grid: Grid) -> str:
 
 
 def is_solid(tile: Array, tolerance: int = 0) -> bool:
-    """Whether a tile (size, size[, channels]) is one colour throughout: each channel spans at most
-    ``tolerance`` levels."""
+    """Whether a tile (size, size[, channels]) is one colour: no channel spans over ``tolerance`` levels."""
     flat = tile.reshape(tile.shape[0] * tile.shape[1], -1).astype(np.int16)
     return bool((flat.max(axis=0) - flat.min(axis=0) <= tolerance).all())
 
 
 def solid_kind(tile: Array, tolerance: int = 4) -> str:
-    """What a solid RGB tile shows: ``white`` (saturated cloud), ``black``, ``blue`` (an acquisition's
-    border), ``other``.
+    """What a solid RGB tile (size, size, 3) uint8 shows: ``white``, ``black``, ``blue`` or ``other``.
 
-    The empty string for a tile that is not solid within ``tolerance`` levels. The border is pure blue,
-    slightly off at its inner edge; 4 levels is what JPEG leaves of a constant block at quality 75 and more.
+    White is saturated cloud, blue an acquisition's border: pure blue, slightly off at its inner edge. The
+    empty string for a tile that is not solid within ``tolerance`` levels; 4 is what JPEG leaves of a
+    constant block at quality 75 and more.
     """
     if not is_solid(tile, tolerance):
         return ""
@@ -270,11 +284,11 @@ def solid_kind(tile: Array, tolerance: int = 4) -> str:
 
 
 def cell_texture(grey_tiles: Array) -> npt.NDArray[np.float32]:
-    """Texture of each 32 px cell: (n, size, size) grey -> (n, size / 32, size / 32), root mean square in
-    grey levels.
+    """Texture of each 32 px cell, the root mean square in grey levels.
 
-    The mean of every row and of every column of the cell is subtracted first. What a stripe or a straight
-    border shows is constant along one of them, repeats from tile to tile, and proves nothing.
+    (n, size, size) grey, any dtype -> (n, size / 32, size / 32) float32. The mean of every row and of
+    every column of the cell is subtracted first: what a stripe or a straight border shows is constant along
+    one of them, repeats from tile to tile, and proves nothing.
 
     Raises
     ------
@@ -297,6 +311,11 @@ def is_decidable(grey_tiles: Array) -> npt.NDArray[np.bool_]:
     """Which grey tiles (n, size, size) carry enough texture to judge by: (n,) bool.
 
     Saturated cloud, black, the border, and stripes of those carry none.
+
+    Raises
+    ------
+    ValueError
+        If the tiles are not squares of whole cells.
     """
     evidence = cell_texture(grey_tiles) >= EVIDENCE_RMS
     return np.asarray(evidence.sum(axis=(1, 2)) >= MIN_EVIDENCE_CELLS)

@@ -3,8 +3,7 @@
 Atheris changes the files of ``tests/corpus``, keeps those that reach lines of Python that no other reached
 (in dupnet, Pillow, zipfile, numpy's, json's and Keras's readers; the C of the decoders is not counted), and
 stops at the first that brings about anything but pixels, weights, a model or the documented error. What it
-kept is boiled down to the smallest files and put back into ``tests/corpus``, which ``tests/test_fuzz.py``
-replays.
+kept is boiled down to the smallest files and put back into ``tests/corpus``, for ``tests/test_fuzz.py``.
 """
 
 from __future__ import annotations

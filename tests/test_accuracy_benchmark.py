@@ -1,5 +1,4 @@
-"""The accuracy benchmark: what it holds out was never trained on, and it runs from end to end on
-stand-ins."""
+"""The accuracy benchmark: what it holds out was never trained on, and it runs through on stand-ins."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Networks: shapes as described, invariances that hold by construction, files that come back or are
-refused."""
+"""Networks: shapes as described, invariances by construction, files that come back or are refused."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The synthetic sea: repeatable, like real sea in texture, and two days of one place that share only its
-land."""
+"""The synthetic sea: repeatable, textured like real sea, and two days of one place share only its land."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ Derna and Kitsap are fetched into ``data/raw`` where their files are not given. 
 row a signal and collection), ``accuracy_errors.csv`` (every pair that dupnet gets wrong),
 ``accuracy_calibration.csv``, ``accuracy_perturbations.csv``, ``accuracy_cross_pairs*.csv`` (all tiles of
 different ground), ``accuracy_decidable.csv``, ``accuracy_throughput.csv``, of Airbus also
-``accuracy_airbus_labels.csv``, then ``accuracy.md`` and ``accuracy.png``. Pixels of Airbus images are read
-and never written.
+``accuracy_airbus_labels.csv``, then ``accuracy.md`` and ``accuracy.png``. No pixel of an Airbus image is
+ever written.
 """
 
 from __future__ import annotations
@@ -123,8 +123,7 @@ def errors_of_dupnet(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def calibration(scores: pd.DataFrame) -> pd.DataFrame:
-    """The reliability table of dupnet's score, and in each row the expected calibration error of all
-    pairs."""
+    """The reliability table of dupnet's score, with the expected calibration error of all pairs."""
     found, is_duplicate = scores["dupnet"].to_numpy(), scores["is_duplicate"].to_numpy()
     table = reliability_table(found, is_duplicate)
     return table.assign(expected_calibration_error=expected_calibration_error(found, is_duplicate))
@@ -187,8 +186,7 @@ def score_collection(
 
 
 def judge(collection: str, scores: pd.DataFrame, signals: list[Signal]) -> list[dict[str, object]]:
-    """Quality and cost of each signal, then of all metrics together (a random forest, cross-validated by
-    group)."""
+    """Quality and cost of each signal, then of all metrics together, by a cross-validated random forest."""
     rows: list[dict[str, object]] = []
     for signal in signals:
         scored = scores.dropna(subset=[signal.name])
@@ -214,11 +212,11 @@ def judge(collection: str, scores: pd.DataFrame, signals: list[Signal]) -> list[
 def perturb(
     collection: str, tiles: list[np.ndarray], signals: list[Signal], thresholds: dict[str, float]
 ) -> pd.DataFrame:
-    """``collection, perturbation, step, signal, n, called_duplicate``: the share called a duplicate of its
-    original.
+    """The share of tiles called duplicates of their originals, by perturbation, step and signal.
 
-    Both go through JPEG at quality 95 last, as files would. The threshold is that of 99.99 % precision on the
-    hard pairs. Of one place on another day nothing should be called a duplicate.
+    Columns: ``collection, perturbation, step, signal, n, called_duplicate``. Both go through JPEG at quality
+    95 last, as files would. The threshold is that of 99.99 % precision on the hard pairs. Of one place on
+    another day nothing should be called a duplicate.
     """
     rng = np.random.default_rng(0)
     from dupnet.augment import jpeg

@@ -13,8 +13,7 @@ from dupnet.tiles import overlap_of_tag
 
 
 def judge_labels(folder: Path, labels: Path) -> pd.DataFrame:
-    """Each judged overlap: the label, the lowest score of its decidable tiles, the verdict, and whether it is
-    right.
+    """Each judged overlap: label, lowest score of its decidable tiles, verdict, and whether that is right.
 
     An overlap without a decidable tile is ``undecidable``, which is neither right nor wrong.
     """

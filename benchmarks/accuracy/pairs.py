@@ -1,9 +1,7 @@
-"""What it is compared on: held-out tiles of three collections, made into hard pairs, and perturbed one way at
-a time.
+"""What it is compared on: held-out tiles of three collections as hard pairs, and perturbed in one way each.
 
 Held out are the Airbus images that ``airbus_split.csv`` lists as ``labels`` or ``test``, Derna east of column
-9472 and Kitsap east of column 2560. Networks were trained on what lies further west, with a gap of at least a
-crop.
+9472 and Kitsap east of column 2560. Networks were trained on what lies west of there, at least a crop away.
 """
 
 from __future__ import annotations
@@ -57,8 +55,7 @@ def cut_held_out(acquisition: Path, name: str, folder: Path) -> None:
 
 
 def table_of_pairs(folder: Path, groups: Mapping[str, str]) -> pd.DataFrame:
-    """Every pair of the seed's kind, and hard ones across images: those of ``groups`` (image to overlap
-    group)."""
+    """Every pair of the seed's kind, and hard ones across images; ``groups``: image to overlap group."""
     names = sorted(groups)
     anchors: dict[str, str] = {}
     joined = [(anchors.setdefault(groups[name], name), name) for name in names]
@@ -113,8 +110,7 @@ def held_out_tiles(folder: Path, names: list[str], n: int, seed: int) -> list[Ti
 
 
 def perturbations() -> dict[tuple[str, float], Callable[[Tile, Tile, np.random.Generator], Tile]]:
-    """One change at a time, by name and step: takes a tile, another tile and a generator to the changed
-    tile."""
+    """One change each, by name and step: a tile, another tile and a generator -> the changed tile."""
     found: dict[tuple[str, float], Callable[[Tile, Tile, np.random.Generator], Tile]] = {}
     for quality in (95, 90, 85, 75, 60, 50, 40, 30):
         found["JPEG quality", quality] = lambda tile, _, rng, quality=quality: jpeg(tile, quality)

@@ -1,5 +1,4 @@
-"""What is compared: each signal describes tiles, compares two descriptions, and says what a description
-weighs."""
+"""What is compared: each signal describes tiles and compares two descriptions, at a known cost."""
 
 from __future__ import annotations
 
@@ -30,8 +29,7 @@ class Signal:
     """A signal and what it has cost so far.
 
     ``describe`` takes tiles (n, 256, 256, 3) uint8 RGB to a description of each; ``compare`` takes two of
-    those to scores (n,), higher where the tiles are more alike. ``bytes_per_tile`` is what must be kept of a
-    tile.
+    those to scores (n,), higher where the tiles are more alike. A description takes ``bytes_per_tile``.
     """
 
     name: str

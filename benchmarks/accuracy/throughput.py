@@ -1,5 +1,4 @@
-"""How many tiles are described and how many pairs compared a second, all cores, beside dupnet_v0 in the same
-run."""
+"""Tiles described and pairs compared a second, on all cores, beside dupnet_v0 in the same run."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Every pair of tiles that shows different ground: across images that do not overlap, and across
-collections."""
+"""Every pair of tiles of different ground: of images that do not overlap, and of two collections."""
 
 from __future__ import annotations
 
