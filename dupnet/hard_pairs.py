@@ -22,6 +22,8 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dupnet import augment
+from dupnet.alterations import draw_processing, process
+from dupnet.augment import jpeg
 from dupnet.descriptors import describe, untrained_weights, verify_bytes
 from dupnet.files import atomic_path, write_csv
 from dupnet.hard_tiles import (
@@ -38,7 +40,17 @@ from dupnet.hard_tiles import (
 )
 from dupnet.tiles import TILE_SIZE, is_decidable
 
-__all__ = ["KINDS", "HardPair", "Place", "Source", "draw_pair", "draw_tile", "write_pairs"]
+__all__ = [
+    "KINDS",
+    "USUAL_KINDS",
+    "HardPair",
+    "Place",
+    "Source",
+    "draw_pair",
+    "draw_tile",
+    "draw_usual_pair",
+    "write_pairs",
+]
 
 Image = npt.NDArray[np.uint8]
 
@@ -56,6 +68,10 @@ KINDS = {
 
 Chosen by what the network got wrong on validation pairs.
 """
+
+
+USUAL_KINDS = ("same", "cross", "alike", "day")
+"""Kinds of non-duplicates that any collection holds."""
 
 
 @dataclass(frozen=True)
@@ -120,19 +136,21 @@ def write_pairs(
     *,
     seed: int = 0,
     workers: int = 1,
+    usual: bool = False,
 ) -> pd.DataFrame:
     """Draw ``n`` pairs and write what the encoder makes of them: ``path`` (.npy, (n, 2, bytes) uint8, the
     verify descriptors of :func:`dupnet.descriptors.describe`) and a table beside it (.csv).
 
     ``shares`` gives the share of each source name. Pair ``i`` depends on ``(seed, i)`` alone. With several
-    ``workers``, each is a process of its own with a copy of the sources.
+    ``workers``, each is a process of its own with a copy of the sources. ``usual`` draws
+    :func:`draw_usual_pair` instead of :func:`draw_pair`.
     """
     parts = [range(start, min(start + PAIRS_AT_A_TIME, n)) for start in range(0, n, PAIRS_AT_A_TIME)]
     rows: list[tuple[object, ...]] = []
     with atomic_path(path) as beside:
         written = np.lib.format.open_memmap(beside, "w+", np.uint8, (n, 2, verify_bytes(TILE_SIZE)))
         for part, (verify, known) in zip(
-            parts, _described(sources, shares, seed, parts, workers), strict=True
+            parts, _described(_Draw(sources, shares, seed, usual), parts, workers), strict=True
         ):
             written[part.start : part.stop] = verify
             rows += known
@@ -145,10 +163,7 @@ def write_pairs(
 _Described = tuple[npt.NDArray[np.uint8], list[tuple[object, ...]]]
 
 
-def _described(
-    sources: Sequence[Source], shares: dict[str, float], seed: int, parts: Sequence[range], workers: int
-) -> Iterator[_Described]:
-    draw = _Draw(sources, shares, seed)
+def _described(draw: _Draw, parts: Sequence[range], workers: int) -> Iterator[_Described]:
     if workers == 1:
         yield from map(draw, tqdm(parts, desc="hard pairs", unit_scale=PAIRS_AT_A_TIME, unit="pair"))
         return
@@ -166,11 +181,13 @@ class _Draw:
     sources: Sequence[Source]
     shares: dict[str, float]
     seed: int
+    usual: bool
 
     _kept: ClassVar[_Draw]
 
     def __call__(self, part: range) -> _Described:
-        pairs = [draw_pair(self.sources, self.shares, self.seed, index) for index in part]
+        draw = draw_usual_pair if self.usual else draw_pair
+        pairs = [draw(self.sources, self.shares, self.seed, index) for index in part]
         verify = describe(np.stack([tile for pair in pairs for tile in pair[:2]]), untrained_weights()).verify
         return verify.reshape(len(pairs), 2, -1), [pair[2:] for pair in pairs]
 
@@ -195,6 +212,33 @@ def draw_pair(sources: Sequence[Source], shares: dict[str, float], seed: int, in
         pair = _attempt(sources, shares, rng)
         if pair is not None and is_decidable(np.stack(pair[:2])).all():
             return pair
+
+
+def draw_usual_pair(sources: Sequence[Source], shares: dict[str, float], seed: int, index: int) -> HardPair:
+    """Pair ``index`` of a series of pairs as collections hold them: scenes as they are, every file processed
+    as in a hard cut (:func:`dupnet.alterations.draw_processing`), non-duplicates of :data:`USUAL_KINDS` in
+    equal shares.
+
+    The threshold is chosen on these: of the hardest pairs that could be made, half are met next to never.
+    """
+    rng = np.random.default_rng((seed, index, 1))
+    while True:
+        crop = _draw_crop(sources, shares, rng)
+        kind = "duplicate" if rng.random() < 0.5 else str(rng.choice(USUAL_KINDS))
+        tiles = [crop.tile, crop.tile]
+        if kind != "duplicate":
+            other = _non_duplicate(kind, crop.tile, crop, np.asarray, sources, shares, rng)
+            if other is None:
+                continue
+            tiles[1] = other
+        processing = [draw_processing(rng) for _ in tiles]
+        grey1, grey2 = (
+            to_grey(jpeg(process(tile, one), one.quality))
+            for tile, one in zip(tiles, processing, strict=True)
+        )
+        if is_decidable(np.stack([grey1, grey2])).all():
+            source, quality = sources[crop.source], min(one.quality for one in processing)
+            return HardPair(grey1, grey2, int(kind == "duplicate"), kind, source.name, source.group, quality)
 
 
 def draw_tile(

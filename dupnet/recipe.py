@@ -74,6 +74,7 @@ class Recipe:
     model: DupnetConfig = field(default_factory=DupnetConfig)
     n_train: int = 305_000
     n_validation: int = 24_000
+    n_usual: int = 24_000
     n_confused: int = 20_000
     epochs: int = 12
     batch_size: int = 256
@@ -195,12 +196,14 @@ def train_from_pairs(
     validation: str | os.PathLike[str],
     out: str | os.PathLike[str],
     recipe: Recipe | None = None,
+    usual: str | os.PathLike[str] | None = None,
 ) -> keras.Model:
     """Train on files of :func:`dupnet.hard_pairs.write_pairs`; writes weights, history and settings into
     ``out``.
 
-    The learning rate falls along half a cosine to nought. The threshold is set on the validation pairs, for
-    the precision that ``recipe`` asks; it goes into the settings of the model.
+    The learning rate falls along half a cosine to nought. The threshold is the least, from one half on, that
+    reaches the precision of ``recipe`` on the pairs of ``usual``, or where none are given on those of
+    ``validation``; it goes into the settings of the model.
     """
     recipe, out = recipe or Recipe(), Path(out)
     keras.utils.set_random_seed(recipe.seed)
@@ -213,29 +216,26 @@ def train_from_pairs(
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
     head.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
     history = head.fit(batches, validation_data=watched, epochs=recipe.epochs, verbose=2)
-    scores = head.predict(watched, verbose=0).ravel()
-    threshold = _threshold(watched.table, scores, recipe.precision)
+    judged = {"validation": watched, "usual": watched if usual is None else PairFeatures([usual], 1024, None)}
+    for name, pairs in judged.items():
+        pairs.table["score"] = head.predict(pairs, verbose=0).ravel()
+        write_csv(pairs.table, out / f"{name}_scores.csv")
+    usual_pairs = judged["usual"].table
+    threshold = _threshold(usual_pairs["score"], usual_pairs["is_duplicate"], recipe.precision)
     trained = from_arrays(to_arrays(model), replace(recipe.model, threshold=threshold))
     save_model(trained, out / "dupnet.keras")
     save_arrays(trained, out / "dupnet.npz")
     write_csv(pd.DataFrame(history.history).rename_axis("epoch").reset_index(), out / "history.csv")
-    write_csv(watched.table.assign(score=scores), out / "validation.csv")
     with atomic_path(out / "recipe.json") as beside:
         beside.write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
     return trained
 
 
-def _threshold(table: pd.DataFrame, scores: npt.NDArray[np.float32], precision: float) -> float:
-    """The threshold for a precision, at least one half.
-
-    Set without the kinds ``small`` and ``ship``: changes so small that no one can tell them from what
-    compression does are drawn far more often than they are met, and would push the threshold past real
-    duplicates.
-    """
-    counted = ~table["kind"].isin(["small", "ship"]).to_numpy()
-    labels = table["is_duplicate"].to_numpy()[counted]
-    # A network that reaches the precision nowhere accepts nothing but certainty.
-    return float(np.clip(threshold_for_precision(scores[counted], labels, precision)[0], 0.5, 1.0))
+def _threshold(scores: pd.Series, is_duplicate: pd.Series, precision: float) -> float:
+    """The least threshold for a precision, at least one half; certainty where the precision is reached
+    nowhere."""
+    found, _ = threshold_for_precision(scores.to_numpy(), is_duplicate.to_numpy(), precision)
+    return float(np.clip(found, 0.5, 1.0))
 
 
 def train(
@@ -250,24 +250,28 @@ def train(
     ``data`` is where acquisitions are kept, and fetched to; ``airbus`` as in :func:`acquisitions`.
     """
     recipe, out = recipe or Recipe(), Path(out)
-    drawn, validation, confused = out / "train.npy", out / "validation.npy", out / "confused.npy"
+    drawn, validation, usual, confused = (
+        out / f"{name}.npy" for name in ("train", "validation", "usual", "confused")
+    )
     for part, path, n, seed in (
         ("train", drawn, recipe.n_train, 0),
         ("validation", validation, recipe.n_validation, 1),
+        ("validation", usual, recipe.n_usual, 2),
     ):
         if not path.exists():
             found = acquisitions(part, data, airbus)
-            write_pairs(found, SHARES, n, path, seed=seed + 1000 * recipe.seed, workers=n_workers())
+            seed += 1000 * recipe.seed
+            write_pairs(found, SHARES, n, path, seed=seed, workers=n_workers(), usual=path == usual)
     if not recipe.n_confused:
-        return train_from_pairs([drawn], validation, out, recipe)
+        return train_from_pairs([drawn], validation, out, recipe, usual)
     first = out / "first"
     if not (first / "recipe.json").exists():
-        train_from_pairs([drawn], validation, first, recipe)
+        train_from_pairs([drawn], validation, first, recipe, usual)
     if not confused.exists():
         weights = load_weights(first / "dupnet.npz")
         found = acquisitions("train", data, airbus)
         write_confused(found, SHARES, recipe.n_confused, confused, weights, seed=500 + 1000 * recipe.seed)
-    return train_from_pairs([drawn, confused], validation, out, recipe)
+    return train_from_pairs([drawn, confused], validation, out, recipe, usual)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -275,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/dupnet"), help="folder of the run")
     parser.add_argument("--data", type=Path, default=Path("data/raw"), help="where acquisitions are kept")
     parser.add_argument("--airbus", type=Path, help="folder with images/ and parts.csv")
-    for name in ("n_train", "n_validation", "n_confused", "epochs", "seed"):
+    for name in ("n_train", "n_validation", "n_usual", "n_confused", "epochs", "seed"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
     options = parser.parse_args(arguments)
     chosen = {name: value for name, value in vars(options).items() if name not in ("out", "data", "airbus")}

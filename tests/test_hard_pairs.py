@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from dupnet import hard_pairs
+from dupnet.alterations import QUALITY_RANGE
 from dupnet.descriptors import describe, score_pairs, untrained_weights
-from dupnet.hard_pairs import KINDS, Source, draw_pair, write_pairs
+from dupnet.hard_pairs import KINDS, USUAL_KINDS, Source, draw_pair, draw_usual_pair, write_pairs
+from dupnet.metrics import correlation
 from dupnet.sea import synthetic_sea
 from dupnet.tiles import is_decidable
 
@@ -86,3 +88,16 @@ def test_files_hold_the_descriptors_of_what_was_drawn(
         np.testing.assert_array_equal(verify[:, side, 63 * 64 :], expected[:, 63 * 64 :])
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "pairs.csv"), table)
     assert table["kind"].tolist() == [pair.kind for pair in drawn[:12]]
+
+
+def test_usual_pairs_are_gentle_and_of_the_usual_kinds(sources: list[Source]) -> None:
+    pairs = [draw_usual_pair(sources, SHARES, 3, index) for index in range(60)]
+    assert {pair.kind for pair in pairs} == {"duplicate", *USUAL_KINDS}
+    assert all((pair.kind == "duplicate") == bool(pair.is_duplicate) for pair in pairs)
+    low, high = QUALITY_RANGE
+    assert all(low <= pair.quality <= high for pair in pairs)
+    assert is_decidable(np.stack([tile for pair in pairs for tile in pair[:2]])).all()
+    alike = [correlation(pair.grey1, pair.grey2) for pair in pairs if pair.is_duplicate]
+    assert min(alike) > 0.5
+    again = draw_usual_pair(sources, SHARES, 3, 17)
+    np.testing.assert_array_equal(again.grey2, pairs[17].grey2)

@@ -11,7 +11,7 @@ import pytest
 
 from dupnet import recipe
 from dupnet.descriptors import load_weights, score_pairs
-from dupnet.hard_pairs import Source, write_pairs
+from dupnet.hard_pairs import USUAL_KINDS, Source, write_pairs
 from dupnet.models import DupnetConfig
 from dupnet.recipe import COLUMNS, Recipe, airbus_parts, train_from_pairs
 
@@ -54,7 +54,7 @@ def test_training_in_small(tmp_path: Path) -> None:
     assert 0.5 <= weights.threshold <= 1
     assert len(pd.read_csv(out / "history.csv")) == 2
     assert json.loads((out / "recipe.json").read_text())["n_train"] == 48
-    validation = pd.read_csv(out / "validation.csv")
+    validation = pd.read_csv(out / "validation_scores.csv")
     verify = np.load(tmp_path / "validation.npy", allow_pickle=False)
     by_numpy = score_pairs(verify[:, 0], verify[:, 1], weights)
     np.testing.assert_allclose(by_numpy, validation["score"], atol=2e-3)  # features at half precision
@@ -72,14 +72,25 @@ def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
     monkeypatch.setattr(recipe, "n_workers", lambda: 1)
     monkeypatch.setattr(recipe.write_confused, "__kwdefaults__", {"seed": 0, "n_dark": 4, "n_light": 6})
     small = DupnetConfig(cell_units=(6,), neighbour_units=5, tile_units=(4,))
-    settings = Recipe(model=small, n_train=40, n_validation=20, n_confused=9, epochs=1, batch_size=16)
+    settings = Recipe(
+        model=small, n_train=40, n_validation=20, n_usual=20, n_confused=9, epochs=1, batch_size=16
+    )
     recipe.train(tmp_path, recipe=settings)
     confused = pd.read_csv(tmp_path / "confused.csv", keep_default_na=False)
     assert len(confused) == 9 and not confused["is_duplicate"].any()
     assert len(np.load(tmp_path / "confused.npy")) == 9
+    usual = pd.read_csv(tmp_path / "usual_scores.csv")
+    assert len(usual) == 20 and set(usual["kind"]) <= {"duplicate", *USUAL_KINDS}
 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     (tmp_path / "dupnet.npz").unlink()
     recipe.train(tmp_path, recipe=settings)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     assert load_weights(tmp_path / "dupnet.npz").threshold >= 0.5
+
+
+def test_the_threshold_is_the_least_that_is_precise_enough() -> None:
+    scores = pd.Series([0.1, 0.4, 0.6, 0.7, 0.8, 0.9])
+    assert recipe._threshold(scores, pd.Series([0, 0, 0, 1, 1, 1]), 0.9999) == pytest.approx(0.7)
+    assert recipe._threshold(scores, pd.Series([0, 1, 1, 1, 1, 1]), 0.9999) == 0.5
+    assert recipe._threshold(scores, pd.Series([1, 1, 1, 1, 1, 0]), 0.9999) == 1.0
