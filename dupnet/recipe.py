@@ -57,6 +57,9 @@ SHARES = {"airbus": 0.45, "derna": 0.35, "kitsap": 0.10, "yellowstone": 0.05, "w
 """Share of each source among the crops; those without a source in the part are left out."""
 
 
+LEAST_THRESHOLD = 0.5
+"""Below it a pair is likelier no duplicate."""
+
 AT_A_TIME = 4096
 """Pairs whose features are computed at a time."""
 
@@ -234,8 +237,10 @@ def train_from_pairs(
 def _threshold(scores: pd.Series, is_duplicate: pd.Series, precision: float) -> float:
     """The least threshold for a precision, at least one half; certainty where the precision is reached
     nowhere."""
+    if (is_duplicate[scores >= LEAST_THRESHOLD] == 1).mean() >= precision:
+        return LEAST_THRESHOLD
     found, _ = threshold_for_precision(scores.to_numpy(), is_duplicate.to_numpy(), precision)
-    return float(np.clip(found, 0.5, 1.0))
+    return float(np.clip(found, LEAST_THRESHOLD, 1.0))
 
 
 def train(

@@ -93,4 +93,5 @@ def test_the_threshold_is_the_least_that_is_precise_enough() -> None:
     scores = pd.Series([0.1, 0.4, 0.6, 0.7, 0.8, 0.9])
     assert recipe._threshold(scores, pd.Series([0, 0, 0, 1, 1, 1]), 0.9999) == pytest.approx(0.7)
     assert recipe._threshold(scores, pd.Series([0, 1, 1, 1, 1, 1]), 0.9999) == 0.5
+    assert recipe._threshold(scores, pd.Series([0, 0, 1, 0, 1, 1]), 0.7) == 0.5
     assert recipe._threshold(scores, pd.Series([1, 1, 1, 1, 1, 0]), 0.9999) == 1.0
