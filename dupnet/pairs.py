@@ -23,7 +23,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from dupnet.files import plain_names, write_csv, write_parquet
+from dupnet.files import read_csv, read_parquet, write_csv, write_parquet
 from dupnet.hashes import block_mean_hash, hamming_distance, md5
 from dupnet.images import load, map_in_order, n_workers
 from dupnet.tiles import TILE_SIZE, Grid, is_decidable, is_solid, overlap_at, split_tiles
@@ -79,8 +79,7 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class TileSignatures:
-    """What pairing needs to know of every tile of a collection; row ``image * n_tiles + tile`` of each
-    array."""
+    """What pairing needs to know of each tile: row ``image * n_tiles + tile`` of every array."""
 
     images: tuple[str, ...]
     n_tiles: int
@@ -293,8 +292,7 @@ def _table(signatures: TileSignatures, rows: Integers, origins: npt.NDArray[np.g
 
 
 def sample_pairs(pairs: pd.DataFrame, n_rows: int = 150_000, seed: int = 0) -> pd.DataFrame:
-    """A random sample with as many duplicates as non-duplicates, in every split; all rows where there are
-    fewer.
+    """A random sample with as many duplicates as non-duplicates in every split.
 
     A split gets its share of ``n_rows`` by its share of the rows. Where one label has too few rows for its
     half, the other fills up.
@@ -303,7 +301,13 @@ def sample_pairs(pairs: pd.DataFrame, n_rows: int = 150_000, seed: int = 0) -> p
     -------
     pandas.DataFrame
         ``min(n_rows, len(pairs))`` rows in the order of ``pairs``.
+
+    Raises
+    ------
+    ValueError
+        If ``n_rows`` is below 1 or ``seed`` below 0.
     """
+    _check_draw(n_rows, seed)
     if n_rows >= len(pairs):
         return pairs.reset_index(drop=True)
     rng = np.random.default_rng(seed)
@@ -340,8 +344,7 @@ def make_pairs(
     images
         Names of those to use, all of one size.
     overlaps
-        Every overlap among them, columns ``image1, image2``: ``overlaps.csv`` of ``dupnet find``, or known
-        truth.
+        Every overlap among them, columns ``image1, image2``: ``overlaps.csv`` of ``find``, or known truth.
     n_rows
         Size of the sample, see :func:`sample_pairs`.
     n_across_per_image
@@ -365,8 +368,9 @@ def make_pairs(
     Raises
     ------
     ValueError
-        If a given split takes a group apart.
+        If a given split takes a group apart, ``n_rows`` is below 1 or ``seed`` below 0.
     """
+    _check_draw(n_rows, seed)
     groups = overlap_groups(images, overlaps)
     if splits is None:
         split = split_by_group(groups, ratios, seed)
@@ -385,6 +389,13 @@ def make_pairs(
     pairs["group"] = groups.reindex(pairs["image1"]).to_numpy()
     pairs["split"] = split.reindex(pairs["image1"]).to_numpy()
     return sample_pairs(pairs, n_rows, seed)
+
+
+def _check_draw(n_rows: int, seed: int) -> None:
+    if n_rows < 1:
+        raise ValueError(f"n_rows is {n_rows}; it must be at least 1.")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; it must be at least 0.")
 
 
 def leaked_tiles(pairs: pd.DataFrame, overlaps: pd.DataFrame, grid: Grid = Grid()) -> tuple[int, int]:
@@ -417,9 +428,8 @@ def leaked_tiles(pairs: pd.DataFrame, overlaps: pd.DataFrame, grid: Grid = Grid(
         ]
     first, second = np.array(ends, np.int64).reshape(-1, 2).T
     size = len(number) * grid.n_tiles
-    ground = connected_components(coo_array((np.ones(len(ends), bool), (first, second)), shape=(size, size)))[
-        1
-    ]
+    graph = coo_array((np.ones(len(ends), bool), (first, second)), shape=(size, size))
+    _, ground = connected_components(graph)
     is_test = tiles["split"].to_numpy() == "test"
     tested = np.unique(row[is_test])
     return int(np.isin(ground[tested], ground[row[~is_test]]).sum()), len(tested)
@@ -437,9 +447,11 @@ def load_pairs(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a column is missing.
+        If the file is no such table, or a column is missing.
+    OSError
+        If it cannot be read.
     """
-    pairs = pd.read_parquet(path) if Path(path).suffix == ".parquet" else plain_names(pd.read_csv(path))
+    pairs = read_parquet(path) if Path(path).suffix == ".parquet" else read_csv(path)
     missing = [column for column in PAIR_COLUMNS if column not in pairs.columns]
     if missing:
         raise ValueError(

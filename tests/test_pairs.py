@@ -456,6 +456,26 @@ def test_tables_come_back_as_they_were(
         load_pairs(tmp_path / "short.csv")
 
 
+def test_other_files_are_no_pair_tables(tmp_path: Path) -> None:
+    for name in ("photo.csv", "photo.parquet"):
+        with pytest.raises(FileNotFoundError, match="No such file"):
+            load_pairs(tmp_path / name)
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0")
+        with pytest.raises(ValueError, match=f"{name}' is no table"):
+            load_pairs(tmp_path / name)
+
+
+def test_rows_and_seed_are_checked_before_anything_is_read(tmp_path: Path) -> None:
+    none = pd.DataFrame(columns=["image1", "image2"])
+    for n_rows in (0, -5):
+        with pytest.raises(ValueError, match=f"n_rows is {n_rows}; it must be at least 1"):
+            make_pairs(tmp_path, ["missing.png"], none, n_rows=n_rows)
+        with pytest.raises(ValueError, match=f"n_rows is {n_rows}"):
+            sample_pairs(pd.DataFrame({"split": ["train"], "is_duplicate": [1]}), n_rows)
+    with pytest.raises(ValueError, match="seed is -1; it must be at least 0"):
+        make_pairs(tmp_path, ["missing.png"], none, seed=-1)
+
+
 def test_images_of_two_sizes_are_refused(tmp_path: Path) -> None:
     for name, rows in (("a.png", 1), ("b.png", 2)):
         cv2.imwrite(str(tmp_path / name), texture(np.random.default_rng(0), rows, 2))
