@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["group_array", "random_split", "read_strata", "split"]
+from dupnet.files import read_csv
+
+__all__ = ["SPLIT_NAMES", "group_array", "random_split", "read_strata", "split", "strata_of"]
 
 SPLIT_NAMES = {2: ("train", "test"), 3: ("train", "validation", "test")}
 """Names of the splits where none are given."""
@@ -84,7 +86,9 @@ def split(
             f"groups: {n_groups} groups cannot fill {len(share)} splits; groups stay whole, so that this "
             "collection needs fewer splits."
         )
-    stratum = np.zeros(len(table), dtype=np.int64) if strata is None else _stratum(table["image"], strata)
+    stratum = np.zeros(len(table), dtype=np.int64)
+    if strata is not None:
+        stratum = strata_of(table["image"], strata).codes.astype(np.int64)
     n_strata = int(stratum.max()) + 1
     # Column 0 counts all images of a group, the others those of each stratum.
     counts = np.zeros((n_groups, 1 + n_strata), dtype=np.int64)
@@ -145,9 +149,11 @@ def read_strata(path: str | os.PathLike[str], images: Sequence[str], column: str
     Raises
     ------
     ValueError
-        If there is no such column, or an image has no row.
+        If the file is no CSV table, there is no such column, or an image has no row.
+    OSError
+        If the file cannot be read.
     """
-    table = pd.read_csv(path)
+    table = read_csv(path)
     key = "image" if "image" in table else table.columns[0]
     others = list(table.columns.drop(key))
     if column is None and others:
@@ -163,6 +169,40 @@ def read_strata(path: str | os.PathLike[str], images: Sequence[str], column: str
     return values.reindex(list(images))
 
 
+def strata_of(images: Sequence[str], strata: Mapping[str, object] | pd.Series) -> pd.Categorical:
+    """The stratum of each image by name: its label, or the lowest and highest number of its decile.
+
+    Parameters
+    ----------
+    images : sequence of str
+        Names of n images.
+    strata : mapping or Series
+        A label or number for each image, see :func:`split`.
+
+    Returns
+    -------
+    Categorical
+        n values, such as ``harbour`` or ``0 to 3``; numbers are in ascending order.
+
+    Raises
+    ------
+    ValueError
+        If an image has no stratum.
+    """
+    values = pd.Series(dict(strata), dtype=object).reindex(list(images)).infer_objects()
+    if values.isna().any():
+        raise ValueError(f"strata: image {values.index[values.isna()][0]!r} has no value.")
+    if not pd.api.types.is_numeric_dtype(values):
+        return pd.Categorical(values.astype(str))
+    if values.nunique() <= MAX_STRATA:
+        return pd.Categorical(values)
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, MAX_STRATA + 1)))
+    decile = np.searchsorted(edges[1:-1], np.asarray(values, dtype=np.float64), side="left")
+    ends = values.groupby(decile).agg(["min", "max"])
+    names = [f"{low} to {high}" if low < high else str(low) for low, high in ends.to_numpy()]
+    return pd.Categorical.from_codes(np.searchsorted(ends.index, decile), names)
+
+
 def _checked(ratios: Sequence[float], names: Sequence[str] | None) -> tuple[Floats, Sequence[str]]:
     share = np.asarray(ratios, dtype=np.float64)
     if len(share) < 2 or not (share > 0).all() or abs(share.sum() - 1) > 1e-6:
@@ -174,17 +214,6 @@ def _checked(ratios: Sequence[float], names: Sequence[str] | None) -> tuple[Floa
     if len(names) != len(share) or len(set(names)) != len(names):
         raise ValueError(f"names are {tuple(names)}; {len(share)} ratios need as many different names.")
     return share / share.sum(), names
-
-
-def _stratum(images: pd.Series, strata: Mapping[str, object] | pd.Series) -> Integers:
-    """The number of each image's stratum."""
-    values = pd.Series(dict(strata), dtype=object).reindex(images).infer_objects()
-    if values.isna().any():
-        raise ValueError(f"strata: image {values.index[values.isna()][0]!r} has no value.")
-    if pd.api.types.is_numeric_dtype(values) and values.nunique() > MAX_STRATA:
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, MAX_STRATA + 1)))
-        return np.searchsorted(edges[1:-1], np.asarray(values, dtype=np.float64), side="left")
-    return np.unique(values.astype(str).to_numpy(dtype=object), return_inverse=True)[1]
 
 
 def _targets(counts: Integers, share: Floats) -> tuple[Floats, Floats]:
@@ -252,8 +281,7 @@ def _improve(counts: Integers, share: Floats, assigned: Integers) -> Integers:
         pull = kinds @ ((number.T @ kinds - target) / unit).T
         best = _Change(1e-9, 0, 0, 0, None)
         for source, goal in permutations(range(len(share)), 2):
-            # How much the miss falls if a group of each kind leaves the source for the goal, but for the
-            # squares.
+            # How much the miss falls, but for the squares, if a group of each kind leaves source for goal.
             fall = 2 * (pull[:, source] - pull[:, goal])
             there = number[:, source] > 0
             squares = (scaled[source] ** 2 + scaled[goal] ** 2).sum(axis=1)

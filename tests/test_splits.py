@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-from dupnet.splits import group_array, random_split, read_strata, split
+from dupnet.splits import group_array, random_split, read_strata, split, strata_of
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 RATIOS = (0.8, 0.1, 0.1)
@@ -166,6 +166,25 @@ def test_a_rare_stratum_does_not_upset_the_sizes():
     assert sizes_of(split(groups, strata=rare)) == [48, 6, 6]
 
 
+def test_strata_have_names_in_the_order_of_their_numbers():
+    images = [f"{number:05d}.jpg" for number in range(200)]
+    few = strata_of(images, dict.fromkeys(images, 2) | {images[0]: 10})
+    assert few.categories.tolist() == [2, 10] and few.codes[:2].tolist() == [1, 0]
+    labels = strata_of(images[:3], dict(zip(images, ("sea", "harbour", "sea"), strict=False)))
+    assert list(labels) == ["sea", "harbour", "sea"]
+    ships = [0] * 100 + list(range(1, 101))
+    deciles = strata_of(images[::-1], dict(zip(images, ships, strict=True)))
+    assert list(deciles[:1]) == ["81 to 100"] and list(deciles[-100:]) == ["0"] * 100
+    assert deciles.categories.tolist() == ["0", "1 to 20", "21 to 40", "41 to 60", "61 to 80", "81 to 100"]
+
+
+def test_more_strata_than_a_byte_holds():
+    groups = groups_of_sizes(*[1] * 600)
+    strata = {image: f"harbour {number // 4}" for number, image in enumerate(groups["image"])}
+    table = split(groups, (0.75, 0.25), strata=strata)
+    assert sizes_of(table, ("train", "test")) == [450, 150]
+
+
 def test_every_image_needs_a_stratum():
     groups = groups_of_sizes(1, 1, 1, 1)
     with pytest.raises(ValueError, match=r"'00003\.jpg' has no value"):
@@ -244,6 +263,9 @@ def test_strata_are_read_from_a_csv(tmp_path):
         read_strata(path, ["a.jpg", "d.jpg", "c.jpg"])
     path.write_text("image\na.jpg\n")
     with pytest.raises(ValueError, match="column is None"):
+        read_strata(path, ["a.jpg"])
+    path.write_bytes(b"\xff\xd8\xff\xe0 a photograph")
+    with pytest.raises(ValueError, match=r"weather\.csv' is no table in CSV"):
         read_strata(path, ["a.jpg"])
 
 

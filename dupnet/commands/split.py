@@ -9,6 +9,9 @@ from dupnet.commands.arguments import Commands, add_results, add_seed
 
 __all__ = ["add", "run"]
 
+MAX_ROWS = 20
+"""Strata that are printed; of more, the first and the last."""
+
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
@@ -39,10 +42,12 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write ``splits.csv``, and print how many images and groups each split has."""
+    """Write ``splits.csv``, and print what each split has: images, groups, its share of each stratum."""
+    import pandas as pd
+
     from dupnet.files import write_csv
     from dupnet.results import read_results
-    from dupnet.splits import read_strata, split
+    from dupnet.splits import SPLIT_NAMES, read_strata, split, strata_of
 
     if options.column and not options.stratify:
         raise ValueError(
@@ -54,7 +59,13 @@ def run(options: argparse.Namespace) -> None:
         strata = read_strata(options.stratify, list(groups["image"]), options.column)
     splits = split(groups, options.ratios, options.seed, strata, options.names)
     write_csv(splits, Path(options.dir, "splits.csv"))
-    counts = splits.groupby("split", sort=False).agg(images=("image", "size"), groups=("group", "nunique"))
+    names = list(options.names or SPLIT_NAMES[len(options.ratios)])
+    counts = splits.groupby("split").agg(images=("image", "size"), groups=("group", "nunique")).loc[names]
     counts.insert(1, "share", (counts["images"] / len(splits)).round(4))
     print(counts.to_string())
+    if strata is not None:
+        stratum = pd.Series(strata_of(splits["image"], strata), name=strata.name)
+        shares = pd.crosstab(stratum, splits["split"], normalize="index")[names].round(4)
+        shares.insert(0, "images", stratum.value_counts())
+        print(f"\nShare of each stratum in each split:\n{shares.to_string(max_rows=MAX_ROWS)}")
     print(f"Written to {Path(options.dir, 'splits.csv')}")
