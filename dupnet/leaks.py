@@ -66,7 +66,8 @@ def audit(
     Raises
     ------
     ValueError
-        If a column is missing, an image is listed twice, or is not among the images of the groups.
+        If no image is listed, a column is missing, or an image is listed twice, has no split, or is not
+        among the images of the groups.
     """
     placed = _placed(splits, groups)
     _, code = np.unique(placed["split"].to_numpy(), return_inverse=True)
@@ -104,6 +105,14 @@ def _placed(splits: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
             raise ValueError(
                 f"splits: there is no column {column!r}; it has {', '.join(map(str, splits.columns))}."
             )
+    if splits.empty:
+        raise ValueError("splits: there is no row; list each image and its split, as `dupnet split` does.")
+    without = splits["split"].isna() | (splits["split"].astype(str) == "")
+    if without.any():
+        raise ValueError(
+            f"splits: {without.sum()} images have no split, such as {splits['image'][without].iloc[0]!r}; "
+            "name it, or leave their rows out."
+        )
     repeated = splits["image"].duplicated()
     if repeated.any():
         raise ValueError(f"splits: image {splits['image'][repeated].iloc[0]!r} is listed more than once.")

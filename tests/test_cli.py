@@ -105,6 +105,24 @@ def test_split_and_audit(found: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "1 groups leak" in said
     assert "leaked_pixels" in said
 
+    splits[:0].to_csv(tmp_path / "empty.csv", index=False)
+    splits.assign(split="").to_csv(tmp_path / "blank.csv", index=False)
+    for name, message in (("empty.csv", "there is no row"), ("blank.csv", "5 images have no split")):
+        assert cli.main(["audit", str(tmp_path / name), out]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert f"{name}': splits: {message}" in said.err
+
+
+def test_splits_are_listed_in_the_order_of_their_names(
+    found: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in "01234":
+        options = ["--ratios", "0.6", "0.2", "0.2", "--names", "first", "second", "another", "--seed", seed]
+        assert cli.main(["split", str(found / "out"), *options]) == 0
+        rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert [row[0] for row in rows[2:5]] == ["first", "second", "another"]
+
 
 def test_split_by_a_column(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = read_results(found / "out").groups["image"]
@@ -119,6 +137,14 @@ def test_split_by_a_column(found: Path, tmp_path: Path, capsys: pytest.CaptureFi
         str(tmp_path / "ships.csv"),
     ]
     assert cli.main([*options, "--column", "ships"]) == 0
+    said = capsys.readouterr().out
+    counts, strata = said.split("Share of each stratum in each split:")
+    assert counts.index("train") < counts.index("test")
+    splits = pd.read_csv(found / "out" / "splits.csv")["split"].to_numpy()
+    for ships, images in ((0, [0, 2, 4]), (1, [1, 3])):
+        shares = [round(float((splits[images] == name).mean()), 4) for name in ("train", "test")]
+        row = next(line.split() for line in strata.splitlines() if line.startswith(f"{ships} "))
+        assert [float(cell) for cell in row[1:]] == [len(images), *shares]
     assert cli.main([*options, "--column", "boats"]) == 2
     assert "boats" in capsys.readouterr().err
 

@@ -203,6 +203,11 @@ def test_splits_that_cannot_be_audited_are_refused():
     for column in ("image", "split"):
         with pytest.raises(ValueError, match=f"no column '{column}'"):
             audit(splits.drop(columns=column), NO_OVERLAPS, groups)
+    with pytest.raises(ValueError, match="there is no row"):
+        audit(splits[:0], NO_OVERLAPS, groups)
+    for nothing in ("", None, np.nan):
+        with pytest.raises(ValueError, match=r"1 images have no split, such as '001\.jpg'"):
+            audit(splits_table("train", nothing), NO_OVERLAPS, groups)
     with pytest.raises(ValueError, match=r"'000\.jpg' is listed more than once"):
         audit(pd.concat([splits, splits]), NO_OVERLAPS, groups)
     with pytest.raises(ValueError, match=r"1 images are not in the groups table, such as '002\.jpg'"):

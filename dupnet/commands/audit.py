@@ -27,7 +27,11 @@ def run(options: argparse.Namespace) -> int:
     from dupnet.results import read_results, read_table
 
     result = read_results(options.dir)
-    found = audit(read_table(options.splits), result.overlaps, result.groups, result.grid)
+    splits = read_table(options.splits)
+    try:
+        found = audit(splits, result.overlaps, result.groups, result.grid)
+    except ValueError as error:
+        raise ValueError(f"{options.splits!r}: {error}") from None
     print(found.splits.to_string(index=False))
     if found.unassigned:
         print(f"{found.unassigned} images of {options.dir} are in no split")
