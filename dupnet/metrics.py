@@ -1,9 +1,8 @@
 """How alike two tiles are: the image metrics of a pair, as functions and in one table.
 
 Each takes two RGB tiles (height, width, 3) uint8 of one shape, and returns a float; tiles of two shapes are a
-``ValueError``. :data:`PAIR_METRICS` names them all, hashes included,
-and says which way each points. The metrics of one tile come from :mod:`dupnet.tile_metrics` and are names of
-this module too.
+``ValueError``. :data:`PAIR_METRICS` names them all, hashes included, and says which way each points. The
+metrics of one tile come from :mod:`dupnet.tile_metrics` and are names of this module too.
 """
 
 from __future__ import annotations

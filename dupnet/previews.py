@@ -19,7 +19,6 @@ __all__ = [
     "reduce_to",
     "shared_regions",
     "shown_name",
-    "subtract_medians",
 ]
 
 Pixels = npt.NDArray[np.uint8]
@@ -63,17 +62,6 @@ def _region(tiles: tuple[int, ...], grid: Grid) -> tuple[slice, slice]:
     return slice(top * size, (bottom + 1) * size), slice(left * size, (right + 1) * size)
 
 
-def subtract_medians(region: Pixels) -> Pixels:
-    """A region (h, w, 3) less the median of each of its channels, as uint8 with wrap-around.
-
-    What lies a level below the median becomes 255 and what lies a level above becomes 1, so that
-    differences too small to see stand out as specks.
-    """
-    medians = np.median(region.reshape(-1, region.shape[2]), axis=0).astype(np.uint8)
-    wrapped: Pixels = np.subtract(region, medians, dtype=np.uint8)
-    return wrapped
-
-
 def difference_map(region1: Pixels, region2: Pixels, medians: bool = True, gain: int = 8) -> Pixels:
     """Absolute difference of two regions (h, w, 3) uint8, by channel, made visible: (h, w, 3) uint8.
 
@@ -105,7 +93,10 @@ def difference_map(region1: Pixels, region2: Pixels, medians: bool = True, gain:
 
 
 def outline(image: Pixels, tiles: tuple[int, ...], grid: Grid) -> Pixels:
-    """A copy of an image of any scale with the rectangle of ``tiles`` outlined in orange on black."""
+    """A copy of an RGB image with the rectangle of ``tiles`` outlined in orange on black.
+
+    (height, width, 3) uint8 twice, of any scale as long as it shows the whole grid.
+    """
     drawn = np.ascontiguousarray(image).copy()
     scale = image.shape[1] / grid.width
     rows, cols = _region(tiles, grid)
@@ -119,7 +110,7 @@ def outline(image: Pixels, tiles: tuple[int, ...], grid: Grid) -> Pixels:
 
 
 def reduce_to(image: Pixels, longest: int) -> Pixels:
-    """The image with its longer side averaged down to ``longest`` pixels; smaller ones are kept."""
+    """The image (height, width, 3) uint8, its longer side averaged down to at most ``longest`` pixels."""
     scale = longest / max(image.shape[:2])
     if scale >= 1:
         return image

@@ -12,7 +12,6 @@ from dupnet.previews import (
     reduce_to,
     shared_regions,
     shown_name,
-    subtract_medians,
 )
 from dupnet.tiles import Grid, overlaps, split_tiles
 
@@ -39,14 +38,6 @@ def test_shared_regions_hold_the_shared_tiles_of_a_cut_acquisition(overlap):
 def test_shared_regions_name_a_wrong_size():
     with pytest.raises(ValueError, match="image2 is 16 x 24"):
         shared_regions(random_image(), random_image(16), overlaps(GRID)[0], GRID)
-
-
-def test_subtracted_medians_wrap_around():
-    region = np.full((5, 5, 3), (10, 0, 255), np.uint8)
-    region[0, 0] = (9, 1, 254)
-    expected = np.zeros((5, 5, 3), np.uint8)
-    expected[0, 0] = (255, 1, 255)
-    assert np.array_equal(subtract_medians(region), expected)
 
 
 def test_difference_map_ignores_an_even_change_only_with_medians():

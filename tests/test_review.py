@@ -14,6 +14,7 @@ import pytest
 from chromium import chromium, needs_chromium, page_errors, wait_for
 
 from dupnet.cli import main
+from dupnet.metrics import subtract_channel_medians
 from dupnet.previews import difference_map, encode
 from dupnet.review import Judgements, Review, export_labels, open_review, read_judgements, read_pairs, widget
 from dupnet.review.page import make_server
@@ -92,6 +93,8 @@ def test_pictures_show_the_shared_pixels(review):
     assert regions[0].shape == regions[1].shape
     assert np.array_equal(review.picture(pair, "absolute"), difference_map(*regions, medians=False))
     assert review.picture(pair, "absolute").any()
+    for end, region in enumerate(regions, 1):
+        assert np.array_equal(review.picture(pair, f"levels{end}"), subtract_channel_medians(region))
     assert not np.array_equal(review.picture(pair, "image1"), review.picture(pair, "image2"))
     tiles = [review.picture(pair, "region1", tile) for tile in range(len(overlap["tiles1"]))]
     columns = len({index % 3 for index in overlap["tiles1"]})
@@ -142,6 +145,10 @@ def test_any_table_of_pairs_will_do(tmp_path):
     (tmp_path / "odd").write_text("image1,image2\na,b\n")
     with pytest.raises(ValueError, match="lacks overlap_tag"):
         read_pairs(tmp_path / "odd")
+    for name in ("photo.csv", "photo.parquet"):
+        (tmp_path / name).write_text("")
+        with pytest.raises(ValueError, match=f"{name}' is no table"):
+            read_pairs(tmp_path / name)
 
 
 def test_open_review_says_what_is_missing(tmp_path):
@@ -156,7 +163,7 @@ def test_open_review_says_what_is_missing(tmp_path):
 
 
 def test_labels_are_exported_in_the_format_of_the_data(found, review):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"none\.csv' is missing\); judge pairs first: dupnet review"):
         export_labels(found, found / "labels.csv", found / "none.csv")
     for pair, verdict in enumerate(["duplicate", "undecidable", "not_duplicate"]):
         review.judge(pair, verdict)
@@ -301,6 +308,9 @@ def test_the_server_listens_on_the_loopback_address_only(review):
     with pytest.raises(ValueError, match="cannot be used"):
         make_server(review, server.port)
     server.server_close()
+    for port in (-1, 65536):
+        with pytest.raises(ValueError, match=f"port is {port}; it must be in 0 to 65535"):
+            make_server(review, port)
 
 
 def test_a_repeated_request_counts_once_and_labels_are_exported(review):

@@ -155,7 +155,7 @@ def make_server(review: Review, port: int = 0) -> tuple[BaseWSGIServer, str]:
     Raises
     ------
     ValueError
-        If the port is in use.
+        If the port is in use, or not in 0 to 65535.
     """
     from werkzeug.serving import WSGIRequestHandler
     from werkzeug.serving import make_server as make
@@ -165,6 +165,8 @@ def make_server(review: Review, port: int = 0) -> tuple[BaseWSGIServer, str]:
         def log(self, type: str, message: str, *args: object) -> None:
             pass
 
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port is {port}; it must be in 0 to 65535, where 0 takes a free one.")
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -192,6 +194,11 @@ def serve(review: Review, port: int = 0, open_browser: bool = True) -> None:
         The port; 0 takes a free one.
     open_browser
         Open the page in the default browser.
+
+    Raises
+    ------
+    ValueError
+        If the port is in use, or not in 0 to 65535.
     """
     server, address = make_server(review, port)
     sys.stdout.write(

@@ -14,14 +14,8 @@ import pandas as pd
 
 from dupnet.files import write_csv
 from dupnet.images import Folders, UnreadableImage, load, locate
-from dupnet.previews import (
-    difference_map,
-    outline,
-    reduce_to,
-    shared_regions,
-    shown_name,
-    subtract_medians,
-)
+from dupnet.metrics import subtract_channel_medians
+from dupnet.previews import difference_map, outline, reduce_to, shared_regions, shown_name
 from dupnet.review.judgements import VERDICTS, Judgements, labels, read_judgements
 from dupnet.review.tables import as_pairs, read_table
 from dupnet.tiles import TILE_SIZE, Grid, overlap_of_tag
@@ -152,7 +146,7 @@ class Review:
             case "region1" | "region2":
                 shown = region1 if name == "region1" else region2
             case "levels1" | "levels2":
-                shown = subtract_medians(region1 if name == "levels1" else region2)
+                shown = subtract_channel_medians(region1 if name == "levels1" else region2)
             case _:
                 shown = difference_map(region1, region2, medians=name == "medians")
         if tile is None:
@@ -259,7 +253,13 @@ def export_labels(
     FileNotFoundError
         If nothing was judged yet.
     """
-    table = labels(read_judgements(judgements or judgements_path(source)))
+    answers = Path(judgements or judgements_path(source))
+    if not answers.is_file():
+        raise FileNotFoundError(
+            f"There are no judgements to export ({os.fspath(answers)!r} is missing); judge pairs first: "
+            f"dupnet review {os.fspath(source)}"
+        )
+    table = labels(read_judgements(answers))
     write_csv(table, path)
     return len(table)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dupnet.files import plain_names
+from dupnet.files import read_csv, read_parquet
 from dupnet.tiles import Grid, overlap_at
 
 __all__ = ["as_pairs", "read_pairs", "read_table"]
@@ -28,19 +28,28 @@ def read_pairs(path: str | os.PathLike[str], grid: Grid = Grid()) -> pd.DataFram
     Raises
     ------
     ValueError
-        If a column is missing.
+        If the file is no table, or a column is missing.
+    OSError
+        If it cannot be read.
     """
     return as_pairs(read_table(path), os.fspath(path), grid)
 
 
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """The file as it is, text as text; raises ValueError if it has no ``image1`` or ``image2``."""
+    """The file as it is, text as text.
+
+    Raises
+    ------
+    ValueError
+        If the file is no table, or has no ``image1`` or ``image2``.
+    OSError
+        If it cannot be read.
+    """
     if Path(path).suffix == ".parquet":
-        table = pd.read_parquet(path)
+        table = read_parquet(path)
     else:
         # As objects: a tag such as 07 is no number, and a name need not be UTF-8.
-        table = pd.read_csv(path, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
-        table = plain_names(table)
+        table = read_csv(path, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
     if not {"image1", "image2"} <= set(table.columns):
         raise ValueError(
             f"{os.fspath(path)} lacks image1 or image2; it has {', '.join(map(str, table.columns))}."
@@ -49,7 +58,13 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def as_pairs(table: pd.DataFrame, name: str, grid: Grid) -> pd.DataFrame:
-    """What :func:`read_table` gave in the form of :func:`read_pairs`; ``name`` is for messages."""
+    """What :func:`read_table` gave in the form of :func:`read_pairs`; ``name`` is for messages.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or the grid has no such overlap.
+    """
     columns = set(table.columns)
     if "overlap_tag" in columns:
         tags = [str(tag) for tag in table["overlap_tag"]]
