@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
@@ -28,8 +27,7 @@ RETRIES = 3
 class Cluster:
     """The scheduler at ``address`` and its workers; a context manager.
 
-    ``progress`` shows a bar for each step. ``patience`` is how many seconds to wait for a scheduler that was
-    lost.
+    ``progress`` shows a bar for each step. ``patience`` is for how many seconds to wait for a lost scheduler.
 
     A task that a lost worker was at is given to another one (by Dask); all tasks that were not done when the
     connection to the scheduler was lost are handed out again when there is one again.
@@ -50,9 +48,7 @@ class Cluster:
         self._connect(min(FIRST_PATIENCE, self.patience))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._disconnect()
 
     def run(

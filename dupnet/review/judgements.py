@@ -14,7 +14,6 @@ import threading
 from collections.abc import Container
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 import pandas as pd
 
@@ -69,9 +68,7 @@ class Judgements:
     def __enter__(self) -> Judgements:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -207,9 +204,7 @@ def _complete_rows(file: io.BufferedRandom | io.BufferedReader, path: Path) -> t
 def _lock(file: io.BufferedRandom, path: Path) -> None:
     try:
         import fcntl
-    except (
-        ImportError
-    ):  # Windows has no fcntl; there the warning about a second reviewer is lost, not a judgement
+    except ImportError:  # Windows: there the warning about a second reviewer is lost, not a judgement
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
