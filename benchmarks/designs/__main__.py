@@ -36,8 +36,7 @@ DESIGNS: dict[str, tuple[dict[str, object], list[int], bool]] = {
     "without powers": ({}, POWERS, False),
     "correlations alone": ({}, POWERS + GAIN + LEVELS, True),
 }
-"""What differs from the shipped settings, which columns of a cell are blanked, and whether those of the tile
-are."""
+"""Other settings than the shipped ones, columns of a cell that are blanked, whether all of the tile are."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,8 +73,7 @@ def judged(
     cell_columns: list[int],
     no_tile: bool,
 ) -> dict[str, object]:
-    """Weights, loss and errors at one half of a head trained without some columns of the cells or the
-    tile's."""
+    """Weights, loss and errors at one half of a head trained without some columns of cells or of the tile."""
     keras.utils.set_random_seed(recipe.seed)
     head = judge(config)
     cells, whole = head.inputs
