@@ -24,7 +24,7 @@ import pandas as pd
 
 from dupnet import sources
 from dupnet.descriptors import compare_cells, load_weights, untrained_weights
-from dupnet.evaluation import threshold_for_precision
+from dupnet.evaluation import best_threshold, threshold_for_precision
 from dupnet.files import atomic_path, write_csv
 from dupnet.hard_pairs import Source, write_pairs
 from dupnet.images import n_workers, read_image
@@ -56,9 +56,6 @@ Yellowstone and Washington train only.
 SHARES = {"airbus": 0.45, "derna": 0.35, "kitsap": 0.10, "yellowstone": 0.05, "washington": 0.05}
 """Share of each source among the crops; those without a source in the part are left out."""
 
-
-LEAST_THRESHOLD = 0.5
-"""Below it a pair is likelier no duplicate."""
 
 AT_A_TIME = 4096
 """Pairs whose features are computed at a time."""
@@ -204,9 +201,9 @@ def train_from_pairs(
     """Train on files of :func:`dupnet.hard_pairs.write_pairs`; writes weights, history and settings into
     ``out``.
 
-    The learning rate falls along half a cosine to nought. The threshold is the least, from one half on, that
-    reaches the precision of ``recipe`` on the pairs of ``usual``, or where none are given on those of
-    ``validation``; it goes into the settings of the model.
+    The learning rate falls along half a cosine to nought. The threshold is the one with the fewest errors on
+    the validation pairs, or where it falls short of the precision of ``recipe`` on the pairs of ``usual`` (by
+    default the same), the least that reaches it. It goes into the settings of the model.
     """
     recipe, out = recipe or Recipe(), Path(out)
     keras.utils.set_random_seed(recipe.seed)
@@ -223,8 +220,7 @@ def train_from_pairs(
     for name, pairs in judged.items():
         pairs.table["score"] = head.predict(pairs, verbose=0).ravel()
         write_csv(pairs.table, out / f"{name}_scores.csv")
-    usual_pairs = judged["usual"].table
-    threshold = _threshold(usual_pairs["score"], usual_pairs["is_duplicate"], recipe.precision)
+    threshold = _threshold(watched.table, judged["usual"].table, recipe.precision)
     trained = from_arrays(to_arrays(model), replace(recipe.model, threshold=threshold))
     save_model(trained, out / "dupnet.keras")
     save_arrays(trained, out / "dupnet.npz")
@@ -234,13 +230,16 @@ def train_from_pairs(
     return trained
 
 
-def _threshold(scores: pd.Series, is_duplicate: pd.Series, precision: float) -> float:
-    """The least threshold for a precision, at least one half; certainty where the precision is reached
-    nowhere."""
-    if (is_duplicate[scores >= LEAST_THRESHOLD] == 1).mean() >= precision:
-        return LEAST_THRESHOLD
-    found, _ = threshold_for_precision(scores.to_numpy(), is_duplicate.to_numpy(), precision)
-    return float(np.clip(found, LEAST_THRESHOLD, 1.0))
+def _threshold(hard: pd.DataFrame, usual: pd.DataFrame, precision: float) -> float:
+    """The threshold with the fewest errors on the hard pairs, or where that is not precise enough on the
+    usual ones, the least that is. Both tables hold ``score`` and ``is_duplicate``."""
+    fewest, _ = best_threshold(hard["score"].to_numpy(), hard["is_duplicate"].to_numpy())
+    if usual.loc[usual["score"] >= fewest, "is_duplicate"].mean() >= precision:
+        return float(fewest)
+    precise, _ = threshold_for_precision(
+        usual["score"].to_numpy(), usual["is_duplicate"].to_numpy(), precision
+    )
+    return float(np.clip(max(fewest, precise), 0.0, 1.0))  # both may be beyond any score
 
 
 def train(
