@@ -93,12 +93,8 @@ def test_the_threshold_errs_least_and_is_precise_enough() -> None:
     def table(*labels: int) -> pd.DataFrame:
         return pd.DataFrame({"score": [0.1, 0.4, 0.6, 0.7, 0.8, 0.9], "is_duplicate": labels})
 
-    hard = table(0, 0, 1, 0, 1, 1)  # one error at 0.5 and at 0.75; the first counts
-    found = {
-        usual: recipe._threshold(hard, table(*usual), 0.9999)
-        for usual in [(0, 0, 1, 1, 1, 1), (0, 0, 0, 0, 1, 1)]
-    }
-    assert found[0, 0, 1, 1, 1, 1] in (pytest.approx(0.5), pytest.approx(0.75))
-    assert found[0, 0, 0, 0, 1, 1] in (pytest.approx(0.75), pytest.approx(0.8))
+    hard = table(0, 0, 1, 0, 1, 1)  # one error from 0.7 to 0.8, and one from 0.4 to 0.6: the higher counts
+    assert recipe._threshold(hard, table(0, 0, 1, 1, 1, 1), 0.9999) == pytest.approx(0.75)
+    assert recipe._threshold(hard, table(0, 0, 0, 0, 0, 1), 0.9999) == pytest.approx(0.9)
     assert recipe._threshold(hard, table(1, 1, 1, 1, 1, 0), 0.9999) == 1.0
     assert recipe._threshold(table(0, 0, 0, 0, 0, 0), hard, 0.9999) == 1.0
