@@ -21,9 +21,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from dupnet import augment
 from dupnet.alterations import draw_processing, process
-from dupnet.augment import jpeg
+from dupnet.augment import another_day, jpeg
 from dupnet.descriptors import describe, untrained_weights, verify_bytes
 from dupnet.files import atomic_path, write_csv
 from dupnet.hard_tiles import (
@@ -31,6 +30,7 @@ from dupnet.hard_tiles import (
     detail_difference,
     draw_dark_look,
     draw_look,
+    draw_weak_look,
     processed,
     processed_gently,
     replaced,
@@ -38,6 +38,7 @@ from dupnet.hard_tiles import (
     to_grey,
     with_ship,
 )
+from dupnet.pair_reader import is_another
 from dupnet.tiles import TILE_SIZE, is_decidable
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "HardPair",
     "Place",
     "Source",
+    "draw_faint_pair",
     "draw_pair",
     "draw_tile",
     "draw_usual_pair",
@@ -90,6 +92,9 @@ DARK_SHARE = 0.12
 """Share of the scenes that are nearly black, or white, but for scattered pixels: what little they show must
 agree."""
 
+FAINT_DARK_SHARE = 0.35
+"""Share of the faint pairs that are nearly black."""
+
 SHIPS_SHARE = 0.2
 """Share of the scenes that get one to three ships, in both tiles alike: real crops hold few, and a shift in
 hue changes the luma of a coloured ship and of nothing around it."""
@@ -110,6 +115,10 @@ class HardPair(NamedTuple):
     source: str
     group: str
     quality: int
+
+
+Draw = Callable[[Sequence[Source], dict[str, float], int, int], HardPair]
+"""A series of pairs: sources, their shares, a seed and an index to a pair."""
 
 
 class Place(NamedTuple):
@@ -136,21 +145,21 @@ def write_pairs(
     *,
     seed: int = 0,
     workers: int = 1,
-    usual: bool = False,
+    draw: Draw | None = None,
 ) -> pd.DataFrame:
     """Draw ``n`` pairs and write what the encoder makes of them: ``path`` (.npy, (n, 2, bytes) uint8, the
     verify descriptors of :func:`dupnet.descriptors.describe`) and a table beside it (.csv).
 
     ``shares`` gives the share of each source name. Pair ``i`` depends on ``(seed, i)`` alone. With several
-    ``workers``, each is a process of its own with a copy of the sources. ``usual`` draws
-    :func:`draw_usual_pair` instead of :func:`draw_pair`.
+    ``workers``, each is a process of its own with a copy of the sources. ``draw`` is
+    another series than :func:`draw_pair`.
     """
     parts = [range(start, min(start + PAIRS_AT_A_TIME, n)) for start in range(0, n, PAIRS_AT_A_TIME)]
     rows: list[tuple[object, ...]] = []
     with atomic_path(path) as beside:
         written = np.lib.format.open_memmap(beside, "w+", np.uint8, (n, 2, verify_bytes(TILE_SIZE)))
         for part, (verify, known) in zip(
-            parts, _described(_Draw(sources, shares, seed, usual), parts, workers), strict=True
+            parts, _described(_Draw(sources, shares, seed, draw or draw_pair), parts, workers), strict=True
         ):
             written[part.start : part.stop] = verify
             rows += known
@@ -181,13 +190,12 @@ class _Draw:
     sources: Sequence[Source]
     shares: dict[str, float]
     seed: int
-    usual: bool
+    draw: Draw
 
     _kept: ClassVar[_Draw]
 
     def __call__(self, part: range) -> _Described:
-        draw = draw_usual_pair if self.usual else draw_pair
-        pairs = [draw(self.sources, self.shares, self.seed, index) for index in part]
+        pairs = [self.draw(self.sources, self.shares, self.seed, index) for index in part]
         verify = describe(np.stack([tile for pair in pairs for tile in pair[:2]]), untrained_weights()).verify
         return verify.reshape(len(pairs), 2, -1), [pair[2:] for pair in pairs]
 
@@ -212,6 +220,36 @@ def draw_pair(sources: Sequence[Source], shares: dict[str, float], seed: int, in
         pair = _attempt(sources, shares, rng)
         if pair is not None and is_decidable(np.stack(pair[:2])).all():
             return pair
+
+
+def draw_faint_pair(sources: Sequence[Source], shares: dict[str, float], seed: int, index: int) -> HardPair:
+    """Pair ``index`` of a series in which little is there to see: nearly black tiles, and scenes of weak
+    contrast.
+
+    Half are duplicates, half the same place on another day (:func:`dupnet.augment.another_day`), of which
+    enough must show (:func:`dupnet.pair_reader.is_another`), before all processing and after it.
+    :func:`draw_pair` asks of a change that it be strong.
+    """
+    rng = np.random.default_rng((seed, index, 2))
+    while True:
+        crop = _draw_crop(sources, shares, rng)
+        dark = rng.random() < FAINT_DARK_SHARE
+        look = draw_dark_look(rng) if dark else draw_weak_look(rng)
+        tile, kind = look(crop.tile), "duplicate"
+        tiles = [tile, tile]
+        if rng.random() < 0.5:
+            near = crop if rng.random() < 0.7 else None
+            other = _draw_crop(sources, shares, rng, near=near)
+            kind, tiles[1] = "faint", another_day(tile, look(other.tile), rng)
+            if not _apart(crop, other, sources) or not is_another(*tiles):
+                continue
+            tiles = tiles if rng.random() < 0.5 else tiles[::-1]
+        found, quality = (processed_gently if dark and rng.random() < 0.8 else processed)(tiles, rng)
+        grey1, grey2 = (to_grey(one) for one in found)
+        shows = kind == "duplicate" or is_another(grey1, grey2)
+        if shows and is_decidable(np.stack([grey1, grey2])).all():
+            source = sources[crop.source]
+            return HardPair(grey1, grey2, int(kind == "duplicate"), kind, source.name, source.group, quality)
 
 
 def draw_usual_pair(sources: Sequence[Source], shares: dict[str, float], seed: int, index: int) -> HardPair:
@@ -347,7 +385,7 @@ def _non_duplicate(
     if kind in ("same", "alike"):
         return other_tile
     if kind == "day" and rng.random() < 0.3:
-        return augment.another_day(tile, other_tile, rng)
+        return another_day(tile, other_tile, rng)
     return replaced(kind, tile, other_tile, rng)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "detail_difference",
     "draw_dark_look",
     "draw_look",
+    "draw_weak_look",
     "to_grey",
     "processed",
     "processed_gently",
@@ -59,10 +60,15 @@ def draw_look(rng: np.random.Generator) -> Callable[[Image], Image]:
     """As it is, with weak contrast, or glaring."""
     chance = rng.random()
     if chance < 0.24:
-        return partial(_weak, contrast=np.exp(rng.uniform(np.log(0.12), 0)), light=rng.uniform(0.2, 1))
+        return draw_weak_look(rng)
     if chance < 0.4:
         return partial(_glaring, share=10 ** rng.uniform(-3, -0.7), peak=rng.uniform(225, 262))
     return np.asarray
+
+
+def draw_weak_look(rng: np.random.Generator) -> Callable[[Image], Image]:
+    """Darker, and with as little as an eighth of the contrast."""
+    return partial(_weak, contrast=np.exp(rng.uniform(np.log(0.12), 0)), light=rng.uniform(0.2, 1))
 
 
 def _weak(tile: Image, contrast: float, light: float) -> Image:

@@ -22,7 +22,7 @@ from dupnet.images import check_present, load, n_workers
 from dupnet.metrics import local_correlation
 from dupnet.tiles import MIN_EVIDENCE_CELLS, TILE_SIZE, Grid, split_tiles
 
-__all__ = ["PairBatch", "PairReader"]
+__all__ = ["PairBatch", "PairReader", "is_another"]
 
 CACHED_IMAGES = 400
 """Decoded images kept: 700 MB of 768 x 768 RGB."""
@@ -118,7 +118,7 @@ class PairReader:
         if label and rng.random() < self._another_day_share:
             other = self._tile_of_row(int(rng.integers(len(self._rows))))
             changed = another_day(second, other, rng)
-            if _is_another(second, changed):
+            if is_another(second, changed):
                 second, label = changed, 0
         if self._augment is not None:
             first, second = augment_pair(first, second, rng, self._augment)
@@ -153,7 +153,7 @@ class PairReader:
         return np.asarray(split_tiles(pixels, grid), np.uint8)
 
 
-def _is_another(tile: Image, changed: Image) -> bool:
+def is_another(tile: Image, changed: Image) -> bool:
     """Whether enough of a tile's texture is gone for the two to show different moments."""
     cells = local_correlation(tile, changed)
     seen = cells[~np.isnan(cells)]

@@ -26,7 +26,7 @@ from dupnet import sources
 from dupnet.descriptors import compare_cells, load_weights, untrained_weights
 from dupnet.evaluation import best_threshold, threshold_for_precision
 from dupnet.files import atomic_path, write_csv
-from dupnet.hard_pairs import Source, write_pairs
+from dupnet.hard_pairs import Source, draw_faint_pair, draw_pair, draw_usual_pair, write_pairs
 from dupnet.images import n_workers, read_image
 from dupnet.mining import write_confused
 from dupnet.models import DupnetConfig, dupnet, from_arrays, save_arrays, save_model, to_arrays
@@ -67,12 +67,15 @@ class Recipe:
 
     The defaults are those of the shipped weights: drawing ``n_train`` pairs takes by far the most of the
     time. Training is in two rounds of ``epochs`` each, from the same start: between them the network of the
-    first round finds ``n_confused`` pairs of tiles that it takes for each other (:mod:`dupnet.mining`), which
-    join the others. ``precision`` sets the threshold.
+    first round finds ``n_confused`` pairs of tiles that it takes for each other (:mod:`dupnet.mining`). They
+    join the others in the second, and so do ``n_faint`` pairs that show little
+    (:func:`dupnet.hard_pairs.draw_faint_pair`). The threshold must reach ``precision`` on ``n_usual``
+    validation pairs as collections hold them.
     """
 
     model: DupnetConfig = field(default_factory=DupnetConfig)
     n_train: int = 305_000
+    n_faint: int = 60_000
     n_validation: int = 24_000
     n_usual: int = 24_000
     n_confused: int = 20_000
@@ -254,28 +257,28 @@ def train(
     ``data`` is where acquisitions are kept, and fetched to; ``airbus`` as in :func:`acquisitions`.
     """
     recipe, out = recipe or Recipe(), Path(out)
-    drawn, validation, usual, confused = (
-        out / f"{name}.npy" for name in ("train", "validation", "usual", "confused")
-    )
-    for part, path, n, seed in (
-        ("train", drawn, recipe.n_train, 0),
-        ("validation", validation, recipe.n_validation, 1),
-        ("validation", usual, recipe.n_usual, 2),
+    names = ("train", "faint", "validation", "usual", "confused")
+    hard, faint, validation, usual, confused = (out / f"{name}.npy" for name in names)
+    for part, path, draw, n, seed in (
+        ("train", hard, draw_pair, recipe.n_train, 0),
+        ("train", faint, draw_faint_pair, recipe.n_faint, 0),
+        ("validation", validation, draw_pair, recipe.n_validation, 1),
+        ("validation", usual, draw_usual_pair, recipe.n_usual, 2),
     ):
         if not path.exists():
             found = acquisitions(part, data, airbus)
             seed += 1000 * recipe.seed
-            write_pairs(found, SHARES, n, path, seed=seed, workers=n_workers(), usual=path == usual)
+            write_pairs(found, SHARES, n, path, seed=seed, workers=n_workers(), draw=draw)
     if not recipe.n_confused:
-        return train_from_pairs([drawn], validation, out, recipe, usual)
+        return train_from_pairs([hard, faint], validation, out, recipe, usual)
     first = out / "first"
     if not (first / "recipe.json").exists():
-        train_from_pairs([drawn], validation, first, recipe, usual)
+        train_from_pairs([hard], validation, first, recipe, usual)
     if not confused.exists():
         weights = load_weights(first / "dupnet.npz")
         found = acquisitions("train", data, airbus)
         write_confused(found, SHARES, recipe.n_confused, confused, weights, seed=500 + 1000 * recipe.seed)
-    return train_from_pairs([drawn, confused], validation, out, recipe, usual)
+    return train_from_pairs([hard, faint, confused], validation, out, recipe, usual)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -283,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/dupnet"), help="folder of the run")
     parser.add_argument("--data", type=Path, default=Path("data/raw"), help="where acquisitions are kept")
     parser.add_argument("--airbus", type=Path, help="folder with images/ and parts.csv")
-    for name in ("n_train", "n_validation", "n_usual", "n_confused", "epochs", "seed"):
+    for name in ("n_train", "n_faint", "n_validation", "n_usual", "n_confused", "epochs", "seed"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
     options = parser.parse_args(arguments)
     chosen = {name: value for name, value in vars(options).items() if name not in ("out", "data", "airbus")}

@@ -11,8 +11,17 @@ import pytest
 from dupnet import hard_pairs
 from dupnet.alterations import QUALITY_RANGE
 from dupnet.descriptors import describe, score_pairs, untrained_weights
-from dupnet.hard_pairs import KINDS, USUAL_KINDS, Source, draw_pair, draw_usual_pair, write_pairs
+from dupnet.hard_pairs import (
+    KINDS,
+    USUAL_KINDS,
+    Source,
+    draw_faint_pair,
+    draw_pair,
+    draw_usual_pair,
+    write_pairs,
+)
 from dupnet.metrics import correlation
+from dupnet.pair_reader import is_another
 from dupnet.sea import synthetic_sea
 from dupnet.tiles import is_decidable
 
@@ -101,3 +110,16 @@ def test_usual_pairs_are_gentle_and_of_the_usual_kinds(sources: list[Source]) ->
     assert min(alike) > 0.5
     again = draw_usual_pair(sources, SHARES, 3, 17)
     np.testing.assert_array_equal(again.grey2, pairs[17].grey2)
+
+
+def test_faint_pairs_show_little_and_their_changes_show(sources: list[Source]) -> None:
+    pairs = [draw_faint_pair(sources, SHARES, 3, index) for index in range(40)]
+    assert {pair.kind for pair in pairs} == {"duplicate", "faint"}
+    assert all((pair.kind == "duplicate") == bool(pair.is_duplicate) for pair in pairs)
+    assert is_decidable(np.stack([tile for pair in pairs for tile in pair[:2]])).all()
+    dark = [np.ptp(np.percentile(pair.grey1, [1, 99])) < 14 for pair in pairs]
+    assert 0.15 < np.mean(dark) < 0.9
+    for pair in pairs:
+        assert pair.is_duplicate or is_another(pair.grey1, pair.grey2)
+    again = draw_faint_pair(sources, SHARES, 3, 11)
+    np.testing.assert_array_equal(again.grey1, pairs[11].grey1)

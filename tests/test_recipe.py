@@ -73,7 +73,7 @@ def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
     monkeypatch.setattr(recipe.write_confused, "__kwdefaults__", {"seed": 0, "n_dark": 4, "n_light": 6})
     small = DupnetConfig(cell_units=(6,), neighbour_units=5, tile_units=(4,))
     settings = Recipe(
-        model=small, n_train=40, n_validation=20, n_usual=20, n_confused=9, epochs=1, batch_size=16
+        model=small, n_train=40, n_faint=8, n_validation=20, n_usual=20, n_confused=9, epochs=1, batch_size=16
     )
     recipe.train(tmp_path, recipe=settings)
     confused = pd.read_csv(tmp_path / "confused.csv", keep_default_na=False)
