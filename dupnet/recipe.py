@@ -234,11 +234,12 @@ def train_from_pairs(
 
 
 def _threshold(hard: pd.DataFrame, usual: pd.DataFrame, precision: float) -> float:
-    """The threshold with the fewest errors on the hard pairs, or where that is not precise enough on the usual
-    ones, the least that is.
+    """The threshold with the fewest errors on the hard pairs, or where that is not precise enough on the
+    usual ones, the least that is.
 
-    Of the hard pairs, those of the kinds ``small`` and ``ship`` do not count: changes that compression can hide
-    are drawn far more often than they are met. Both tables hold ``score``, ``is_duplicate`` and ``kind``.
+    Of the hard pairs, those of the kinds ``small`` and ``ship`` do not count: changes that compression can
+    hide are drawn far more often than they are met. Both tables hold ``score``, ``is_duplicate`` and
+    ``kind``.
     """
     counted = hard[~hard["kind"].isin(["small", "ship"])]
     fewest, _ = best_threshold(counted["score"].to_numpy(), counted["is_duplicate"].to_numpy())
