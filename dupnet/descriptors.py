@@ -85,11 +85,15 @@ LARGEST_GAIN = 3.0
 """Bound of a tile's gain, the logarithm of a ratio of powers: amplitudes 4.5 times as large. Beyond it the
 two tiles are no copies of each other, whatever their means."""
 
-CHUNK = 64
-"""Pairs scored at a time, so that intermediate arrays stay in the processor's cache; always as many, so that
-a pair's score is the same to the last bit whatever it is scored beside."""
+CHUNK = 256
+"""Pairs scored at a time: enough that threads, each with a chunk of its own, seldom wait for the
+interpreter."""
 
-MIN_CHUNKS_TO_SHARE = 8
+WHOLE_ROWS = 64
+"""Pairs come in multiples of this, padded where they are fewer, so that a pair's score depends as little as
+may be on what it is scored beside: matrix products take other paths through ragged ends."""
+
+MIN_CHUNKS_TO_SHARE = 4
 """Chunks from which on threads are worth their start."""
 
 TILES_AT_A_TIME = 18
@@ -395,10 +399,12 @@ def _in_chunks(
 
     def part(start: int) -> tuple[Float, ...]:
         one, two = (verify[start : start + CHUNK] for verify in (verify1, verify2))
-        if len(one) < CHUNK:  # the last pair again, until the chunk is full
-            rows = np.minimum(np.arange(CHUNK), len(one) - 1)
+        n_here = len(one)
+        if n_here % WHOLE_ROWS:  # the last pair again
+            rows = np.minimum(np.arange(n_here + -n_here % WHOLE_ROWS), n_here - 1)
             one, two = one[rows], two[rows]
-        return finish(*_features(one, two, side, weights.n_filters))
+        found = finish(*_features(one, two, side, weights.n_filters))
+        return tuple(array[:n_here] for array in found)
 
     starts = range(0, n, CHUNK)
     # The products are small: BLAS's own threads would wait for each other longer than they work.
@@ -409,9 +415,9 @@ def _in_chunks(
             with ThreadPoolExecutor(n_workers()) as pool:
                 parts = list(pool.map(part, starts))
     if not parts:
-        empty = np.zeros((CHUNK, verify1.shape[1]), np.uint8)
-        parts = [finish(*_features(empty, empty, side, weights.n_filters))]
-    return tuple(np.concatenate(arrays)[:n] for arrays in zip(*parts, strict=True))
+        empty = np.zeros((1, verify1.shape[1]), np.uint8)
+        return tuple(array[:0] for array in finish(*_features(empty, empty, side, weights.n_filters)))
+    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
 def _features(verify1: Bytes, verify2: Bytes, side: int, n_filters: int) -> tuple[Float, Float]:
