@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 from dupnet.cluster import Cluster
 from dupnet.collection import CACHE, combine, locked
-from dupnet.descriptors import load_weights, score_pairs
+from dupnet.comparison import score_pairs
+from dupnet.descriptors import load_weights
 from dupnet.find import (
     PAIRS_AT_A_TIME,
     SEARCH_THRESHOLD,
@@ -35,7 +36,7 @@ from dupnet.find import (
     recorded_options,
     write_all,
 )
-from dupnet.images import Sources, n_workers
+from dupnet.images import Sources
 from dupnet.indexing import Tiling, widths
 from dupnet.leases import FILE, leased
 from dupnet.search import EXACT_UP_TO
@@ -44,6 +45,7 @@ from dupnet.sharded_search import Search
 from dupnet.shards import Places, read_verify
 from dupnet.storage import Folder
 from dupnet.tiles import TILE_SIZE
+from dupnet.workers import n_workers
 
 __all__ = ["IMAGES_A_TASK", "TILES_A_PART", "find_on_cluster"]
 

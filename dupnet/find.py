@@ -22,14 +22,16 @@ from threadpoolctl import threadpool_limits
 
 from dupnet.cache import Cache
 from dupnet.collection import CACHE, locked, open_collection
-from dupnet.descriptors import Weights, load_weights, score_pairs
+from dupnet.comparison import score_pairs
+from dupnet.descriptors import Weights, load_weights
 from dupnet.groups import Resolution, resolve
-from dupnet.images import Sources, list_images, map_in_order, n_workers
+from dupnet.images import Sources, list_images
 from dupnet.indexing import Described, Tiling, describe_all, index_of, versions
 from dupnet.overlaps import ScorePairs, vote
 from dupnet.results import FindResult, write_run, write_tables
 from dupnet.search import Candidates, candidates
 from dupnet.tiles import TILE_SIZE, Grid, overlap_at
+from dupnet.workers import map_in_order, n_workers
 
 __all__ = [
     "PAIRS_AT_A_TIME",

@@ -13,11 +13,9 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -26,6 +24,7 @@ import pandas as pd
 
 from dupnet.files import atomic_path
 from dupnet.tiles import TILE_SIZE, Grid, split_tiles
+from dupnet.workers import map_in_order, n_workers
 
 __all__ = [
     "MAX_PIXELS",
@@ -38,8 +37,6 @@ __all__ = [
     "load",
     "load_named",
     "locate",
-    "map_in_order",
-    "n_workers",
     "none_usable",
     "read_grey",
     "read_image",
@@ -62,9 +59,6 @@ class Store(Protocol):
 Sources = Folders | Store | Sequence[str | os.PathLike[str] | Store]
 """Where images are looked up by name, in order."""
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
 MAX_PIXELS = 2**26
 """Largest image that is decoded, in pixels (8192 x 8192): 200 MB as RGB, and below what Pillow holds for a
 decompression bomb (89 million)."""
@@ -81,21 +75,6 @@ class UnreadableImage(ValueError):
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(f"{os.fspath(path)}: {reason}")
         self.reason = reason
-
-
-def n_workers(workers: int | None = None) -> int:
-    """The number of worker threads asked for, or one for every core that this process may use.
-
-    Raises
-    ------
-    ValueError
-        If fewer than one is asked for.
-    """
-    if workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; it must be at least 1.")
-    return workers
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[str]:
@@ -336,25 +315,6 @@ def save_tiles(
     if len(left_out) == len(names):
         raise none_usable(dict(left_out))
     return pd.DataFrame(left_out, columns=["image", "reason"])
-
-
-def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Results of ``function`` in the order of ``items``, computed by threads that run a few items ahead.
-
-    Unlike ``Executor.map`` it does not queue everything at once: memory stays bounded by the workers.
-    """
-    waiting: list[Future[Result]] = []
-    iterator = iter(items)
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            waiting.extend(pool.submit(function, item) for item in islice(iterator, 4 * workers))
-            while waiting:
-                result = waiting.pop(0).result()
-                waiting.extend(pool.submit(function, item) for item in islice(iterator, 1))
-                yield result
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

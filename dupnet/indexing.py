@@ -16,11 +16,12 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from dupnet import __version__, descriptors, images, tiles
+from dupnet import __version__, descriptors, filters, images, tiles
 from dupnet.cache import Cache, Entry, Identity, identity_of
 from dupnet.descriptors import Descriptors, Weights, describe
-from dupnet.images import UnreadableImage, load, map_in_order, none_usable
+from dupnet.images import UnreadableImage, load, none_usable
 from dupnet.tiles import CELL_SIZE, Grid
+from dupnet.workers import map_in_order
 
 __all__ = [
     "Described",
@@ -228,7 +229,7 @@ def versions(weights: Weights) -> dict[str, str]:
 @lru_cache(maxsize=1)
 def _code() -> str:
     """A hash of the modules that make descriptors: a change is noticed without a new version."""
-    sources = [Path(str(module.__file__)).read_bytes() for module in (descriptors, images, tiles)]
+    sources = [Path(str(module.__file__)).read_bytes() for module in (descriptors, filters, images, tiles)]
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 

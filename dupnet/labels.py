@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.descriptors import DUPLICATE, NOT_DUPLICATE, UNDECIDABLE, compare
+from dupnet.comparison import DUPLICATE, NOT_DUPLICATE, UNDECIDABLE, compare
 from dupnet.files import read_csv, read_parquet
 from dupnet.images import check_present, load
 from dupnet.pair_reader import PairReader

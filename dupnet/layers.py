@@ -13,15 +13,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from dupnet.descriptors import (
-    CODE_LENGTH,
-    LARGEST_GAIN,
-    N_FILTERS,
-    POWER_FLOOR,
-    POWER_START,
-    POWER_STEP,
-    band_filters,
-)
+from dupnet.comparison import LARGEST_GAIN
+from dupnet.descriptors import CODE_LENGTH, N_FILTERS, POWER_FLOOR, POWER_START, POWER_STEP
+from dupnet.filters import band_filters
 from dupnet.tiles import CELL_SIZE
 
 __all__ = ["CellFeatures", "CellProjection", "NeighbourhoodMean", "PoolCells", "TileFeatures"]

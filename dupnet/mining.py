@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.descriptors import Weights, describe, score_pairs
+from dupnet.comparison import score_pairs
+from dupnet.descriptors import Weights, describe
 from dupnet.files import atomic_path, write_csv
 from dupnet.hard_pairs import Place, Source, draw_tile
 from dupnet.tiles import TILE_SIZE

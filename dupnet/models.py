@@ -135,7 +135,7 @@ def judge(config: DupnetConfig) -> keras.Model:
     """The dense layers of ``dupnet``, all that :mod:`dupnet.recipe` trains.
 
     What two descriptors say of each cell (batch, rows, cols, 3 * n_filters + 6) and of the tile
-    (batch, 4 * n_filters + 1), as :func:`dupnet.descriptors.compare_cells` gives it -> score (batch, 1).
+    (batch, 4 * n_filters + 1), as :func:`dupnet.comparison.compare_cells` gives it -> score (batch, 1).
     """
     side = config.tile_size // config.cell_size
     inputs = [

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.files import atomic_path
-from dupnet.images import Sources, UnreadableImage, load_named, map_in_order, n_workers
+from dupnet.images import Sources, UnreadableImage, load_named
 from dupnet.tiles import Grid, split_tiles
+from dupnet.workers import map_in_order, n_workers
 
 __all__ = ["BACKGROUND", "mosaic", "write_mosaics"]
 

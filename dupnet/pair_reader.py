@@ -18,9 +18,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.augment import AugmentConfig, another_day, augment_pair
-from dupnet.images import check_present, load, n_workers
+from dupnet.images import check_present, load
 from dupnet.metrics import local_correlation
 from dupnet.tiles import MIN_EVIDENCE_CELLS, TILE_SIZE, Grid, split_tiles
+from dupnet.workers import n_workers
 
 __all__ = ["PairBatch", "PairReader", "is_another"]
 

@@ -25,8 +25,9 @@ from scipy.sparse.csgraph import connected_components
 
 from dupnet.files import read_csv, read_parquet, write_csv, write_parquet
 from dupnet.hashes import block_mean_hash, hamming_distance, md5
-from dupnet.images import load, map_in_order, n_workers
+from dupnet.images import load
 from dupnet.tiles import TILE_SIZE, Grid, is_decidable, is_solid, overlap_at, split_tiles
+from dupnet.workers import map_in_order, n_workers
 
 __all__ = [
     "MAX_NON_DUPLICATES",

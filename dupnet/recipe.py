@@ -3,8 +3,8 @@
 ``python -m dupnet.recipe`` does all of it from scratch; ``make train`` calls it. Derna, Kitsap, Yellowstone
 and Washington come from the package registries; Airbus images are used where their folder is given.
 
-The encoder is fixed (:func:`dupnet.descriptors.band_filters`), so a pair is drawn, described and forgotten:
-what is trained, the dense layers, sees what :func:`dupnet.descriptors.compare_cells` makes of two
+The encoder is fixed (:func:`dupnet.filters.band_filters`), so a pair is drawn, described and forgotten:
+what is trained, the dense layers, sees what :func:`dupnet.comparison.compare_cells` makes of two
 descriptors.
 """
 
@@ -23,13 +23,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet import sources
-from dupnet.descriptors import compare_cells, load_weights, untrained_weights
+from dupnet.comparison import compare_cells
+from dupnet.descriptors import load_weights, untrained_weights
 from dupnet.evaluation import best_threshold, threshold_for_precision
 from dupnet.files import atomic_path, write_csv
 from dupnet.hard_pairs import Source, draw_faint_pair, draw_pair, draw_usual_pair, write_pairs
-from dupnet.images import n_workers, read_image
+from dupnet.images import read_image
 from dupnet.mining import write_confused
 from dupnet.models import DupnetConfig, dupnet, from_arrays, save_arrays, save_model, to_arrays
+from dupnet.workers import n_workers
 
 __all__ = [
     "COLUMNS",

@@ -33,8 +33,8 @@ from dupnet.alterations import (
     solid_tile,
 )
 from dupnet.files import atomic_path, write_csv
-from dupnet.images import n_workers
 from dupnet.tiles import Grid, is_decidable, overlaps, split_tiles, tile_slices
+from dupnet.workers import n_workers
 
 __all__ = [
     "HARD_ANOTHER_DAY_SHARE",

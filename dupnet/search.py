@@ -22,7 +22,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from dupnet.images import map_in_order, n_workers
+from dupnet.workers import map_in_order, n_workers
 
 __all__ = [
     "EXACT_UP_TO",

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from dupnet import search
 from dupnet.cluster import Cluster
-from dupnet.descriptors import SEARCH_BYTES
+from dupnet.filters import SEARCH_BYTES
 from dupnet.search import Candidates, equal_sets, gather, pairs_above, with_equals
 from dupnet.shards import Places, read_search, read_tiles, token
 from dupnet.storage import Folder

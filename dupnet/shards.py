@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.cache import Entry, Identity
-from dupnet.descriptors import SEARCH_BYTES, Descriptors
+from dupnet.descriptors import Descriptors
+from dupnet.filters import SEARCH_BYTES
 from dupnet.storage import Folder
 
 __all__ = [

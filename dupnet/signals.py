@@ -22,7 +22,7 @@ from joblib.externals.loky import get_reusable_executor
 
 from dupnet.augment import AugmentConfig
 from dupnet.evaluation import best_threshold, quality
-from dupnet.images import list_images, load, n_workers
+from dupnet.images import list_images, load
 from dupnet.metrics import PAIR_METRICS, grey_levels
 from dupnet.pair_reader import PairReader
 from dupnet.pairs import (
@@ -33,6 +33,7 @@ from dupnet.pairs import (
     tile_signatures,
 )
 from dupnet.tiles import TILE_SIZE, Grid, is_decidable, overlap_at, split_tiles
+from dupnet.workers import n_workers
 
 __all__ = [
     "ORIGINS",

@@ -220,6 +220,11 @@ def count(out: Path, pattern: str) -> int:
     return len(list((out / "cache").glob(pattern)))
 
 
+def is_unfinished(out: Path, step: str) -> bool:
+    """Whether files of a step are still missing."""
+    return count(out, step) < (N_IMAGES + 1 if step.startswith("shards") else n_pairs(out))
+
+
 def n_pairs(out: Path) -> int:
     parts = count(out, "search-*/part-*.npz")
     return parts * (parts + 1) // 2
@@ -286,8 +291,7 @@ def test_the_scheduler_lost_and_regained(
     wait_for(lambda: count(out, step) >= 3, run)
     cluster.scheduler.kill()
     cluster.scheduler.wait()
-    n_done = count(out, step)
-    assert n_done < (N_IMAGES + 1 if step.startswith("shards") else n_pairs(out))
+    assert is_unfinished(out, step)
     for worker in cluster.workers:
         worker.kill()
         worker.wait()
@@ -316,7 +320,7 @@ def test_the_way_to_the_scheduler_lost_and_regained(
     wait_for(lambda: count(out, step) >= 3, run)
     way.cut()
     before = way.connections
-    assert count(out, step) < (N_IMAGES + 1 if step.startswith("shards") else n_pairs(out))
+    assert is_unfinished(out, step)
     time.sleep(2)
     assert run.is_alive()
     way.open()

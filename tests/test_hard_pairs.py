@@ -10,7 +10,8 @@ import pytest
 
 from dupnet import hard_pairs
 from dupnet.alterations import QUALITY_RANGE
-from dupnet.descriptors import describe, score_pairs, untrained_weights
+from dupnet.comparison import score_pairs
+from dupnet.descriptors import describe, untrained_weights
 from dupnet.hard_pairs import (
     KINDS,
     USUAL_KINDS,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import struct
-import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from PIL import Image
 
 from dupnet import images
-from dupnet.images import UnreadableImage, list_images, load, map_in_order, read_grey, read_image, save_tiles
+from dupnet.images import UnreadableImage, list_images, load, read_grey, read_image, save_tiles
 from dupnet.tiles import split_tiles
 
 
@@ -342,39 +341,3 @@ def test_saving_tiles_of_no_image_is_an_error(tmp_path: Path) -> None:
         ValueError, match=r"None of 2 files .*wrong size.*; pass the tile_size \(--tile-size\)"
     ):
         save_tiles(tmp_path, tmp_path / "out", tile_size=300)
-
-
-def test_map_in_order_runs_ahead_but_not_far() -> None:
-    started: list[int] = []
-    gate = threading.Event()
-
-    def work(item: int) -> int:
-        started.append(item)
-        gate.wait(5)
-        return item
-
-    results = map_in_order(work, iter(range(1000)), 2)
-    thread = threading.Timer(0.2, gate.set)
-    thread.start()
-    assert next(results) == 0
-    assert len(started) < 20
-    assert list(results) == list(range(1, 1000))
-
-
-def test_map_in_order_passes_errors_on() -> None:
-    def work(item: int) -> int:
-        if item == 3:
-            raise KeyError(item)
-        return item
-
-    results = map_in_order(work, range(10), 2)
-    assert [next(results) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(KeyError):
-        next(results)
-
-
-def test_workers() -> None:
-    assert images.n_workers(3) == 3
-    assert images.n_workers() >= 1
-    with pytest.raises(ValueError, match="workers is 0"):
-        images.n_workers(0)

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from dupnet.cli import main
-from dupnet.descriptors import compare, load_weights
+from dupnet.comparison import compare
+from dupnet.descriptors import load_weights
 from dupnet.images import read_image
 from dupnet.labels import OUTCOMES, judge_labels, outcome_counts, read_labels, tile_pairs
 from dupnet.pair_reader import PairReader

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dupnet.descriptors import band_filters, centred_filters, orientations
+from dupnet.filters import band_filters, centred_filters, orientations
 from dupnet.layers import CellFeatures, CellProjection, NeighbourhoodMean, PoolCells, TileFeatures
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from dupnet import mining
-from dupnet.descriptors import describe, load_weights, score_pairs
+from dupnet.comparison import score_pairs
+from dupnet.descriptors import describe, load_weights
 from dupnet.hard_pairs import Place, Source, draw_tile
 from dupnet.mining import confused, write_confused
 from dupnet.tiles import is_decidable

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from dupnet import recipe
-from dupnet.descriptors import load_weights, score_pairs
+from dupnet.comparison import score_pairs
+from dupnet.descriptors import load_weights
 from dupnet.hard_pairs import USUAL_KINDS, Source, write_pairs
 from dupnet.models import DupnetConfig
 from dupnet.recipe import COLUMNS, Recipe, airbus_parts, train_from_pairs

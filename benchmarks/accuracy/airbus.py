@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.accuracy.unrelated import describe_images
-from dupnet import descriptors
+from dupnet import comparison, descriptors
 from dupnet.tiles import overlap_of_tag
 
 
@@ -27,7 +27,7 @@ def judge_labels(folder: Path, labels: Path) -> pd.DataFrame:
         one = place[row.image1] + np.array(overlap.tiles1)
         two = place[row.image2] + np.array(overlap.tiles2)
         decidable = found.decidable[one] & found.decidable[two]
-        scores = descriptors.score_pairs(found.verify[one[decidable]], found.verify[two[decidable]])
+        scores = comparison.score_pairs(found.verify[one[decidable]], found.verify[two[decidable]])
         lowest = float(scores.min()) if len(scores) else np.nan
         verdict = (
             "undecidable" if not len(scores) else "duplicate" if lowest >= threshold else "not_duplicate"

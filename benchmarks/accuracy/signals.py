@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.accuracy import embedding
-from dupnet import descriptors
+from dupnet import comparison, descriptors
 from dupnet.hashes import HASHES, block_mean_hash, hamming_distance
 from dupnet.metrics import PAIR_METRICS
 
@@ -82,7 +82,7 @@ def _dupnet() -> Signal:
     return Signal(
         "dupnet",
         lambda tiles: descriptors.describe(grey(tiles), weights).verify,
-        lambda one, two: descriptors.score_pairs(one, two, weights),
+        lambda one, two: comparison.score_pairs(one, two, weights),
         bytes_per_tile,
     )
 

@@ -12,8 +12,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from benchmarks.accuracy.signals import V0_WEIGHTS, grey
-from dupnet import descriptors
-from dupnet.images import n_workers
+from dupnet import comparison, descriptors
+from dupnet.workers import n_workers
 
 N_PAIRS = 65_536
 N_V0_PAIRS = 256
@@ -35,7 +35,7 @@ def measure(tiles1: npt.NDArray[np.uint8], tiles2: npt.NDArray[np.uint8], repeat
     many1, many2 = verify1[rows], verify2[rows]
     steps: dict[str, tuple[int, Callable[[], object]]] = {
         "describe a tile": (len(one) + len(two), lambda: _describe(np.concatenate([one, two]), weights)),
-        "compare two descriptors": (N_PAIRS, lambda: descriptors.score_pairs(many1, many2, weights)),
+        "compare two descriptors": (N_PAIRS, lambda: comparison.score_pairs(many1, many2, weights)),
     }
     if V0_WEIGHTS.exists():
         from dupnet.models import load_arrays

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from dupnet import descriptors
+from dupnet import comparison, descriptors
 from dupnet.images import read_grey
 from dupnet.tiles import split_tiles
 
@@ -63,7 +63,7 @@ def cross_pairs(
     for one, two in tqdm(list(_blocks(usable)), desc="pairs of unrelated tiles"):
         apart = group[one] != group[two]
         one, two = one[apart], two[apart]
-        scores = descriptors.score_pairs(verify[one], verify[two])
+        scores = comparison.score_pairs(verify[one], verify[two])
         which = collection[one] * n_collections + collection[two]
         counts[:, 0] += np.bincount(which, minlength=len(counts))
         counts[:, 1] += np.bincount(which[scores >= threshold], minlength=len(counts))

@@ -24,7 +24,8 @@ import pandas as pd
 from benchmarks.collections.hashes import KEY, THRESHOLDS, accepted_overlaps, hash_tiles
 from benchmarks.collections.kills import kill_and_resume
 from benchmarks.markdown import markdown
-from dupnet.descriptors import describe, score_pairs
+from dupnet.comparison import score_pairs
+from dupnet.descriptors import describe
 from dupnet.files import write_csv
 from dupnet.find import find_overlaps
 from dupnet.groups import place

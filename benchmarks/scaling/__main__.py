@@ -23,9 +23,10 @@ import psutil
 from distributed import Client, LocalCluster
 
 from dupnet import distributed, sharded_index, sharded_search
-from dupnet.descriptors import SEARCH_BYTES, load_weights
+from dupnet.descriptors import load_weights
 from dupnet.distributed import IMAGES_A_TASK, TILES_A_PART, find_on_cluster
 from dupnet.files import write_csv
+from dupnet.filters import SEARCH_BYTES
 from dupnet.find import PAIRS_AT_A_TIME
 from dupnet.indexing import Tiling
 from dupnet.sharded_index import code_of, list_folder

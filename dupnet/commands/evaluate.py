@@ -92,7 +92,7 @@ def _judge_pairs(options: argparse.Namespace) -> None:
     if predict:
         scores = predict(reader)
     else:
-        from dupnet.descriptors import compare
+        from dupnet.comparison import compare
 
         judged = [compare(batch.tiles1, batch.tiles2)["score"] for batch in reader.batches(64)]
         scores = np.concatenate(judged)

@@ -160,7 +160,7 @@ class Review:
 
     def tile_scores(self, pair: int) -> list[dict[str, Any]]:
         """Score and verdict of each shared tile by the shipped model; raises as :meth:`picture`."""
-        from dupnet.descriptors import compare
+        from dupnet.comparison import compare
 
         self._check(pair)
         n_tiles = self._overlaps[self._keys[pair][2]].n_tiles

@@ -1,0 +1,45 @@
+"""Threads that run ahead, but not far."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from dupnet.workers import map_in_order, n_workers
+
+
+def test_map_in_order_runs_ahead_but_not_far() -> None:
+    started: list[int] = []
+    gate = threading.Event()
+
+    def work(item: int) -> int:
+        started.append(item)
+        gate.wait(5)
+        return item
+
+    results = map_in_order(work, iter(range(1000)), 2)
+    thread = threading.Timer(0.2, gate.set)
+    thread.start()
+    assert next(results) == 0
+    assert len(started) < 20
+    assert list(results) == list(range(1, 1000))
+
+
+def test_map_in_order_passes_errors_on() -> None:
+    def work(item: int) -> int:
+        if item == 3:
+            raise KeyError(item)
+        return item
+
+    results = map_in_order(work, range(10), 2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(KeyError):
+        next(results)
+
+
+def test_workers() -> None:
+    assert n_workers(3) == 3
+    assert n_workers() >= 1
+    with pytest.raises(ValueError, match="workers is 0"):
+        n_workers(0)
