@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dupnet.files import atomic_path
+from dupnet.files import atomic_path, remove_partial
 from dupnet.images import list_images
 
 __all__ = ["Collection", "combine", "locked", "open_collection"]
@@ -46,7 +46,8 @@ class Collection:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold an output folder, made if it is missing, so that no two processes write into it.
+    """Hold an output folder, made if it is missing, so that no two processes write into it; what a killed one
+    left half-written there is removed.
 
     Raises
     ------
@@ -73,6 +74,8 @@ def locked(out: Path) -> Iterator[None]:
             raise BlockingIOError(
                 f"Another dupnet is at work in {os.fspath(out)!r}; wait for it, or choose another folder."
             ) from None
+        for folder in (out, out / CACHE):
+            remove_partial(folder)
         yield
 
 

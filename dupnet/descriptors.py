@@ -80,22 +80,21 @@ class Weights:
         return np.ascontiguousarray(turned.swapaxes(0, 1).reshape(-1, CELL_SIZE * CELL_SIZE).T)
 
     @cached_property
-    def cell_layers(self) -> list[tuple[Float, Float]]:
-        """The layers that judge a cell, and last the one that sees its neighbours: kernel (inputs, outputs)
-        and floor (outputs,), so that ``max(inputs @ kernel, floor)`` is the layer's output less a constant,
-        ``-floor``.
+    def cell_layers(self) -> list[Float]:
+        """The kernels (outputs, inputs + 1) of the layers that judge a cell, each with its bias in the last
+        column.
 
-        ``relu(x + bias)`` is ``max(x, -bias) + bias``; what it adds is the next layer's to add.
+        The last is that of the layer that sees a cell beside the mean of its neighbours, as (2 outputs,
+        inputs + 1): the part of the cell, with the bias, over that of its neighbours.
         """
-        names = self.layer_names("cell_")
-        layers, added = [], np.zeros(3 * self.n_filters + 6, np.float32)
-        for name in [*names, "neighbour"]:
-            kernel, bias = self.arrays[f"{name}.kernel"], self.arrays[f"{name}.bias"]
-            if name == "neighbour":
-                added = np.concatenate([added, added])
-            added = bias + added @ kernel
-            layers.append((kernel, -added))
-        return layers
+        layers = [
+            np.vstack([self.arrays[f"{name}.kernel"], self.arrays[f"{name}.bias"]]).T
+            for name in self.layer_names("cell_")
+        ]
+        alone, beside = np.split(self.arrays["neighbour.kernel"], 2)
+        bias = self.arrays["neighbour.bias"]
+        layers.append(np.hstack([np.vstack([alone, bias]), np.vstack([beside, np.zeros_like(bias)])]).T)
+        return [np.ascontiguousarray(layer) for layer in layers]
 
     def layer_names(self, start: str) -> list[str]:
         """Names of the dense layers that start so, in their order."""

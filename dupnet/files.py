@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,18 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["atomic_path", "plain_names", "read_csv", "read_parquet", "write_csv", "write_parquet"]
+__all__ = [
+    "atomic_path",
+    "plain_names",
+    "read_csv",
+    "read_parquet",
+    "remove_partial",
+    "write_csv",
+    "write_parquet",
+]
+
+PARTIAL = ".partial-"
+"""Beginning of the name of a file that is being written."""
 
 NAMES = ("image", "image1", "image2")
 """Columns that hold names of images."""
@@ -34,7 +46,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.parent / f".partial-{uuid.uuid4().hex}{target.suffix}"
+    beside = target.parent / f"{PARTIAL}{uuid.uuid4().hex}{target.suffix}"
     # Not by tempfile: so the umask applies by itself; reading it is not safe between threads.
     os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
@@ -42,6 +54,19 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def remove_partial(folder: str | os.PathLike[str], older_than: float = 0.0) -> None:
+    """Remove what killed processes were writing into a folder: files that no one will rename any more.
+
+    ``older_than`` in seconds spares those of a process that may be at work.
+    """
+    for path in Path(folder).glob(f"{PARTIAL}*"):
+        try:
+            if time.time() - path.stat().st_mtime >= older_than:
+                path.unlink()
+        except FileNotFoundError:  # renamed by now
+            continue
 
 
 def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.files import atomic_path
+from dupnet.files import atomic_path, remove_partial
 from dupnet.tiles import TILE_SIZE, Grid, split_tiles
 from dupnet.workers import map_in_order, n_workers
 
@@ -309,6 +309,7 @@ def save_tiles(
         return ""
 
     Path(out).mkdir(parents=True, exist_ok=True)
+    remove_partial(out, older_than=60)  # a tile takes milliseconds to write
     reasons = map_in_order(save, names, n_workers(workers))
     reasons = tqdm(reasons, total=len(names), desc="tiles", unit="image", disable=not progress)
     left_out = [(name, reason) for name, reason in zip(names, reasons, strict=True) if reason]

@@ -11,7 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dupnet.files import atomic_path, plain_names, read_csv, read_parquet, write_csv, write_parquet
+from dupnet.files import (
+    atomic_path,
+    plain_names,
+    read_csv,
+    read_parquet,
+    remove_partial,
+    write_csv,
+    write_parquet,
+)
 
 TABLE = pd.DataFrame(
     {
@@ -62,6 +70,18 @@ def test_many_writers_of_one_file(tmp_path: Path) -> None:
         list(pool.map(write, range(10)))
     assert len(set((tmp_path / "a").read_text())) == 1
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    old, young, whole = (tmp_path / name for name in (".partial-a.csv", ".partial-b.csv", "a.csv"))
+    for path in (old, young, whole):
+        path.write_text("half")
+    os.utime(old, (1, 1))
+    remove_partial(tmp_path, older_than=60)
+    assert sorted(os.listdir(tmp_path)) == [young.name, whole.name]
+    remove_partial(tmp_path)
+    assert os.listdir(tmp_path) == [whole.name]
+    remove_partial(tmp_path / "missing")
 
 
 def test_csv_bytes(tmp_path: Path) -> None:

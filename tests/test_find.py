@@ -516,6 +516,15 @@ def test_killed_and_resumed(collection: Path, tmp_path: Path) -> None:
     assert counts["differences"] == 0
 
 
+def test_what_a_kill_left_half_written_goes(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    for name in (".partial-1.csv", "cache/.partial-2.json"):
+        (out / name).write_text("image1,ima")
+    find_overlaps(collection / "images", out=out, report=False)
+    assert not list(out.rglob(".partial-*"))
+
+
 def test_a_difference_after_kills_is_noticed(
     collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

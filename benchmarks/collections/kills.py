@@ -81,4 +81,5 @@ def _how_far(out: Path, n_images: int) -> str:
 
 
 def _tables(out: Path) -> dict[str, bytes]:
+    """Every CSV by its name, hidden ones too: a file left half-written is a difference."""
     return {path.name: path.read_bytes() for path in out.glob("*.csv")}
