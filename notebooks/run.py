@@ -114,14 +114,16 @@ def execute(path: Path, parameters: dict[str, Any] | None = None, cwd: Path | No
     ------
     nbclient.exceptions.CellExecutionError
         At the first cell that fails.
+    RuntimeError
+        If the kernel does not start, or dies.
     """
     notebook = nbformat.read(path, as_version=4)
     if parameters:
         inject(notebook, parameters)
     name = path.relative_to(FOLDER).as_posix() if path.is_relative_to(FOLDER) else path.name
-    with TemporaryDirectory() as sockets:
+    with TemporaryDirectory() as aside, open(f"{aside}/kernel.log", "w+", encoding="utf-8") as log:
         # Over TCP, other users of the machine could read what the kernel says.
-        local = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
+        local = {"transport": "ipc", "ip": f"{aside}/kernel"} if os.name == "posix" else {}
         client = NotebookClient(
             notebook,
             timeout=CELL_TIMEOUT,
@@ -129,15 +131,20 @@ def execute(path: Path, parameters: dict[str, Any] | None = None, cwd: Path | No
             resources={"metadata": {"path": str(cwd or path.parent)}},
             coalesce_streams=True,
         )
-        with (
-            client.setup_kernel(cleanup_kc=True),
-            tqdm(
-                notebook.cells, desc=name, unit="cell", leave=False, disable=not sys.stderr.isatty()
-            ) as cells,
-        ):
-            for index, cell in enumerate(cells):
-                client.execute_cell(cell, index)
-            client.set_widgets_metadata()
+        try:
+            # What a cell prints comes by message; the kernel's own standard error has its last words alone.
+            with (
+                client.setup_kernel(cleanup_kc=True, stderr=log),
+                tqdm(
+                    notebook.cells, desc=name, unit="cell", leave=False, disable=not sys.stderr.isatty()
+                ) as cells,
+            ):
+                for index, cell in enumerate(cells):
+                    client.execute_cell(cell, index)
+                client.set_widgets_metadata()
+        except RuntimeError as error:  # the kernel did not start, or died
+            log.seek(0)
+            raise RuntimeError(f"{name}: {error}\n{log.read()}") from None
     return tidy(notebook)
 
 
