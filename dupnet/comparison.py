@@ -57,10 +57,13 @@ MIN_CHUNKS_TO_SHARE = 4
 """Chunks from which on threads are worth their start."""
 
 
-def score_pairs(verify1: Bytes, verify2: Bytes, weights: Weights | None = None) -> Float:
+def score_pairs(
+    verify1: Bytes, verify2: Bytes, weights: Weights | None = None, workers: int | None = None
+) -> Float:
     """Score in [0, 1] of each pair of verify descriptors, two (n, bytes) uint8 arrays: (n,) float32.
 
-    The same in either order, and under one flip or quarter turn of both tiles.
+    The same in either order, and under one flip or quarter turn of both tiles. ``workers`` threads share the
+    pairs, one for every core by default.
 
     Raises
     ------
@@ -72,7 +75,7 @@ def score_pairs(verify1: Bytes, verify2: Bytes, weights: Weights | None = None) 
     def judged(cells: Float, tile: Float, workspace: Workspace) -> tuple[Float]:
         return (_judge(cells, tile, weights, workspace),)
 
-    return _in_chunks(verify1, verify2, weights, judged)[0]
+    return _in_chunks(verify1, verify2, weights, judged, workers)[0]
 
 
 def compare_cells(verify1: Bytes, verify2: Bytes, weights: Weights | None = None) -> tuple[Float, Float]:
@@ -124,6 +127,7 @@ def _in_chunks(
     verify2: Bytes,
     weights: Weights,
     finish: Callable[[Float, Float, Workspace], tuple[Float, ...]],
+    workers: int | None = None,
 ) -> tuple[Float, ...]:
     """``finish`` of what :func:`_features` says of all pairs: arrays with one row a pair, not of the
     workspace."""
@@ -153,7 +157,7 @@ def _in_chunks(
         empty = np.zeros((1, verify1.shape[1]), np.uint8)
         return tuple(array[:0] for array in _in_chunks(empty, empty, weights, finish))
     starts = range(0, n, CHUNK)
-    n_threads = n_workers() if len(starts) >= MIN_CHUNKS_TO_SHARE else 1
+    n_threads = n_workers(workers) if len(starts) >= MIN_CHUNKS_TO_SHARE else 1
     # The products are small: BLAS's own threads would wait for each other longer than they work.
     with _blas().limit(limits=1, user_api="blas"):
         if n_threads == 1:

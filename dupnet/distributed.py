@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,10 +29,10 @@ from dupnet.collection import CACHE, combine, locked
 from dupnet.comparison import score_pairs
 from dupnet.descriptors import load_weights
 from dupnet.find import (
-    PAIRS_AT_A_TIME,
     SEARCH_THRESHOLD,
     Clock,
     FindResult,
+    ScoredOnce,
     conclude,
     recorded_options,
     write_all,
@@ -130,7 +131,7 @@ def find_on_cluster(
             found = search.run(cluster, cache, SEARCH_THRESHOLD, exact_up_to, tiles_a_part)
         check_lease()
         with clock("verify"):
-            score = _Score(cluster, store, places, n_tiles, tiling, code)
+            score = ScoredOnce(search.hashes, partial(_scores, cluster, store, places, n_tiles, tiling, code))
             result = conclude(found, described, search.decidable, score, tiling, weights, is_against)
         sources = (*folders, *([other.parent] if other else []))
         if all(one.is_local for one in sources):
@@ -187,35 +188,25 @@ def _open_collection(
     return folders, dict(sorted(images.items()))
 
 
-class _Score:
-    """Scores of pairs of tile rows, by the workers: in a local run's portions, for the same last digits."""
+def _scores(
+    cluster: Cluster,
+    store: Folder,
+    places: Places,
+    n_tiles: int,
+    tiling: Tiling,
+    code: str,
+    pairs: list[Numbers],
+) -> list[npt.NDArray[np.float32]]:
+    """Scores (k,) of each portion (2, k) of pairs of tile rows, a task each."""
 
-    def __init__(
-        self, cluster: Cluster, store: Folder, places: Places, n_tiles: int, tiling: Tiling, code: str
-    ) -> None:
-        self.cluster = cluster
-        self.store = store
-        self.places = places
-        self.n_tiles = n_tiles
-        self.tiling = tiling
-        self.code = code
+    def task(portion: Numbers) -> tuple[Any, ...]:
+        rows, pair = np.unique(portion, return_inverse=True)
+        image, tile = np.divmod(rows, n_tiles)
+        used, shard = np.unique(places.shard[image], return_inverse=True)
+        keys = [places.shards[number].key for number in used]
+        return store.address, keys, shard, places.first_row[image] + tile, pair.reshape(2, -1), tiling, code
 
-    def __call__(self, rows1: Numbers, rows2: Numbers) -> npt.NDArray[np.float32]:
-        starts = range(0, len(rows1), PAIRS_AT_A_TIME)
-        tasks = [
-            self._task(np.stack([rows[at : at + PAIRS_AT_A_TIME] for rows in (rows1, rows2)]))
-            for at in starts
-        ]
-        scores = self.cluster.run(_score_task, tasks, "verify")
-        return np.concatenate([np.zeros(0, np.float32), *scores])
-
-    def _task(self, rows: Numbers) -> tuple[Any, ...]:
-        rows, pair = np.unique(rows, return_inverse=True)
-        image, tile = np.divmod(rows, self.n_tiles)
-        row = self.places.first_row[image] + tile
-        used, shard = np.unique(self.places.shard[image], return_inverse=True)
-        keys = [self.places.shards[number].key for number in used]
-        return self.store.address, keys, shard, row, pair.reshape(2, -1), self.tiling, self.code
+    return cluster.run(_score_task, [task(portion) for portion in pairs], "verify")
 
 
 def _score_task(
@@ -232,7 +223,7 @@ def _score_task(
     order = np.lexsort((row, shard))
     verify = read_verify(Folder(store), keys, shard[order], row[order], widths(tiling, weights)[1])
     place = np.argsort(order)[pair]
-    return score_pairs(verify[place[0]], verify[place[1]], weights)
+    return score_pairs(verify[place[0]], verify[place[1]], weights, workers=1)
 
 
 def _write(result: FindResult, results: Folder, images: Sources | None, clock: Clock) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,6 +39,7 @@ __all__ = [
     "SEARCH_THRESHOLD",
     "Clock",
     "FindResult",
+    "ScoredOnce",
     "conclude",
     "find_overlaps",
     "recorded_options",
@@ -49,7 +51,7 @@ SEARCH_THRESHOLD = 0.6
 (0.87 and more), above what chance brings about."""
 
 PAIRS_AT_A_TIME = 1024
-"""Pairs of tiles that one thread scores at a time: 8 MB of descriptors, 30 MB unpacked."""
+"""Pairs of tiles that one thread scores at a time: 8 MB of descriptors."""
 
 OVERLAPS_AT_A_TIME = 65_536
 """Overlaps that are verified together. As PAIRS_AT_A_TIME, it decides the last digits of scores."""
@@ -170,7 +172,11 @@ def find_overlaps(
                 workers=workers,
                 progress=progress,
             )
-        score = _Score(cache, first_rows, grid.n_tiles, weights, workers)
+        score_portion = partial(_score_cached, cache, first_rows, grid.n_tiles, weights)
+        score = ScoredOnce(
+            cache.hashes(first_rows, grid.n_tiles),
+            lambda portions: map_in_order(score_portion, portions, workers),
+        )
         with clock("verify"):
             result = conclude(found, described, decidable, score, tiling, weights, is_against)
         result.folders = collection.lookup
@@ -269,19 +275,28 @@ class Clock:
         self.seconds[step] = time.perf_counter() - start
 
 
-class _Score:
-    """Scores of pairs of tile rows, read from the cache a few at a time.
+class ScoredOnce:
+    """Scores of pairs of tile rows; pairs of equal content, which crops of one acquisition often are, are
+    scored once.
 
-    Pairs of equal content are scored once: crops of one acquisition often agree bit by bit.
+    They are scored in portions, and a score's last digits depend on the portion. Content alone decides what
+    is in each, so that they come out the same wherever the portions are scored.
+
+    Parameters
+    ----------
+    hashes : (n_rows,) uint64
+        Of the verify descriptors of all rows.
+    score : callable
+        Portions, a list of (2, k) rows with k at most ``PAIRS_AT_A_TIME`` -> the (k,) scores of each.
     """
 
-    def __init__(self, cache: Cache, first_rows: Rows, n_tiles: int, weights: Weights, workers: int) -> None:
-        self.cache = cache
-        self.first_rows = first_rows
-        self.n_tiles = n_tiles
-        self.weights = weights
-        self.workers = workers
-        self.hashes = cache.hashes(first_rows, n_tiles)
+    def __init__(
+        self,
+        hashes: npt.NDArray[np.uint64],
+        score: Callable[[list[Rows]], Iterable[npt.NDArray[np.float32]]],
+    ) -> None:
+        self.hashes = hashes
+        self.score = score
         self.known_keys = np.zeros(0, np.uint64)
         self.known_scores = np.zeros(0, np.float32)
 
@@ -290,19 +305,23 @@ class _Score:
         keys, first, place = np.unique(wanted, return_index=True, return_inverse=True)
         new = ~np.isin(keys, self.known_keys)
         pairs = np.stack([rows1[first[new]], rows2[first[new]]])
-        parts = [pairs[:, at : at + PAIRS_AT_A_TIME] for at in range(0, pairs.shape[1], PAIRS_AT_A_TIME)]
-        scores = [self.known_scores, *map_in_order(self._score, parts, self.workers)]
+        portions = [pairs[:, at : at + PAIRS_AT_A_TIME] for at in range(0, pairs.shape[1], PAIRS_AT_A_TIME)]
         all_keys = np.concatenate([self.known_keys, keys[new]])
+        scores = np.concatenate([self.known_scores, *self.score(portions)])
         order = np.argsort(all_keys)
-        self.known_keys, self.known_scores = all_keys[order], np.concatenate(scores)[order]
+        self.known_keys, self.known_scores = all_keys[order], scores[order]
         found = self.known_scores[np.searchsorted(self.known_keys, keys)]
         return np.asarray(found[place], np.float32)
 
-    def _score(self, rows: Rows) -> npt.NDArray[np.float32]:
-        image, tile = np.divmod(rows, self.n_tiles)
-        in_cache, place = np.unique(self.first_rows[image] + tile, return_inverse=True)
-        verify = self.cache.verify(in_cache)
-        return score_pairs(verify[place[0]], verify[place[1]], self.weights)
+
+def _score_cached(
+    cache: Cache, first_rows: Rows, n_tiles: int, weights: Weights, pairs: Rows
+) -> npt.NDArray[np.float32]:
+    """Scores (k,) of pairs (2, k) of tile rows, of which the cache has the descriptors."""
+    image, tile = np.divmod(pairs, n_tiles)
+    in_cache, place = np.unique(first_rows[image] + tile, return_inverse=True)
+    verify = cache.verify(in_cache)
+    return score_pairs(verify[place[0]], verify[place[1]], weights, workers=1)
 
 
 def _with_tags_of(overlaps: pd.DataFrame, grid: Grid) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from dupnet.cluster import Cluster
 from dupnet.descriptors import Descriptors, Weights, load_weights
 from dupnet.images import MAX_FILE_BYTES, list_images
 from dupnet.indexing import Described, Tiling, describe_batch, made_by, settle, unusable_names
-from dupnet.shards import Places, read_shards, token, write_shard
+from dupnet.shards import TILES, Places, read_shards, token, write_shard
 from dupnet.storage import Folder
 
 __all__ = ["Image", "code_of", "describe_on", "list_folder", "worker_weights"]
@@ -64,8 +64,8 @@ def _identity(path: Path) -> Identity | None:
 
 
 def code_of(tiling: Tiling, weights: Weights) -> str:
-    """A name for all that descriptors depend on beside the images."""
-    return token(made_by(tiling, weights))
+    """A name for all that descriptors depend on beside the images, and for how shards hold them."""
+    return token([made_by(tiling, weights), TILES.descr])
 
 
 @lru_cache(maxsize=4)

@@ -44,7 +44,8 @@ class Search:
     """What is known of all tiles, ``n_tiles`` an image, and the search among them.
 
     ``is_against`` (n_images,) bool: only pairs of an image of which it is true and one of which it is not are
-    wanted. :attr:`decidable` (n_images * n_tiles,) bool: tiles that can be judged.
+    wanted. :attr:`decidable` (n_images * n_tiles,) bool: tiles that can be judged; :attr:`hashes`, as many
+    uint64, of their verify descriptors.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Search:
         self.is_against = is_against
         n_rows = len(places.shard) * n_tiles
         self.decidable = np.zeros(n_rows, bool)
+        self.hashes = np.zeros(n_rows, np.uint64)
         searched = np.zeros(n_rows, bool)
         digest = np.zeros((n_rows, 2), np.uint64)
         for number, shard in enumerate(places.shards):
@@ -68,7 +70,7 @@ class Search:
                 rows = self._rows_of(of_shard)
                 tiles = read_tiles(store, shard)[self._in_shard(rows)]
                 self.decidable[rows], searched[rows] = tiles["decidable"], tiles["searched"]
-                digest[rows] = tiles["digest"]
+                self.hashes[rows], digest[rows] = tiles["verify_hash"], tiles["digest"]
         self.rows = np.flatnonzero(self.decidable & searched)
         keys = [digest[self.rows, 0], digest[self.rows, 1]]
         if is_against is not None:

@@ -1,7 +1,7 @@
 """Descriptors in shards: files of a few thousand tiles each, which many machines write and read side by side.
 
 A shard KEY is three flat files with one row a tile (``KEY.search``, ``KEY.verify`` and ``KEY.tiles``, which
-says whether a tile is decidable and carries a digest of its search descriptor) and, written last,
+says whether a tile is decidable and carries hashes of both its descriptors) and, written last,
 ``KEY.json``: the images, each with its file as it was and its rows. Without it the others count for nothing.
 """
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from dupnet.cache import Entry, Identity
 from dupnet.descriptors import Descriptors
 from dupnet.filters import SEARCH_BYTES
+from dupnet.search import hash_rows
 from dupnet.storage import Folder
 
 __all__ = [
@@ -33,9 +34,10 @@ __all__ = [
     "write_shard",
 ]
 
-TILES = np.dtype([("digest", "<u8", 2), ("decidable", "?"), ("searched", "?")])
-"""A row of ``KEY.tiles``. Equal digests (BLAKE2b, 16 bytes) mean equal search descriptors; ``searched`` is
-false where a search descriptor is nought throughout."""
+TILES = np.dtype([("digest", "<u8", 2), ("verify_hash", "<u8"), ("decidable", "?"), ("searched", "?")])
+"""A row of ``KEY.tiles``. Equal digests (BLAKE2b, 16 bytes) mean equal search descriptors; ``verify_hash`` is
+that of :func:`dupnet.search.hash_rows`; ``searched`` is false where a search descriptor is nought
+throughout."""
 
 Numbers = npt.NDArray[np.int64]
 
@@ -75,10 +77,12 @@ def write_shard(store: Folder, key: str, images: Mapping[str, tuple[Entry, Descr
     tiles = np.zeros(n_rows, TILES)
     digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in search)
     tiles["digest"] = np.frombuffer(digests, "<u8").reshape(-1, 2)
+    verify = np.concatenate([part.verify for part in parts])
+    tiles["verify_hash"] = hash_rows(verify)
     tiles["decidable"] = np.concatenate([part.decidable for part in parts])
     tiles["searched"] = search.any(axis=1)
     store.write(f"{key}.search", search.tobytes())
-    store.write(f"{key}.verify", b"".join(np.ascontiguousarray(part.verify).tobytes() for part in parts))
+    store.write(f"{key}.verify", verify.tobytes())
     store.write(f"{key}.tiles", tiles.tobytes())
     store.write(f"{key}.json", json.dumps({"n_rows": n_rows, "images": entries}).encode())
 

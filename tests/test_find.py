@@ -19,7 +19,7 @@ from test_images import REFUSED, encoded
 import dupnet
 from dupnet import cache as cache_module
 from dupnet import indexing
-from dupnet.find import find_overlaps
+from dupnet.find import PAIRS_AT_A_TIME, ScoredOnce, find_overlaps
 from dupnet.results import FindResult, read_results
 from dupnet.scenes import cut_collection
 
@@ -124,6 +124,32 @@ def test_in_memory_as_on_disk(collection: Path, undisturbed: Path) -> None:
 def test_workers_change_nothing(workers: int, collection: Path, undisturbed: Path, tmp_path: Path) -> None:
     find_overlaps(collection / "images", out=tmp_path, report=False, workers=workers)
     assert table_bytes(tmp_path) == table_bytes(undisturbed)
+
+
+def test_content_alone_decides_what_is_scored_together() -> None:
+    rng = np.random.default_rng(0)
+    content = rng.integers(2**63, size=900, dtype=np.uint64)
+    copies = rng.integers(0, len(content), (2, 5000))
+    where = rng.permutation(2 * len(content)).reshape(2, -1)  # two rows of each content
+    hashes = np.empty(where.size, np.uint64)
+    hashes[where] = content
+    scored: list[list[np.ndarray]] = [[], []]
+    for run, side in ((0, np.zeros(2, int)), (1, np.array([1, 0]))):
+
+        def score(portions: list[np.ndarray], run: int = run) -> list[np.ndarray]:
+            scored[run] += [hashes[portion] for portion in portions]
+            return [(hashes[portion] % 1000).sum(axis=0).astype(np.float32) for portion in portions]
+
+        scores = ScoredOnce(hashes, score)
+        for part in (slice(0, 2000), slice(2000, None)):
+            rows = where[side[:, None], copies[:, part]]
+            expected = (content[copies[:, part]] % 1000).sum(axis=0)
+            np.testing.assert_array_equal(scores(*rows), expected)
+    for one, other in zip(*scored, strict=True):
+        np.testing.assert_array_equal(one, other)
+    together = np.concatenate(scored[0], axis=1)
+    assert together.shape[1] == len(np.unique(copies, axis=1).T)
+    assert max(portion.shape[1] for portion in scored[0]) <= PAIRS_AT_A_TIME
 
 
 def test_images_that_come_later(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
