@@ -63,7 +63,7 @@ PAIR_COLUMNS = {
 SPLITS = ("train", "validation", "test")
 
 MAX_NON_DUPLICATES = 27
-"""Non-duplicates kept of one image: with 9 duplicates, the seed's 36 rows."""
+"""Non-duplicates kept of one image: with 9 duplicates, the original's 36 rows."""
 
 SOLID_TOLERANCE = 4
 """Grey levels by which a solid tile may vary: what JPEG leaves of a constant block at quality 75 and more."""
@@ -197,9 +197,9 @@ def split_by_group(
 def pairs_within_images(
     signatures: TileSignatures, max_non_duplicates: int = MAX_NON_DUPLICATES
 ) -> pd.DataFrame:
-    """The seed's pairs: each tile with itself, and different tiles of one image.
+    """The original's pairs: each tile with itself, and different tiles of one image.
 
-    Nine tiles give 9 pairs (i, i) and 36 unordered pairs (i, j), 45 in all; the seed's "at most 36, 9 + 27"
+    Nine tiles give 9 pairs (i, i) and 36 unordered pairs (i, j), 45 in all; the original's "at most 36, 9 + 27"
     comes of keeping only the 27 pairs (i, j) most alike in BlockMeanHash. ``max_non_duplicates=36`` keeps
     them all. Solid tiles make no pair, and neither do two different tiles with equal pixels.
 
@@ -349,7 +349,7 @@ def make_pairs(
     n_rows
         Size of the sample, see :func:`sample_pairs`.
     n_across_per_image
-        See :func:`pairs_across_images`; 0 for the seed's pairs alone.
+        See :func:`pairs_across_images`; 0 for the original's pairs alone.
     ratios
         Shares of the images that go to train, validation and test.
     splits

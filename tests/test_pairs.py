@@ -1,4 +1,4 @@
-"""Pairs: labels that hold by construction, limits of the seed, and a split that nothing crosses."""
+"""Pairs: labels that hold by construction, limits of the original, and a split that nothing crosses."""
 
 from __future__ import annotations
 

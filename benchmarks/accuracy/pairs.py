@@ -55,7 +55,7 @@ def cut_held_out(acquisition: Path, name: str, folder: Path) -> None:
 
 
 def table_of_pairs(folder: Path, groups: Mapping[str, str]) -> pd.DataFrame:
-    """Every pair of the seed's kind, and hard ones across images; ``groups``: image to overlap group."""
+    """Every pair of the original's kind, and hard ones across images; ``groups``: image to overlap group."""
     names = sorted(groups)
     anchors: dict[str, str] = {}
     joined = [(anchors.setdefault(groups[name], name), name) for name in names]
