@@ -132,7 +132,7 @@ class Way:
 
 def tell(tally: Callable[..., None], case: str, images: Path, differences: int, **killed: int) -> None:
     """Show and keep the counts of one run."""
-    counts = {"workers_killed": 0, "schedulers_killed": 0, **killed}
+    counts = {"workers_killed": 0, "schedulers_killed": 0, "clients_killed": 0, **killed}
     tally("distributed", case=case, inputs=len(os.listdir(images)), **counts, differences=differences)
 
 
@@ -200,10 +200,13 @@ def n_different(out: Path, expected: dict[str, bytes]) -> int:
     return sum(content != expected[name] for name, content in table_bytes(out).items())
 
 
-def wait_for(condition: Callable[[], object], run: Run) -> None:
+def wait_for(condition: Callable[[], object], run: Run | subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + SECONDS
     while not condition():
-        assert run.is_alive(), f"the run ended before: {run.error}"
+        if isinstance(run, Run):
+            assert run.is_alive(), f"the run ended before: {run.error}"
+        else:
+            assert run.poll() is None, f"the run ended before: exit status {run.returncode}"
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.002)
 
@@ -300,6 +303,30 @@ def test_the_scheduler_lost_and_regained(
     run.finish()
     case = f"scheduler and all workers killed, step {step.partition('-')[0]}"
     tell(tally, case, images, n_different(out, expected), workers_killed=3, schedulers_killed=1)
+    assert table_bytes(out) == expected
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("step", ["shards-*/*.json", "search-*/pair-*"])
+def test_the_client_killed_and_started_again(
+    step: str,
+    cluster: Cluster,
+    images: Path,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    tally: Callable[..., None],
+) -> None:
+    out = tmp_path / "out"
+    arguments = f"{str(images)!r}, {cluster.address!r}, out={str(out)!r}, tile_size=64, report=False"
+    command = f"from dupnet.distributed import find_on_cluster; find_on_cluster({arguments}, **{SMALL})"
+    client = subprocess.Popen([sys.executable, "-c", command])
+    wait_for(lambda: count(out, step) >= 3, client)
+    client.kill()
+    client.wait()
+    assert is_unfinished(out, step)
+    Run(images, cluster, out, report=False, **SMALL).finish()
+    case = f"the client killed and started again, step {step.partition('-')[0]}"
+    tell(tally, case, images, n_different(out, expected), clients_killed=1)
     assert table_bytes(out) == expected
 
 
