@@ -103,9 +103,10 @@ bench-scaling: $(STAMP)  ## what a Dask cluster costs: benchmarks/results/scalin
 bench-collections: $(STAMP)  ## whole collections against their exact truth: benchmarks/results/collections*.csv
 	@$(PYTHON) -m benchmarks.collections
 
-# The shipped weights: make train PAIRS=305000 AIRBUS=FOLDER, of which drawing the pairs takes an hour on two cores.
+# The shipped weights: make train PAIRS=305000 AIRBUS=FOLDER, of which drawing the pairs takes half an hour on two cores.
+# JAX, because these small layers take TensorFlow several times as long.
 train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (half an hour; fetches its sources; PAIRS=, AIRBUS=FOLDER)
-	@$(PYTHON) -m dupnet.recipe --out runs/dupnet --n-train $(or $(PAIRS),120000) $(if $(AIRBUS),--airbus $(AIRBUS))
+	@KERAS_BACKEND=jax $(PYTHON) -m dupnet.recipe --out runs/dupnet --n-train $(or $(PAIRS),120000) $(if $(AIRBUS),--airbus $(AIRBUS))
 
 test-distributed: $(STAMP)  ## find on a Dask cluster, with workers killed on the way
 	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q -m distributed

@@ -83,9 +83,9 @@ class DupnetConfig:
     channels: int = 3
     cell_size: int = CELL_SIZE
     n_filters: int = 7
-    cell_units: tuple[int, ...] = (24, 16)
-    neighbour_units: int = 16
-    tile_units: tuple[int, ...] = (24,)
+    cell_units: tuple[int, ...] = (32, 24)
+    neighbour_units: int = 24
+    tile_units: tuple[int, ...] = (32,)
     threshold: float = 0.5
     architecture: str = field(default="dupnet", init=False)
 
