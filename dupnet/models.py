@@ -83,9 +83,9 @@ class DupnetConfig:
     channels: int = 3
     cell_size: int = CELL_SIZE
     n_filters: int = 7
-    cell_units: tuple[int, ...] = (32, 24)
-    neighbour_units: int = 24
-    tile_units: tuple[int, ...] = (32,)
+    cell_units: tuple[int, ...] = (16, 12)
+    neighbour_units: int = 12
+    tile_units: tuple[int, ...] = (24,)
     threshold: float = 0.5
     architecture: str = field(default="dupnet", init=False)
 

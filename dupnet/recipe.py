@@ -81,7 +81,7 @@ class Recipe:
     n_validation: int = 24_000
     n_usual: int = 24_000
     n_confused: int = 20_000
-    epochs: int = 30
+    epochs: int = 60
     batch_size: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4

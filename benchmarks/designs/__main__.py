@@ -26,9 +26,9 @@ POWERS, GAIN, LEVELS = list(range(K, 3 * K)), [3 * K + 1], list(range(3 * K + 2,
 
 DESIGNS: dict[str, tuple[dict[str, object], list[int], bool]] = {
     "as shipped": ({}, [], False),
-    "half as wide": ({"cell_units": (16, 12), "neighbour_units": 12, "tile_units": (16,)}, [], False),
-    "three quarters as wide": ({"cell_units": (24, 16), "neighbour_units": 16, "tile_units": (24,)}, [], False),
-    "twice as wide": ({"cell_units": (64, 48), "neighbour_units": 48, "tile_units": (64,)}, [], False),
+    "half as wide": ({"cell_units": (8, 6), "neighbour_units": 6, "tile_units": (12,)}, [], False),
+    "wider": ({"cell_units": (24, 16), "neighbour_units": 16}, [], False),
+    "twice as wide": ({"cell_units": (32, 24), "neighbour_units": 24, "tile_units": (48,)}, [], False),
     "without the tile as a whole": ({}, [], True),
     "without gain": ({}, GAIN, False),
     "without levels": ({}, LEVELS, False),
