@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -108,12 +109,12 @@ class Workspace:
     """Arrays that a thread fills again for every chunk: fresh memory takes longer to get than to fill."""
 
     def __init__(self) -> None:
-        self._arrays: dict[str, Float] = {}
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
 
-    def array(self, name: str, *shape: int) -> Float:
-        """The array of that name, float32, with whatever it last held."""
+    def array(self, name: str, *shape: int, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
+        """The array of that name, with whatever it last held."""
         if name not in self._arrays or self._arrays[name].shape != shape:
-            self._arrays[name] = np.empty(shape, np.float32)
+            self._arrays[name] = np.empty(shape, dtype)
         return self._arrays[name]
 
 
@@ -141,12 +142,14 @@ def _in_chunks(
     n = len(verify1)
 
     def part(start: int, workspace: Workspace) -> tuple[Float, ...]:
-        one, two = (verify[start : start + CHUNK] for verify in (verify1, verify2))
-        n_here = len(one)
-        if n_here % WHOLE_ROWS:  # the last pair again
-            rows = np.minimum(np.arange(n_here + -n_here % WHOLE_ROWS), n_here - 1)
-            one, two = one[rows], two[rows]
-        found = finish(*_features(one, two, side, weights.n_filters, workspace), workspace)
+        n_here = min(CHUNK, n - start)
+        n_padded = n_here + -n_here % WHOLE_ROWS
+        # Copied: products that wait for memory take longer than the copy and the products.
+        both = workspace.array("verify", 2, n_padded, verify1.shape[1], dtype=np.uint8)
+        for copy, verify in zip(both, (verify1, verify2), strict=True):
+            copy[:n_here] = verify[start : start + n_here]
+            copy[n_here:] = copy[n_here - 1]  # the last pair again
+        found = finish(*_features(both[0], both[1], side, weights.n_filters, workspace), workspace)
         return tuple(array[:n_here] for array in found)
 
     def parts(starts: range) -> list[tuple[Float, ...]]:

@@ -199,9 +199,10 @@ def pairs_within_images(
 ) -> pd.DataFrame:
     """The original's pairs: each tile with itself, and different tiles of one image.
 
-    Nine tiles give 9 pairs (i, i) and 36 unordered pairs (i, j), 45 in all; the original's "at most 36, 9 + 27"
-    comes of keeping only the 27 pairs (i, j) most alike in BlockMeanHash. ``max_non_duplicates=36`` keeps
-    them all. Solid tiles make no pair, and neither do two different tiles with equal pixels.
+    Nine tiles give 9 pairs (i, i) and 36 unordered pairs (i, j), 45 in all; the original's "at most 36,
+    9 + 27" comes of keeping only the 27 pairs (i, j) most alike in BlockMeanHash.
+    ``max_non_duplicates=36`` keeps them all. Solid tiles make no pair, and neither do two different tiles
+    with equal pixels.
 
     Returns
     -------

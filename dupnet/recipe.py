@@ -259,8 +259,8 @@ def train(
     airbus: str | os.PathLike[str] | None = None,
     recipe: Recipe | None = None,
 ) -> keras.Model:
-    """Everything from scratch: draw, train, find what is confused, train again. A stopped run goes on with
-    the next file that it lacks.
+    """Everything from scratch: draw, train, find what is confused, train again; ``history.csv`` has both
+    rounds. A stopped run goes on with the next file that it lacks.
 
     ``data`` is where acquisitions are kept, and fetched to; ``airbus`` as in :func:`acquisitions`.
     """
@@ -286,7 +286,13 @@ def train(
         weights = load_weights(first / "dupnet.npz")
         found = acquisitions("train", data, airbus)
         write_confused(found, SHARES, recipe.n_confused, confused, weights, seed=500 + 1000 * recipe.seed)
-    return train_from_pairs([hard, faint, confused], validation, out, recipe, usual)
+    trained = train_from_pairs([hard, faint, confused], validation, out, recipe, usual)
+    rounds = [
+        pd.read_csv(folder / "history.csv").assign(round=number) for number, folder in ((1, first), (2, out))
+    ]
+    history = pd.concat(rounds, ignore_index=True)
+    write_csv(history.assign(epoch=history.index), out / "history.csv")
+    return trained
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

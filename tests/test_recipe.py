@@ -82,6 +82,8 @@ def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
     assert len(np.load(tmp_path / "confused.npy")) == 9
     usual = pd.read_csv(tmp_path / "usual_scores.csv")
     assert len(usual) == 20 and set(usual["kind"]) <= {"duplicate", *USUAL_KINDS}
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert history["round"].tolist() == [1, 2] and history["epoch"].tolist() == [0, 1]
 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     (tmp_path / "dupnet.npz").unlink()
