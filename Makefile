@@ -20,7 +20,7 @@ export TF_ENABLE_ONEDNN_OPTS := 0
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run test test-pythons lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-scaling \
+.PHONY: help setup run test test-pythons lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-scaling bench-designs \
 	train test-distributed soak hostile mutation fuzz coverage system-packages clean distclean
 
 help:  ## list the targets
@@ -102,6 +102,9 @@ bench-scaling: $(STAMP)  ## what a Dask cluster costs: benchmarks/results/scalin
 
 bench-collections: $(STAMP)  ## whole collections against their exact truth: benchmarks/results/collections*.csv
 	@$(PYTHON) -m benchmarks.collections
+
+bench-designs: $(STAMP)  ## heads of other widths, and heads that see less, on what `make train` drew: benchmarks/results/designs.csv
+	@KERAS_BACKEND=jax $(PYTHON) -m benchmarks.designs $(if $(RUN),--run $(RUN))
 
 # The shipped weights: make train PAIRS=305000 AIRBUS=FOLDER, of which drawing the pairs takes half an hour on two cores.
 # JAX, because these small layers take TensorFlow several times as long.

@@ -36,17 +36,19 @@ def test_columns_are_those_of_the_layer() -> None:
 def test_a_head_that_sees_nothing_learns_nothing(run: Path) -> None:
     recipe = Recipe(epochs=1, batch_size=16)
     train, validation = (PairFeatures([run / f"{part}.npy"], 16, None) for part in ("train", "validation"))
-    columns = list(range(train.cells.shape[-1]))
-    blind = designs.judged(recipe.model, train, validation, recipe, columns, True)
+    sees_nothing = designs.Design(blanked=range(train.cells.shape[-1]), no_tile=True)
+    blind = designs.judged(sees_nothing, train, validation, recipe)
     labels = validation.table["is_duplicate"]
     assert blind["wrong"] in (int(labels.sum()), int((1 - labels).sum()))
 
 
 def test_the_command_from_end_to_end(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(designs, "DESIGNS", {name: designs.DESIGNS[name] for name in ("as shipped", "wider")})
-    assert designs.main(f"--run {run} --pairs 30 --epochs 1 --out {run}".split()) == 0
+    chosen = ["a fifth of the epochs", "as shipped", "twice as wide"]
+    monkeypatch.setattr(designs, "DESIGNS", {name: designs.DESIGNS[name] for name in chosen})
+    assert designs.main(f"--run {run} --pairs 30 --epochs 2 --out {run}".split()) == 0
     table = pd.read_csv(run / "designs.csv")
-    assert table["design"].tolist() == ["as shipped", "wider"] and (table["training_pairs"] == 30).all()
+    assert table["design"].tolist() == chosen and (table["training_pairs"] == 30).all()
+    assert table["epochs"].tolist() == [1, 2, 2]
     assert table["weights"].is_monotonic_increasing
     kinds = table["wrong_duplicates"] + table["wrong_small_or_ship"] + table["wrong_other"]
     assert (table["wrong"] == kinds).all()
