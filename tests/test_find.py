@@ -508,11 +508,6 @@ def test_a_folder_that_is_not_ours(collection: Path, tmp_path: Path) -> None:
         find_overlaps(collection / "images", out=collection / "images")
 
 
-def test_results_of_no_finished_run(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no finished run"):
-        read_results(tmp_path)
-
-
 def test_two_runs_at_a_time(collection: Path, tmp_path: Path) -> None:
     from dupnet.collection import locked
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import resource
@@ -31,8 +30,7 @@ from dupnet.cli import main
 from dupnet.descriptors import WEIGHTS, load_weights
 from dupnet.find import find_overlaps
 from dupnet.images import MAX_PIXELS, UnreadableImage, decode, list_images
-from dupnet.results import read_results, read_table
-from dupnet.storage import Folder
+from dupnet.results import read_table
 
 TRIED: Counter[str] = Counter()
 """How many inputs of each kind were tried."""
@@ -502,14 +500,6 @@ def test_names_that_differ_in_case_only(tmp_path: Path) -> None:
     assert len(result.overlaps) == 3
 
 
-def test_results_of_another_kind_of_run(tmp_path: Path) -> None:
-    """A run.json that another program, or a later version, wrote is an error in words."""
-    for content in (json.dumps({"tool": "another"}), "[]", "{", '{"grid": {"rows": 3}}'):
-        (tmp_path / "run.json").write_text(content)
-        with pytest.raises(ValueError, match=r"not written by this version of `dupnet find`"):
-            read_results(tmp_path)
-
-
 def test_every_refused_file_is_one_that_fuzzing_would_accept() -> None:
     """The table of test_images is part of what must hold here: refused with the same reason twice."""
     for make, reason in REFUSED.values():
@@ -521,24 +511,3 @@ def test_every_refused_file_is_one_that_fuzzing_would_accept() -> None:
             seen.add(refused.value.reason)
         assert len(seen) == 1
         assert reason in seen.pop()
-
-
-def test_addresses(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be reached"):
-        Folder("gopher-web://host/folder")
-    odd = tmp_path / "a::b [c]*?#%20"
-    odd.mkdir()
-    folder = Folder(odd)
-    folder.write("x[1].bin", b"0123456789")
-    assert folder.path == odd
-    assert folder.files()["x[1].bin"].size == 10
-    assert folder.read("x[1].bin") == b"0123456789"
-    assert folder.read_ranges(["x[1].bin", "x[1].bin"], [0, 4], [2, 6]) == [b"01", b"45"]
-    found = folder.read_many(["x[1].bin", "absent"])
-    assert found["x[1].bin"] == b"0123456789"
-    assert isinstance(found["absent"], FileNotFoundError)
-    assert Folder(tmp_path).folders() == [odd.name]
-    folder.remove("x[1].bin")
-    assert folder.files() == {}
-    folder.remove("x[1].bin")
-    assert Folder(tmp_path / "none").files() == {}

@@ -38,30 +38,6 @@ def left_by(folder: Folder, **changes: object) -> None:
     folder.write(FILE, json.dumps(other | changes).encode())
 
 
-def test_created_once(folder: Folder) -> None:
-    assert folder.create("a", b"one")
-    assert not folder.create("a", b"other")
-    assert folder.read("a") == b"one"
-
-
-def test_of_many_at_the_same_moment_one_creates(tmp_path: Path) -> None:
-    folder = Folder(tmp_path)
-    start = threading.Barrier(8)
-    won: list[int] = []
-
-    def attempt(number: int) -> None:
-        start.wait()
-        if folder.create("a", str(number).encode()):
-            won.append(number)
-
-    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) == 1
-
-
 def test_held_named_and_given_back(folder: Folder) -> None:
     with leased(folder, EVERY) as check:
         assert owner(folder)["host"] == socket.gethostname()

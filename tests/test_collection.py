@@ -1,0 +1,115 @@
+"""Collections: which files they are, remembered by their output, which one process holds at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dupnet.collection import CACHE, combine, locked, open_collection
+
+
+def folder_of(path: Path, *names: str) -> Path:
+    path.mkdir(parents=True)
+    for name in names:
+        (path / name).touch()
+    return path
+
+
+def test_one_folder_is_found_again_under_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, out = folder_of(tmp_path / "images", "b", "A", "a"), tmp_path / "out"
+    (tmp_path / "link").symlink_to(images)
+    monkeypatch.chdir(tmp_path)
+    for name in (images, "images", "./images/../link/"):
+        found = open_collection(out, name)
+        assert found.files == {"A": images / "A", "a": images / "a", "b": images / "b"}
+        assert list(found.files) == ["A", "a", "b"]
+        assert (found.folders, found.against, found.lookup) == ((images,), None, (images,))
+    assert not any(found.is_against(image) for image in found.files)
+
+
+def test_added_folders_belong_to_it_from_then_on(tmp_path: Path) -> None:
+    one, two = folder_of(tmp_path / "one", "b"), folder_of(tmp_path / "two", "a", "c")
+    out = tmp_path / "out"
+    open_collection(out, one)
+    for options in ({"add": True}, {"add": True}, {}):
+        found = open_collection(out, two, **options)
+        assert found.folders == (one, two)
+        assert list(found.files.items()) == [("a", two / "a"), ("b", one / "b"), ("c", two / "c")]
+    assert open_collection(out, one) == found
+
+
+def test_images_held_against_it_are_called_by_their_folder(tmp_path: Path) -> None:
+    train, test = folder_of(tmp_path / "train", "a", "z"), folder_of(tmp_path / "sub" / "test", "a")
+    found = open_collection(tmp_path / "out", train, against=test)
+    assert list(found.files.items()) == [("a", train / "a"), ("test/a", test / "a"), ("z", train / "z")]
+    assert [image for image in found.files if found.is_against(image)] == ["test/a"]
+    assert found.lookup == (train, tmp_path / "sub")
+    for image, path in found.files.items():
+        assert next(folder / image for folder in found.lookup if (folder / image).exists()) == path
+
+
+def test_what_cannot_be_opened_is_not_remembered(tmp_path: Path) -> None:
+    one, two = folder_of(tmp_path / "one", "a", "b"), folder_of(tmp_path / "two", "b")
+    empty, out = folder_of(tmp_path / "empty"), tmp_path / "out"
+    before = open_collection(out, one)
+    with pytest.raises(ValueError, match=rf"^'b' is in both '{one}' and '{two}'\.$"):
+        open_collection(out, two, add=True)
+    with pytest.raises(ValueError, match="holds no file"):
+        open_collection(out, empty, add=True)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        open_collection(out, tmp_path / "none", add=True)
+    assert open_collection(out, one) == before
+    assert os.listdir(out / CACHE) == ["collection.json"]
+
+
+KNOWN = {"folders": ["/one", "/two"], "against": None}
+HELD = {"folders": ["/one"], "against": "/test"}
+
+
+@pytest.mark.parametrize(
+    ("known", "folder", "against", "add", "message"),
+    [
+        (KNOWN, "/three", None, False, r"^'/out' holds the overlaps of '/one' and '/two'; .*\(--add\)\.$"),
+        (KNOWN, "/one", "/test", False, "^'/out' holds the overlaps of '/one' and '/two'; .* results.$"),
+        (HELD, "/one", None, False, "^'/out' holds the overlaps of '/one' against '/test'; .* results.$"),
+        (HELD, "/two", None, True, "^'/out' holds the overlaps of '/one' against '/test'; .* results.$"),
+        (HELD, "/two", "/test", False, "^'/out' holds the overlaps of '/one' against '/test'; .* results.$"),
+    ],
+)
+def test_another_collection_is_refused_with_what_is_there(
+    known: dict[str, object], folder: str, against: str | None, add: bool, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        combine(known, folder, against, add, "/out")
+
+
+def test_a_killed_process_holds_nothing_and_leaves_nothing_half(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    hold = "import sys, pathlib; from dupnet.collection import locked\n"
+    hold += "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, os.fspath(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        halves = [out / ".partial-1.csv", out / CACHE / ".partial-2.json"]
+        for path in (*halves, out / "overlaps.csv"):
+            path.write_text("half a tab")
+        message = rf"^Another dupnet is at work in '{out}'; wait for it, or choose another folder\.$"
+        with pytest.raises(BlockingIOError, match=message), locked(out):
+            pass
+        assert all(path.exists() for path in halves)  # the other may still rename them
+        other.kill()
+    with locked(out):
+        assert not any(path.exists() for path in halves)
+        assert (out / "overlaps.csv").read_text() == "half a tab"
+
+
+def test_an_output_folder_is_made_taken_if_empty_and_given_back(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for out in (tmp_path / "new" / "out", tmp_path / "empty", tmp_path / "empty"):
+        with pytest.raises(KeyError), locked(out):
+            (out / "overlaps.csv").touch()
+            raise KeyError
