@@ -159,7 +159,7 @@ class Cache:
         marker = self.folder / "made_by.json"
         journal = self.folder / "journal.jsonl"
         paths = [self.folder / name for name in FILES]
-        before = marker.read_text() if marker.exists() else ""
+        before = marker.read_text(errors="replace") if marker.exists() else ""
         if before != self._made_by:
             if before:
                 self.discarded = "made by another version of dupnet, other weights or another tile size"
@@ -184,13 +184,11 @@ class Cache:
             try:
                 key, identity, *rest = json.loads(line)
                 entry = Entry(Identity(*identity), *rest)
-            except ValueError:
+                is_whole = line.endswith(b"\n") and entry.first_row == self.n_rows
+                is_stored = entry.first_row + entry.n_rows <= n_stored
+            except (TypeError, ValueError):
                 break
-            if (
-                not line.endswith(b"\n")
-                or entry.first_row != self.n_rows
-                or entry.first_row + entry.n_rows > n_stored
-            ):
+            if not (is_whole and is_stored):
                 break
             self.entries[key] = entry
             self.n_rows += entry.n_rows

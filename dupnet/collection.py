@@ -17,9 +17,10 @@ from typing import Any
 from dupnet.files import atomic_path, remove_partial
 from dupnet.images import list_images
 
-__all__ = ["Collection", "combine", "locked", "open_collection"]
+__all__ = ["RECORD", "Collection", "combine", "locked", "open_collection", "parse_record"]
 
 CACHE = "cache"
+LOCK, RECORD = "lock", "collection.json"
 """Folder, within the output folder, of all that is not a result."""
 
 
@@ -62,12 +63,13 @@ def locked(out: Path) -> Iterator[None]:
 
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{os.fspath(out)!r} is a file; choose a folder for the results.")
-    if out.is_dir() and not (out / CACHE).is_dir() and any(out.iterdir()):
+    is_known = any((out / CACHE / name).exists() for name in (LOCK, RECORD))
+    if out.is_dir() and not is_known and any(path != out / CACHE for path in out.rglob("*")):
         raise ValueError(
             f"{os.fspath(out)!r} holds files, but none of `dupnet find`; choose a new or an empty folder."
         )
     (out / CACHE).mkdir(parents=True, exist_ok=True)
-    with open(out / CACHE / "lock", "a") as lock:
+    with open(out / CACHE / LOCK, "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -94,9 +96,9 @@ def open_collection(
     OSError
         If a folder is missing.
     """
-    marker = out / CACHE / "collection.json"
+    marker = out / CACHE / RECORD
     record = combine(
-        json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else None,
+        parse_record(marker.read_bytes(), os.fspath(marker)) if marker.exists() else None,
         os.fspath(Path(folder).resolve()),
         None if against is None else os.fspath(Path(against).resolve()),
         add,
@@ -108,6 +110,23 @@ def open_collection(
     with atomic_path(marker) as beside:
         beside.write_text(json.dumps(record), encoding="utf-8")
     return collection
+
+
+def parse_record(data: bytes, name: str) -> dict[str, Any]:
+    """The record of a collection, from the bytes of the file ``name``.
+
+    Raises
+    ------
+    ValueError
+        If they are none.
+    """
+    try:
+        record = json.loads(data)
+        return {"folders": [str(folder) for folder in record["folders"]], "against": record["against"]}
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{name!r} is damaged: which images the results are of is lost; choose another folder for them."
+        ) from None
 
 
 def combine(

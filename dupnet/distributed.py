@@ -25,7 +25,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from dupnet.cluster import Cluster
-from dupnet.collection import CACHE, combine, locked
+from dupnet.collection import CACHE, RECORD, combine, locked, parse_record
 from dupnet.comparison import score_pairs
 from dupnet.descriptors import load_weights
 from dupnet.find import (
@@ -113,6 +113,7 @@ def find_on_cluster(
         check_lease = stack.enter_context(_held(results, cache))
         other = None if against is None else Folder(against)
         folders, images = _open_collection(results, Folder(folder), add, other)
+        sources = (*folders, *([other.parent] if other else []))
         cluster = stack.enter_context(Cluster(scheduler, progress))
         store = cache.folder(f"shards-{code}")
         for stale in cache.folders():
@@ -133,7 +134,6 @@ def find_on_cluster(
         with clock("verify"):
             score = ScoredOnce(search.hashes, partial(_scores, cluster, store, places, n_tiles, tiling, code))
             result = conclude(found, described, search.decidable, score, tiling, weights, is_against)
-        sources = (*folders, *([other.parent] if other else []))
         if all(one.is_local for one in sources):
             result.folders = tuple(one.path for one in sources)
         result.options = recorded_options(folder, tiling, add, against, scheduler=scheduler)
@@ -159,7 +159,7 @@ def _held(results: Folder, cache: Folder) -> Iterator[Callable[[], None]]:
         with locked(results.path):  # by the kernel, which does not forget
             yield lambda: None
         return
-    if results.files() and not {FILE, "collection.json"} & cache.files().keys():
+    if results.files() and not {FILE, RECORD} & cache.files().keys():
         raise ValueError(
             f"{results.address!r} holds files, but none of `dupnet find`; choose a new or an empty folder."
         )
@@ -172,8 +172,8 @@ def _open_collection(
 ) -> tuple[list[Folder], dict[str, Image]]:
     """The collection's folders, and all images by name, sorted, with those held against them."""
     cache = results.folder(CACHE)
-    is_known = "collection.json" in cache.files()
-    known = json.loads(cache.read("collection.json")) if is_known else None
+    is_known = RECORD in cache.files()
+    known = parse_record(cache.read(RECORD), f"{cache.address}/{RECORD}") if is_known else None
     record = combine(known, this.address, other.address if other else None, add, results.address)
     folders = [Folder(address) for address in record["folders"]]
     images: dict[str, Image] = {}
@@ -184,7 +184,7 @@ def _open_collection(
             images[name] = image
     if other is not None:
         images.update((f"{other.name}/{name}", image) for name, image in list_folder(other).items())
-    cache.write("collection.json", json.dumps(record).encode())
+    cache.write(RECORD, json.dumps(record).encode())
     return folders, dict(sorted(images.items()))
 
 

@@ -61,7 +61,7 @@ KINDS = {
     "cross": 0.09,  # a crop of another image
     "alike": 0.17,  # of a dozen crops, here and elsewhere, the one nearest in brightness and texture
     "day": 0.20,  # one place on another day: 30 to 70 % replaced in soft blobs, lit anew
-    "small": 0.16,  # one blob of 20 to 90 px replaced
+    "small": 0.16,  # a blob of 20 to 90 px replaced, or two small ones
     "ship": 0.08,  # a ship, half of the time with a wake, in one of the two
     "mix": 0.11,  # static structure with other water laid over all of it, more here and less there
     "shift": 0.05,  # the same picture 3 to 40 px aside

@@ -124,6 +124,8 @@ def extract(archive: Path, targets: Mapping[str, Path]) -> None:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             for member, target in targets.items():
+                if opened.getinfo(member).is_dir():
+                    raise FetchError(f"{archive.name}: {member} is no file.")
                 with opened.open(member) as packed:
                     unpack(packed, target)
         return

@@ -113,7 +113,7 @@ def read_results(folder: str | os.PathLike[str]) -> FindResult:
         record = json.loads(record_path.read_text(encoding="utf-8"))
         about = {name: record[name] for name in ("options", "counts", "seconds", "versions")}
         grid, folders = Grid(**record["grid"]), tuple(Path(path) for path in record["folders"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
             f"{os.fspath(record_path)!r} was not written by this version of `dupnet find` ({error!r}); "
             "run it again into that folder, or into another one."

@@ -93,7 +93,7 @@ def read_shards(store: Folder, keys: Iterable[str] | None = None) -> list[Shard]
     Raises
     ------
     OSError
-        If the store does not give a file that it lists, or that was asked for by key.
+        If the store does not give a file that it lists, or that was asked for by key; or one is damaged.
     """
     if keys is None:
         keys = (name.removesuffix(".json") for name in store.files() if name.endswith(".json"))
@@ -102,11 +102,15 @@ def read_shards(store: Folder, keys: Iterable[str] | None = None) -> list[Shard]
     for name, data in store.read_many(names).items():
         if isinstance(data, Exception):
             raise data
-        record = json.loads(data)
-        entries = {
-            image: Entry(Identity(*identity), *rest) for image, (identity, *rest) in record["images"].items()
-        }
-        shards.append(Shard(names[name], entries, record["n_rows"]))
+        try:
+            record = json.loads(data)
+            entries = {
+                image: Entry(Identity(*identity), *rest)
+                for image, (identity, *rest) in record["images"].items()
+            }
+            shards.append(Shard(names[name], entries, record["n_rows"]))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise _damaged(store, name) from None
     return shards
 
 

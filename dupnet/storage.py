@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -66,8 +67,17 @@ class Folder:
 
     @property
     def parent(self) -> Folder:
-        """The folder that this one is in."""
-        return Folder(self.address.rpartition("/")[0] or "/")
+        """The folder that this one is in.
+
+        Raises
+        ------
+        ValueError
+            If it is in none: the top of a store.
+        """
+        above = self.address.rpartition("/")[0]
+        if above.endswith(":/"):
+            raise ValueError(f"{self.address!r} is the top of its store; put the images into a folder of it.")
+        return Folder(above or "/")
 
     def folder(self, name: str) -> Folder:
         """A folder in this one."""
@@ -144,8 +154,18 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with all that is in it; nothing happens if it is not there."""
-        with suppress(FileNotFoundError):
-            self._system.rm(f"{self._path}/{name}", recursive=True)
+        path = f"{self._path}/{name}"
+        with suppress(FileNotFoundError):  # not by `rm`, which takes brackets in a name for a pattern
+            if self._system.info(path)["type"] == "file":
+                self._system.rm_file(path)
+                return
+            if self.is_local:
+                shutil.rmtree(path)
+                return
+            for file in self._system.find(path):
+                self._system.rm_file(file)
+            with suppress(OSError):  # object stores have no folders
+                self._system.rmdir(path)
 
 
 def _protocols(system: Any) -> tuple[str, ...]:

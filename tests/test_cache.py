@@ -127,6 +127,28 @@ def test_what_another_version_made_is_discarded_and_said(tmp_path: Path) -> None
         assert (cache.entries, cache.discarded) == ({}, "")
 
 
+@pytest.mark.parametrize(
+    "line", ["5", "null", "[]", '["a", [1, 2, ""], 3]', '["a", [1, 2, ""], 64, 64, "0", 1, ""]']
+)
+def test_a_journal_that_says_something_else_is_cut_there(line: str, tmp_path: Path) -> None:
+    with Cache(tmp_path, {}, WIDTHS) as cache:
+        append(cache, *IMAGES)
+        cache.flush()
+    journal = tmp_path / "journal.jsonl"
+    first, *rest = journal.read_text().splitlines()
+    journal.write_text("\n".join([first, line, *rest, ""]))
+    with Cache(tmp_path, {}, WIDTHS) as cache:
+        assert_holds(cache, *list(IMAGES)[:1])
+
+
+def test_a_marker_of_other_bytes_empties_the_cache(tmp_path: Path) -> None:
+    with Cache(tmp_path, {}, WIDTHS) as cache:
+        append(cache, *IMAGES)
+    (tmp_path / "made_by.json").write_bytes(b"\xff\xfe")
+    with Cache(tmp_path, {}, WIDTHS) as cache:
+        assert cache.entries == {} and cache.discarded
+
+
 def test_an_image_described_again_is_the_last_one(tmp_path: Path) -> None:
     changed = Entry(Identity(11, 21), 64, 64, 0, 1, "")
     with Cache(tmp_path, {}, WIDTHS) as cache:

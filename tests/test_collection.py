@@ -107,6 +107,26 @@ def test_a_killed_process_holds_nothing_and_leaves_nothing_half(tmp_path: Path) 
         assert (out / "overlaps.csv").read_text() == "half a tab"
 
 
+@pytest.mark.parametrize("record", ["{", "{}", "[]", '{"folders": 5, "against": null}'])
+def test_a_record_that_is_damaged_is_named_with_a_remedy(record: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with locked(out):
+        (out / "cache" / "collection.json").write_text(record)
+        with pytest.raises(ValueError, match=r"collection\.json' is damaged.* choose another folder"):
+            open_collection(out, tmp_path)
+
+
+def test_a_cache_of_someone_else_makes_no_output_folder(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    with locked(tmp_path):  # as a run leaves it that was killed at its very start
+        pass
+    (tmp_path / "cache" / "lock").unlink()
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="holds files, but none of `dupnet find`"), locked(tmp_path):
+        pass
+    assert os.listdir(tmp_path / "cache") == []
+
+
 def test_an_output_folder_is_made_taken_if_empty_and_given_back(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for out in (tmp_path / "new" / "out", tmp_path / "empty", tmp_path / "empty"):

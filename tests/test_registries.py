@@ -69,6 +69,14 @@ def test_a_folder_of_a_tar_archive_is_no_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.tar"]
 
 
+def test_a_folder_of_a_zip_archive_is_no_file(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.mkdir("package")
+    with pytest.raises(FetchError, match=r"^a\.zip: package/ is no file\.$"):
+        extract(tmp_path / "a.zip", {"package/": tmp_path / "scene.tif"})
+    assert os.listdir(tmp_path) == ["a.zip"]
+
+
 def test_a_damaged_member_leaves_what_was_there(tmp_path: Path) -> None:
     path, target = tmp_path / "a.zip", tmp_path / "scene.tif"
     with zipfile.ZipFile(path, "w") as zipped:

@@ -86,8 +86,8 @@ def test_a_record_with_something_missing_or_impossible_is_refused(tmp_path: Path
     wrong = [{key: value for key, value in record.items() if key != name} for name in record]
     wrong += [record | {"grid": record["grid"] | {"rows": 0}}, record | {"grid": {"sides": 3}}]
     wrong += [record | {"folders": [1]}, record | {"folders": None}]
-    for other in wrong:
-        (tmp_path / "run.json").write_text(json.dumps(other))
+    for text in [*map(json.dumps, wrong), "[" * 100_000]:
+        (tmp_path / "run.json").write_text(text)
         with pytest.raises(ValueError, match=r"run\.json' was not written by this version .*run it again"):
             read_results(tmp_path)
 

@@ -124,6 +124,13 @@ def test_without_its_last_file_a_shard_does_not_count(store: Folder) -> None:
     assert read_shards(store.folder("none")) == []
 
 
+@pytest.mark.parametrize("data", [b"{", b"\xff", b"{}", b"[]", b'{"images": {"a": 1}, "n_rows": 1}'])
+def test_a_shard_whose_list_of_images_is_damaged_is_named(data: bytes, store: Folder) -> None:
+    store.write("a.json", data)
+    with pytest.raises(OSError, match=r"/a\.json is damaged; delete its folder and run again\.$"):
+        read_shards(store)
+
+
 @pytest.mark.parametrize("change", [-1, 1])
 @pytest.mark.parametrize("kind", ["search", "verify", "tiles"])
 def test_a_damaged_file_is_named_with_its_remedy(kind: str, change: int, store: Folder) -> None:

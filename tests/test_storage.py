@@ -115,6 +115,24 @@ def test_a_name_is_no_pattern_and_what_is_not_there_is_told(folder: Folder) -> N
         folder.read("absent")
 
 
+def test_what_is_removed_is_the_named_one_alone(folder: Folder) -> None:
+    for name in ("x1.bin", "x[1].bin", "o1/a", "o[1]/a", "o[1]/b/c", "o/a"):
+        folder.write(name, b"")
+    folder.remove("x[1].bin")
+    folder.folder("o[1]").remove("a")
+    assert list(folder.files()) == ["x1.bin"]
+    assert [list(folder.folder(name).files()) for name in ("o1", "o[1]")] == [["a"], []]
+    folder.remove("o[1]")
+    assert folder.folders() == ["o", "o1"]
+
+
+def test_the_top_of_a_store_is_in_no_folder(bucket: str) -> None:
+    assert Folder(f"{bucket}/one/two").parent.address == f"{bucket}/one"
+    assert Folder(f"{bucket}/one").parent.address == bucket
+    with pytest.raises(ValueError, match="'s3://bucket' is the top of its store; put the images"):
+        _ = Folder(bucket).parent
+
+
 def test_ranges_in_their_order_and_no_further_than_the_file(folder: Folder) -> None:
     folder.write("x[1].bin", b"0123456789")
     folder.write("y", b"abc")
