@@ -25,7 +25,7 @@ import pandas as pd
 from dupnet import sources
 from dupnet.comparison import compare_cells
 from dupnet.descriptors import load_weights, untrained_weights
-from dupnet.evaluation import best_threshold, threshold_for_precision
+from dupnet.evaluation import threshold_for_precision
 from dupnet.files import atomic_path, write_csv
 from dupnet.hard_pairs import Source, draw_faint_pair, draw_pair, draw_usual_pair, write_pairs
 from dupnet.images import read_image
@@ -206,9 +206,9 @@ def train_from_pairs(
     """Train on files of :func:`dupnet.hard_pairs.write_pairs`; writes weights, history and settings into
     ``out``.
 
-    The learning rate falls along half a cosine to nought. The threshold is the one with the fewest errors on
-    the validation pairs, or where it falls short of the precision of ``recipe`` on the pairs of ``usual`` (by
-    default the same), the least that reaches it. It goes into the settings of the model.
+    The learning rate falls along half a cosine to nought. The threshold is one half, or where that falls
+    short of the precision of ``recipe`` on the pairs of ``usual`` (by default those of validation), the least
+    that reaches it. It goes into the settings of the model.
     """
     recipe, out = recipe or Recipe(), Path(out)
     keras.utils.set_random_seed(recipe.seed)
@@ -225,7 +225,7 @@ def train_from_pairs(
     for name, pairs in judged.items():
         pairs.table["score"] = head.predict(pairs, verbose=0).ravel()
         write_csv(pairs.table, out / f"{name}_scores.csv")
-    threshold = _threshold(watched.table, judged["usual"].table, recipe.precision)
+    threshold = _threshold(judged["usual"].table, recipe.precision)
     trained = from_arrays(to_arrays(model), replace(recipe.model, threshold=threshold))
     save_model(trained, out / "dupnet.keras")
     save_arrays(trained, out / "dupnet.npz")
@@ -235,22 +235,16 @@ def train_from_pairs(
     return trained
 
 
-def _threshold(hard: pd.DataFrame, usual: pd.DataFrame, precision: float) -> float:
-    """The threshold with the fewest errors on the hard pairs, or where that is not precise enough on the
-    usual ones, the least that is.
+def _threshold(usual: pd.DataFrame, precision: float) -> float:
+    """One half, what a calibrated score asks for; where that is not precise enough, the least that is.
 
-    Of the hard pairs, those of the kinds ``small`` and ``ship`` do not count: changes that compression can
-    hide are drawn far more often than they are met. Both tables hold ``score``, ``is_duplicate`` and
-    ``kind``.
+    ``usual`` holds ``score`` and ``is_duplicate`` of pairs as collections hold them.
     """
-    counted = hard[~hard["kind"].isin(["small", "ship"])]
-    fewest, _ = best_threshold(counted["score"].to_numpy(), counted["is_duplicate"].to_numpy())
-    if usual.loc[usual["score"] >= fewest, "is_duplicate"].mean() >= precision:
-        return float(fewest)
-    precise, _ = threshold_for_precision(
-        usual["score"].to_numpy(), usual["is_duplicate"].to_numpy(), precision
-    )
-    return float(np.clip(max(fewest, precise), 0.0, 1.0))  # both may be beyond any score
+    scores, is_duplicate = usual["score"].to_numpy(), usual["is_duplicate"].to_numpy()
+    if is_duplicate[scores >= 0.5].mean() >= precision:
+        return 0.5
+    precise, _ = threshold_for_precision(scores, is_duplicate, precision)
+    return float(np.clip(precise, 0.5, 1.0))  # it may be beyond any score
 
 
 def train(
