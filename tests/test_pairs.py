@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -221,6 +222,7 @@ def test_split_by_group_leaves_no_split_empty() -> None:
     groups = pd.Series([0] * 50 + [1] * 2 + [2], index=range(53))
     assert set(split_by_group(groups, (0.98, 0.01, 0.01))) == set(SPLITS)
     assert set(split_by_group(groups, (0.5, 0.0, 0.5))) == {"train", "test"}
+    assert set(split_by_group(groups.iloc[:52], (0.5, 0.0, 0.5))) == {"train", "test"}
     with pytest.raises(ValueError, match="2 overlap group"):
         split_by_group(groups.iloc[:52])
     with pytest.raises(ValueError, match="ratios"):
@@ -427,6 +429,17 @@ def test_a_pool_of_two_tiles_gives_one_pair_and_one_of_one_none() -> None:
     joined = pairs_across_images(found, groups * 0, splits)
     assert joined.empty
     assert list(joined.columns) == list(pairs.columns)
+
+
+def test_as_many_rows_are_drawn_as_the_original_drew() -> None:
+    for function in (sample_pairs, make_pairs):
+        assert inspect.signature(function).parameters["n_rows"].default == 150_000
+
+
+def test_the_columns_of_the_table_are_described() -> None:
+    for side in "12":
+        assert PAIR_COLUMNS[f"tile{side}"].startswith(f"tile index in image {side}")
+    assert all(PAIR_COLUMNS.values())
 
 
 def test_the_seed_of_what_is_drawn_is_nought_by_default() -> None:
