@@ -31,8 +31,9 @@ def bucket() -> Iterator[str]:
         for name, value in store.items():
             environment.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()  # one may be connected to another test's server
-        s3fs.S3FileSystem().mkdir("bucket")
-        yield "s3://bucket"
+        name = f"bucket-{uuid.uuid4().hex}"  # moto's servers of one process share what they hold
+        s3fs.S3FileSystem().mkdir(name)
+        yield f"s3://{name}"
         s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
 
@@ -96,7 +97,7 @@ def test_a_file_that_changed_has_another_identity(folder: Folder) -> None:
 
 
 def test_the_marker_of_a_folder_is_none_of_its_files(bucket: str) -> None:
-    s3fs.S3FileSystem().pipe_file("bucket/marked/", b"")
+    s3fs.S3FileSystem().pipe_file(f"{bucket}/marked/", b"")
     folder = Folder(f"{bucket}/marked")
     folder.write("a", b"")
     assert (list(folder.files()), folder.folders()) == (["a"], [])
@@ -129,7 +130,7 @@ def test_what_is_removed_is_the_named_one_alone(folder: Folder) -> None:
 def test_the_top_of_a_store_is_in_no_folder(bucket: str) -> None:
     assert Folder(f"{bucket}/one/two").parent.address == f"{bucket}/one"
     assert Folder(f"{bucket}/one").parent.address == bucket
-    with pytest.raises(ValueError, match="'s3://bucket' is the top of its store; put the images"):
+    with pytest.raises(ValueError, match=f"'{bucket}' is the top of its store; put the images"):
         _ = Folder(bucket).parent
 
 
