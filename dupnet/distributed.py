@@ -53,9 +53,9 @@ __all__ = ["IMAGES_A_TASK", "TILES_A_PART", "find_on_cluster"]
 IMAGES_A_TASK = 512
 """Images that one task describes: 4 to 10 s of work, which is what the loss of a worker can cost it."""
 
-TILES_A_PART = 2**17
-"""Tiles of a part: 34 MB of search descriptors. A task compares two parts, and hashes both anew: smaller
-parts make more tasks and more work (benchmarks/scaling)."""
+TILES_A_PART = 2**18
+"""Tiles of a part: 67 MB of search descriptors, and as many of buckets. A task compares two parts: smaller
+ones need less memory, and make more tasks that read more (benchmarks/scaling)."""
 
 Numbers = npt.NDArray[np.int64]
 

@@ -12,10 +12,9 @@ order of the files, and whether two descriptors are compared depends on these tw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import compress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +31,7 @@ __all__ = [
     "equal_sets",
     "gather",
     "hash_rows",
+    "hashed",
     "pairs_above",
     "with_equals",
 ]
@@ -60,6 +60,8 @@ _COMPACT_AFTER = 2**22
 Descriptors = npt.NDArray[np.int8]
 Numbers = npt.NDArray[np.int64]
 Cosines = npt.NDArray[np.float32]
+Buckets = npt.NDArray[np.uint16]
+Members = tuple[npt.NDArray[np.uint32], Numbers]
 Found = tuple[Numbers, Cosines]  # keys `number1 * n + number2` of pairs, number1 < number2
 
 
@@ -145,6 +147,7 @@ def pairs_above(
     exact: bool,
     *,
     sides: npt.NDArray[np.bool_] | None = None,
+    buckets: Buckets | None = None,
     workers: int = 1,
     progress: bool = False,
 ) -> Found:
@@ -158,6 +161,8 @@ def pairs_above(
         Rows that take part, ascending. Number ``i`` is ``rows[i]``.
     exact : bool
         Whether to compare every pair, or those alone that share a bucket.
+    buckets : (m, N_TABLES, N_PROBES) uint16, optional
+        What :func:`hashed` says of these rows; worked out where it is missing and needed.
     threshold, sides, workers, progress
         As for :func:`candidates`.
 
@@ -167,7 +172,7 @@ def pairs_above(
         ``number1 * m + number2``, number1 < number2, sorted; of each number1 the first ``MAX_NEIGHBOURS``.
     cosine : (k,) float32
     """
-    searched = _Searched(descriptors, rows, threshold, sides, workers, progress)
+    searched = _Searched(descriptors, rows, threshold, sides, buckets, workers, progress)
     with threadpool_limits(1, user_api="blas"):  # the threads are ours, a product each
         return gather(searched.all_pairs() if exact else searched.hashed_pairs(), len(rows))
 
@@ -181,33 +186,36 @@ class _Searched:
         rows: Numbers,
         threshold: float,
         sides: npt.NDArray[np.bool_] | None,
+        buckets: Buckets | None,
         workers: int,
         progress: bool,
     ) -> None:
         self.descriptors = descriptors
         self.rows = rows
         self.threshold = threshold
-        self.sides = None if sides is None else sides[rows]
+        numbers = np.arange(len(rows))
+        # One group, of which all are compared with one another, or two, each with the other.
+        self.groups = [numbers] if sides is None else [numbers[sides[rows] == side] for side in (False, True)]
+        self.buckets = buckets
         self.workers = workers
         self.progress = partial(tqdm, desc="search", disable=not progress, unit="step")
         self.squares = _squared_lengths(descriptors, rows)
 
     def all_pairs(self) -> Iterator[Found]:
-        """Every pair, by blocks of the product of all with all above the diagonal."""
-        n = len(self.rows)
-        blocks = [np.arange(at, min(at + _BLOCK, n))[None] for at in range(0, n, _BLOCK)]
-        pairs = [(one, other) for at, one in enumerate(blocks) for other in blocks[at:]]
-        if self.sides is not None:  # two blocks of one side have nothing to give
-            of = [set(self.sides[block[0]].tolist()) for block in blocks]
-            wanted = [len(a | b) > 1 for at, a in enumerate(of) for b in of[at:]]
-            pairs = list(compress(pairs, wanted))
+        """Every pair, block by block."""
+        blocks = [_blocks(group) for group in self.groups]
+        pairs = list(_pairs_of_blocks(blocks[0], blocks[-1]))
         return map_in_order(self._alike, self.progress(pairs), self.workers)
 
     def hashed_pairs(self) -> Iterator[Found]:
         """Every pair that shares a bucket, table by table; a pair is found in every bucket that it shares."""
         for table in self.progress(range(N_TABLES)):
-            buckets = self._buckets(table)
-            yield from map_in_order(self._alike, _batches(*buckets), self.workers)
+            if self.buckets is None:
+                buckets = hashed(self.descriptors, self.rows, [table], self.workers)[:, 0]
+            else:
+                buckets = self.buckets[:, table]
+            members = [_members(buckets[group], group) for group in self.groups]
+            yield from map_in_order(self._alike, _batches(members[0], members[-1]), self.workers)
 
     def _alike(self, batch: tuple[Numbers, Numbers]) -> Found:
         """Pairs above the threshold: of ``batch[0][k]`` with ``batch[1][k]``, for all k; -1 is no number.
@@ -224,13 +232,26 @@ class _Searched:
         above = products >= np.float32(0.9999 * self.threshold * shortest)
         if other is one:  # ascending numbers: each pair once, and none with itself
             above &= np.arange(one.shape[1])[:, None] < np.arange(one.shape[1])
-        if self.sides is not None:
-            above &= self.sides[one][:, :, None] != self.sides[other][:, None, :]
-        if above.sum(axis=2).max(initial=0) > MAX_NEIGHBOURS:
-            above &= np.cumsum(above, axis=2, dtype=np.int32) <= MAX_NEIGHBOURS
+            return self._kept(above, 2, products, one, other)
+        if one.max() < other.min():
+            return self._kept(above, 2, products, one, other)
+        # Of two groups, either may hold the first tile of a pair.
+        is_first = one[:, :, None] < other[:, None, :]
+        found = [self._kept(above & is_first, 2, products, one, other)]
+        found.append(self._kept(above & ~is_first, 1, products, one, other))
+        keys, cosines = zip(*found, strict=True)
+        return np.concatenate(keys), np.concatenate(cosines)
+
+    def _kept(
+        self, above: npt.NDArray[np.bool_], axis: int, products: Cosines, one: Numbers, other: Numbers
+    ) -> Found:
+        """Pairs whose product is ``above``, and whose cosine is too; of each first number those with the
+        first ``MAX_NEIGHBOURS`` along ``axis``."""
+        if above.sum(axis=axis).max(initial=0) > MAX_NEIGHBOURS:
+            above &= np.cumsum(above, axis=axis, dtype=np.int32) <= MAX_NEIGHBOURS
         at = np.flatnonzero(above)
         k, i, j = np.unravel_index(at, products.shape)
-        number1, number2 = one[k, i], other[k, j]
+        number1, number2 = (one[k, i], other[k, j]) if axis == 2 else (other[k, j], one[k, i])
         cosine = products.reshape(-1)[at] / np.sqrt(self.squares[number1] * self.squares[number2])
         kept = cosine >= self.threshold
         return (number1 * len(self.rows) + number2)[kept], cosine[kept].astype(np.float32)
@@ -240,19 +261,38 @@ class _Searched:
         vectors[numbers < 0] = 0
         return vectors
 
-    def _buckets(self, table: int) -> tuple[npt.NDArray[np.uint32], Numbers]:
-        """The buckets of a table: ``members[starts[b]:starts[b + 1]]``, numbers ascending, are bucket b."""
-        n = len(self.rows)
-        rng = np.random.default_rng([0, table])
-        signs = rng.choice(np.array([-1, 1], np.float32), (self.descriptors.shape[1], 2 * _DIRECTIONS))
 
-        def hashed(start: int) -> npt.NDArray[np.uint16]:
-            return _probes(self._vectors(np.arange(start, min(start + _BLOCK, n))) @ signs)
+def hashed(
+    descriptors: Descriptors, rows: Numbers, tables: Sequence[int] = range(N_TABLES), workers: int = 1
+) -> Buckets:
+    """The buckets that descriptors fall into: (rows, tables, ``N_PROBES``) uint16."""
+    found = np.empty((len(rows), len(tables), N_PROBES), np.uint16)
+    signs = [_signs(table, descriptors.shape[1]) for table in tables]
 
-        buckets = np.concatenate(list(map_in_order(hashed, range(0, n, _BLOCK), self.workers))).reshape(-1)
-        counts = np.bincount(buckets, minlength=4 * _DIRECTIONS**2)
-        members = np.argsort(buckets, kind="stable") // N_PROBES  # of 16 bits: a radix sort
-        return members.astype(np.uint32), np.concatenate([[0], np.cumsum(counts)])
+    def hash_block(start: int) -> None:
+        block = slice(start, start + _BLOCK)
+        vectors = descriptors[rows[block]].astype(np.float32)
+        for at, directions in enumerate(signs):
+            found[block, at] = _probes(vectors @ directions)
+
+    for _ in map_in_order(hash_block, range(0, len(rows), _BLOCK), workers):
+        pass
+    return found
+
+
+def _signs(table: int, length: int) -> npt.NDArray[np.float32]:
+    """The directions of a table: (length, 2 * _DIRECTIONS) of +1 and -1."""
+    rng = np.random.default_rng([0, table])
+    return rng.choice(np.array([-1, 1], np.float32), (length, 2 * _DIRECTIONS))
+
+
+def _members(buckets: Buckets, numbers: Numbers) -> Members:
+    """``numbers`` by the buckets (n, N_PROBES) of each: ``members[starts[b]:starts[b + 1]]``, ascending, are
+    those of bucket b."""
+    counts = np.bincount(buckets.reshape(-1), minlength=4 * _DIRECTIONS**2)
+    order = np.argsort(buckets.reshape(-1), kind="stable")  # of 16 bits: a radix sort
+    members = numbers[order // N_PROBES].astype(np.uint32)
+    return members, np.concatenate([[0], np.cumsum(counts)])
 
 
 def _probes(projected: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
@@ -281,34 +321,59 @@ def _probes(projected: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     return np.take_along_axis(buckets, chosen, 1).astype(np.uint16)
 
 
-def _batches(members: npt.NDArray[np.uint32], starts: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
-    """Buckets gathered into batches of a bounded size for :meth:`_Searched._alike`.
+def _batches(first: Members, second: Members) -> Iterator[tuple[Numbers, Numbers]]:
+    """Buckets gathered into batches of a bounded size for :meth:`_Searched._alike`, as :func:`_members` gives
+    them: of one group with itself, or of one group with another.
 
     Buckets of about one size go together, so that little is padded; one that is too large is taken apart into
     blocks.
     """
-    sizes = np.diff(starts)
-    order = np.argsort(sizes, kind="stable")
-    order = order[np.searchsorted(sizes[order], 2) :]
+    is_one = second is first
+    sizes1, sizes2 = np.diff(first[1]), np.diff(second[1])
+    order = np.lexsort((sizes2, sizes1))
+    order = order[sizes1[order] >= 2] if is_one else order[(sizes1[order] > 0) & (sizes2[order] > 0)]
+    is_large = np.maximum(sizes1, sizes2)[order] > _BLOCK
+    order, large = order[~is_large], order[is_large]
     at = 0
-    while at < len(order) and sizes[order[at]] <= _BLOCK:
-        width = int(sizes[order[at]])
-        ahead = sizes[order[at : at + max(1, min(_BATCH_ROWS // width, _BATCH_PRODUCTS // width**2))]]
-        # The last bucket is the largest: all are padded to its size.
-        fits = (
-            ahead * np.arange(1, len(ahead) + 1) * np.maximum(ahead / _BATCH_PRODUCTS, 1 / _BATCH_ROWS) <= 1
+    while at < len(order):
+        ahead = order[at : at + max(1, _BATCH_ROWS // int(sizes1[order[at]]))]
+        # All are padded to the largest size.
+        width1, width2 = np.maximum.accumulate(sizes1[ahead]), np.maximum.accumulate(sizes2[ahead])
+        count = np.arange(1, len(ahead) + 1)
+        fits = (count * np.maximum(width1, width2) <= _BATCH_ROWS) & (
+            count * width1 * width2 <= _BATCH_PRODUCTS
         )
-        batch = order[at : at + max(1, int(fits.sum()))]
-        place = np.arange(sizes[batch[-1]])
-        inside = place < sizes[batch][:, None]
-        numbers = np.full(inside.shape, -1, np.int64)
-        numbers[inside] = members[(starts[batch][:, None] + place)[inside]]
-        yield numbers, numbers
+        batch = ahead[: max(1, int(fits.sum()))]
+        one = _padded(*first, batch)
+        yield one, one if is_one else _padded(*second, batch)
         at += len(batch)
-    for bucket in order[at:]:
-        numbers = members[starts[bucket] : starts[bucket + 1]].astype(np.int64)
-        blocks = [part[None] for part in np.split(numbers, range(_BLOCK, len(numbers), _BLOCK))]
-        yield from ((one, other) for at, one in enumerate(blocks) for other in blocks[at:])
+    for bucket in large:
+        blocks = [
+            _blocks(members[starts[bucket] : starts[bucket + 1]]) for members, starts in (first, second)
+        ]
+        yield from _pairs_of_blocks(blocks[0], blocks[0] if is_one else blocks[1])
+
+
+def _blocks(numbers: npt.NDArray[Any]) -> list[Numbers]:
+    """Numbers in blocks of (1, at most _BLOCK)."""
+    numbers = numbers.astype(np.int64)
+    return [numbers[None, at : at + _BLOCK] for at in range(0, len(numbers), _BLOCK)]
+
+
+def _pairs_of_blocks(first: list[Numbers], second: list[Numbers]) -> Iterator[tuple[Numbers, Numbers]]:
+    """Each block of one group with itself and those after it, or each of one group with each of another."""
+    for at, one in enumerate(first):
+        yield from ((one, other) for other in (first[at:] if second is first else second))
+
+
+def _padded(members: npt.NDArray[np.uint32], starts: Numbers, buckets: Numbers) -> Numbers:
+    """The members of buckets, a row each: (buckets, largest) int64, ended with -1 where there are fewer."""
+    sizes = np.diff(starts)[buckets]
+    place = np.arange(sizes.max())
+    inside = place < sizes[:, None]
+    numbers = np.full(inside.shape, -1, np.int64)
+    numbers[inside] = members[(starts[buckets][:, None] + place)[inside]]
+    return numbers
 
 
 def gather(found: Iterable[Found], n: int) -> Found:

@@ -1,9 +1,10 @@
 """The search of :mod:`dupnet.search` over shards: tasks that each compare two parts of a collection.
 
 A *part* is a few shards. Its file lists the rows of its shards that take part, each with its number among all
-different descriptors of the collection. So a task needs the descriptors of two parts, and what it finds is
-what :func:`dupnet.search.candidates` finds among them: whether two descriptors are compared depends on these
-two alone, and of several neighbours the first are kept by number.
+different descriptors of the collection. The buckets of a large collection are worked out part by part, once
+for all pairs of parts. So a task needs what is known of two parts, and what it finds is what
+:func:`dupnet.search.candidates` finds among them: whether two descriptors are compared depends on these two
+alone, and of several neighbours the first are kept by number.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from dupnet import search
 from dupnet.cluster import Cluster
 from dupnet.filters import SEARCH_BYTES
-from dupnet.search import Candidates, equal_sets, gather, pairs_above, with_equals
+from dupnet.search import Candidates, equal_sets, gather, hashed, pairs_above, with_equals
 from dupnet.shards import Places, read_search, read_tiles, token
 from dupnet.storage import Folder
 
@@ -107,6 +108,12 @@ class Search:
             for one, other in pairs
             if f"pair-{one}-{other}.npz" not in done
         ]
+        hashing = [
+            (self.store.address, folder.address, part)
+            for part in range(len(parts))
+            if not exact and f"hashed-{part}.npz" not in done
+        ]
+        cluster.run(_hash_task, hashing, "hash", len(parts) - len(hashing))
         cluster.run(_search_task, tasks, "search", len(pairs) - len(tasks))
 
         def found() -> Iterator[tuple[Numbers, npt.NDArray[np.float32]]]:
@@ -166,12 +173,27 @@ def _leaders(keys: Sequence[npt.NDArray[Any]]) -> Numbers:
     return leader
 
 
+def _hash_task(store: str, folder: str, part: int) -> None:
+    """Keep the buckets that the descriptors of a part fall into."""
+    threadpool_limits(1, user_api="blas")  # for good: a worker's threads have a task each
+    where = Folder(folder)
+    descriptors = _read_part(Folder(store), _unpacked(where.read(f"part-{part}.npz")))
+    buckets = hashed(descriptors, np.arange(len(descriptors)))
+    where.write(f"hashed-{part}.npz", _packed(buckets=buckets))
+
+
 def _search_task(store: str, folder: str, one: int, other: int, threshold: float, exact: bool) -> None:
     """Compare the descriptors of two parts, or those of one with one another."""
     threadpool_limits(1, user_api="blas")  # for good: a worker's threads have a task each
     where = Folder(folder)
-    parts = [_unpacked(where.read(f"part-{part}.npz")) for part in sorted({one, other})]
+    of_parts = sorted({one, other})
+    parts = [_unpacked(where.read(f"part-{part}.npz")) for part in of_parts]
     descriptors = [_read_part(Folder(store), part) for part in parts]
+    buckets = None
+    if not exact:
+        buckets = np.concatenate(
+            [_unpacked(where.read(f"hashed-{part}.npz"))["buckets"] for part in of_parts]
+        )
     numbers = np.concatenate([part["number"] for part in parts])
     side = np.repeat(np.arange(len(parts)) > 0, [len(part["number"]) for part in parts])
     order = np.argsort(numbers)
@@ -181,6 +203,7 @@ def _search_task(store: str, folder: str, one: int, other: int, threshold: float
         threshold,
         exact,
         sides=side[order] if one != other else None,
+        buckets=None if buckets is None else buckets[order],
     )
     first, second = np.divmod(found, max(len(order), 1))
     numbers = numbers[order]

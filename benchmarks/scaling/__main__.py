@@ -2,17 +2,19 @@
 
 Times every kind of work alone, in seconds of processor time (so that other work on the machine does not
 count): the tasks, the start of a worker, what a worker spends on a task besides it and on waiting, and the
-client. From these rates the model says what a collection costs. Then IMAGES is searched on real clusters of
-one and two worker processes, whose processor time is held against the model. Writes ``scaling_rates.csv``,
-``scaling_check.csv`` and ``scaling_model.csv`` into ``benchmarks/results``.
+client. From these rates the model says what a collection costs. Then IMAGES is searched by hashing on real
+clusters of worker processes on this machine, whose time is held against the model. Writes
+``scaling_rates.csv``, ``scaling_check.csv`` and ``scaling_model.csv``.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +31,7 @@ from dupnet.files import write_csv
 from dupnet.filters import SEARCH_BYTES
 from dupnet.find import PAIRS_AT_A_TIME
 from dupnet.indexing import Tiling
+from dupnet.search import N_PROBES, N_TABLES
 from dupnet.sharded_index import code_of, list_folder
 from dupnet.shards import read_shards
 from dupnet.storage import Folder
@@ -38,10 +41,19 @@ RESULTS = Path(__file__).parents[1] / "results"
 TILES = 9
 """Of an image of 768 px."""
 
+IMAGES_OF_A_CHECK, PARTS_OF_A_CHECK = 64, 6
+"""Images of a describing task, and parts, of the runs that are held against the model: enough tasks for 16
+workers."""
+
+SMALL_PART = 2**14
+"""Tiles of a part that is timed beside one of full size: what a tile costs grows with the tiles that it may
+meet."""
+
 UNITS = {
     "describe an image": (1e3, "ms"),
-    "search, a tile of the two parts of a task (hashed)": (1e6, "µs"),
-    "search, a pair of tiles (all compared, small collections)": (1e9, "ns"),
+    "hash a tile": (1e6, "µs"),
+    "search, a tile of the two parts of a task": (1e6, "µs"),
+    "search, a pair of tiles of the two parts": (1e12, "ps"),
     "score a pair of tiles": (1e6, "µs"),
     "start a worker": (1, "s"),
     "a task, beside its work": (1e3, "ms"),
@@ -59,30 +71,50 @@ Rates = dict[str, float]
 def main() -> None:
     """Measure, check, and write the model down."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("images", metavar="IMAGES", help="a folder of at least a few hundred images")
+    parser.add_argument("images", metavar="IMAGES", help="a folder of at least a thousand images")
     parser.add_argument("--tiles", type=int, default=TILES_A_PART, help="tiles of a part that is timed")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of the clusters of the check")
+    parser.add_argument("--first", type=int, nargs="*", default=[], help="check with so many images, too")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     rates = measure(Folder(options.images), options.tiles) | measure_workers()
-    checked = pd.DataFrame([check(options.images, n, rates) for n in (1, 2)])
+    n_images = len(list_folder(Folder(options.images)))
+    runs = [(n, workers) for n in [*options.first, n_images] for workers in options.workers]
+    checked = []
+    for n, workers in runs:
+        with first_of(options.images, n) as folder:
+            checked.append(check(folder, workers, rates))
+        print(pd.DataFrame(checked[-1:]).round(3).T.to_string(), flush=True)
+    table = pd.DataFrame(checked)
     rates["client and scheduler, an image"] = float(
-        (checked["client_processor_seconds"] / checked["images"]).iloc[0]
+        table["client_processor_seconds"].sum() / table["images"].sum()
     )
-    write_csv(checked.round(3), RESULTS / "scaling_check.csv")
-    print(checked.round(3).T.to_string())
+    for row in checked:
+        row["model_seconds"] += rates["client and scheduler, an image"] * row["images"]
+    write_csv(pd.DataFrame(checked).round(3), options.out / "scaling_check.csv")
     table = pd.DataFrame(
         [(rate, value * UNITS[rate][0], UNITS[rate][1]) for rate, value in rates.items()],
         columns=["rate", "value", "unit"],
     )
     write_csv(
         table.assign(value=table["value"].map(lambda value: float(f"{value:.4g}"))),
-        RESULTS / "scaling_rates.csv",
+        options.out / "scaling_rates.csv",
     )
     print(table.to_string(index=False))
-    pairs_an_image = float(checked["pairs_an_image"].iloc[0])
+    pairs_an_image = float(checked[-1]["pairs_an_image"])
     rows = [(192_556, n) for n in (1, 4, 16)] + [(10_000_000, 256), (1_000_000_000, 4096)]
     model = pd.DataFrame([cost(images, workers, pairs_an_image, rates) for images, workers in rows])
-    write_csv(model.round(3), RESULTS / "scaling_model.csv")
+    write_csv(model.round(3), options.out / "scaling_model.csv")
     print(model.round(2).T.to_string())
+
+
+@contextmanager
+def first_of(folder: str, n: int) -> Iterator[str]:
+    """A folder of links to the first images of another."""
+    with TemporaryDirectory(prefix="dupnet-") as links:
+        for path in islice(sorted(Path(folder).resolve().iterdir()), n):
+            os.symlink(path, Path(links) / path.name)
+        yield links
 
 
 def processor_time(function: Callable[..., Any], *arguments: Any) -> float:
@@ -127,18 +159,21 @@ def measure(images: Folder, n_tiles: int) -> Rates:
         score = np.mean([timed(distributed._score_task, *task, tiling, code) for _ in range(5)])
 
         folder = Folder(work).folder("search")
-        n_exact = min(n_tiles, 4096)
-        _write_part(store, folder, 0, n_exact, rng)
-        exact = timed(sharded_search._search_task, store.address, folder.address, 0, 0, 0.6, True)
-        for part in range(2):
-            _write_part(store, folder, part, n_tiles, rng)
-        hashed = timed(sharded_search._search_task, store.address, folder.address, 0, 1, 0.6, False)
+        search, hashing = {}, 0.0
+        for n in (SMALL_PART, n_tiles):
+            for part in range(2):
+                _write_part(store, folder, part, n, rng)
+                hashing = timed(sharded_search._hash_task, store.address, folder.address, part)
+            search[n] = timed(sharded_search._search_task, store.address, folder.address, 0, 1, 0.6, False)
         after = client.submit(memory, pure=False).result()
+    # Of a task: a part that grows with its tiles, and one that grows with their pairs.
+    a_tile, a_pair = np.linalg.solve([[2 * n, n**2] for n in search], list(search.values()))
     sizes = [image.identity.size for image in batch.values() if image.identity]
     return {
         "describe an image": describe / len(batch),
-        "search, a tile of the two parts of a task (hashed)": hashed / (2 * n_tiles),
-        "search, a pair of tiles (all compared, small collections)": exact / (n_exact * (n_exact - 1) / 2),
+        "hash a tile": hashing / n_tiles,
+        "search, a tile of the two parts of a task": float(a_tile),
+        "search, a pair of tiles of the two parts": float(a_pair),
         "score a pair of tiles": float(score) / 1024,
         "shards, an image": stored / len(batch),
         "JPEG, an image": float(np.mean(sizes)),
@@ -204,39 +239,75 @@ def measure_workers(n_tasks: int = 500, wait: float = 15.0) -> Rates:
     }
 
 
+def work(
+    n_images: int, n_tiles: int, n_pairs: float, images_a_task: int, tiles_a_part: int, rates: Rates
+) -> dict[str, dict[str, float]]:
+    """The model: ``tasks`` of every step, and their ``seconds`` of processor time.
+
+    ``n_tiles`` are different from one another and searched by hashing, in parts of ``tiles_a_part``.
+    """
+    n_parts = -(-n_tiles // tiles_a_part)
+    in_a_part = n_tiles / n_parts
+    tasks = {
+        "describe": -(-n_images // images_a_task),
+        "hash": n_parts,
+        "search": n_parts * (n_parts + 1) // 2,
+        "verify": int(n_pairs) // PAIRS_AT_A_TIME + 1,
+    }
+    a_tile, a_pair = (
+        rates[f"search, a {what} of the two parts{end}"]
+        for what, end in (("tile", " of a task"), ("pair of tiles", ""))
+    )
+    # A part with itself has half the tiles and half the pairs of one with another.
+    halves = n_parts**2 / 2
+    seconds = {
+        "describe": n_images * rates["describe an image"],
+        "hash": n_tiles * rates["hash a tile"],
+        "search": halves * (2 * in_a_part * a_tile + in_a_part**2 * a_pair),
+        "verify": n_pairs * rates["score a pair of tiles"],
+        "tasks": sum(tasks.values()) * rates["a task, beside its work"],
+    }
+    return {"tasks": tasks, "seconds": seconds}
+
+
 def check(images: str, n_workers: int, rates: Rates) -> dict[str, float]:
-    """A run on a real cluster: the workers' processor time beside what the model says, part by part."""
+    """A run on a real cluster: its seconds, and the workers' processor time, beside what the model says; but
+    for the client's part of ``model_seconds``."""
     scored: list[int] = []
-    count = distributed._Score._task
+    score = distributed._scores
 
-    def counted(self: Any, rows: Any) -> Any:
-        scored.append(rows.shape[1])
-        return count(self, rows)
+    def counted(*arguments: Any) -> Any:
+        scored.extend(portion.shape[1] for portion in arguments[-1])
+        return score(*arguments)
 
-    distributed._Score._task = counted  # type: ignore[method-assign]
+    tiles_a_part = -(-len(list_folder(Folder(images))) * TILES // PARTS_OF_A_CHECK)
+    distributed._scores = counted
     with TemporaryDirectory(prefix="dupnet-") as out, workers_of(n_workers) as (address, workers):
         before, client_before, start = spent_by(workers), time.process_time(), time.perf_counter()
-        result = find_on_cluster(images, address, out=out, report=False, images_a_task=64)
+        result = find_on_cluster(
+            images,
+            address,
+            out=out,
+            report=False,
+            images_a_task=IMAGES_OF_A_CHECK,
+            tiles_a_part=tiles_a_part,
+            exact_up_to=0,
+        )
         seconds = time.perf_counter() - start
         spent, client = spent_by(workers) - before, time.process_time() - client_before
         memory = max(worker.memory_info().rss for worker in workers) / 1e9
-    distributed._Score._task = count  # type: ignore[method-assign]
+    distributed._scores = score
     n_images, n_tiles = result.counts["images"], result.counts["tiles"]
     n_searched = n_tiles - result.counts["tiles_undecidable"] - result.counts["tiles_equal"]
-    n_tasks = -(-n_images // 64) + 1 + len(scored)
-    parts = {
-        "describe": n_images * rates["describe an image"],
-        "search": n_searched**2 / 2 * rates["search, a pair of tiles (all compared, small collections)"],
-        "verify": sum(scored) * rates["score a pair of tiles"],
-        "start": n_workers * rates["start a worker"],
-        "tasks": n_tasks * rates["a task, beside its work"],
-    }
-    idle = max(n_workers * seconds - sum(parts.values()), 0.0)
-    parts["waiting"] = idle * rates["a worker that waits, a second"]
+    parts = work(n_images, n_searched, sum(scored), IMAGES_OF_A_CHECK, tiles_a_part, rates)["seconds"]
+    parts["start"] = n_workers * rates["start a worker"]
+    busy = sum(parts.values())
+    parts["waiting"] = max(n_workers * seconds - busy, 0.0) * rates["a worker that waits, a second"]
     return {
         "images": n_images,
         "workers": n_workers,
         "seconds": seconds,
+        "model_seconds": busy / n_workers,
         "processor_seconds": spent,
         "model_processor_seconds": sum(parts.values()),
         "model_of_measured": sum(parts.values()) / spent,
@@ -248,35 +319,29 @@ def check(images: str, n_workers: int, rates: Rates) -> dict[str, float]:
 
 
 def cost(n_images: int, n_workers: int, pairs_an_image: float, rates: Rates) -> dict[str, float]:
-    """The model: tasks, bytes and hours of a collection, one core a worker, everything hashed."""
-    parts = -(-n_images * TILES // TILES_A_PART)
-    search_tasks = parts * (parts + 1) // 2
-    describe_tasks = -(-n_images // IMAGES_A_TASK)
-    verify_tasks = int(n_images * pairs_an_image) // PAIRS_AT_A_TIME + 1
-    describe = n_images * rates["describe an image"]
-    search = search_tasks * 2 * TILES_A_PART * rates["search, a tile of the two parts of a task (hashed)"]
-    verify = n_images * pairs_an_image * rates["score a pair of tiles"]
-    tasks = (describe_tasks + search_tasks + verify_tasks) * rates["a task, beside its work"]
-    beside = tasks + n_workers * rates["start a worker"]
-    together = describe + search + verify + beside
-    client = n_images * rates["client and scheduler, an image"]
-    hours = 3600 * n_workers
+    """What the model says of a collection: tasks, bytes and hours, one core a worker."""
+    found = work(n_images, n_images * TILES, n_images * pairs_an_image, IMAGES_A_TASK, TILES_A_PART, rates)
+    tasks, seconds = found["tasks"], found["seconds"]
+    beside = seconds.pop("tasks") + n_workers * rates["start a worker"]
+    core_hours = (sum(seconds.values()) + beside) / 3600
+    client = n_images * rates["client and scheduler, an image"] / 3600
     return {
         "images": n_images,
         "workers": n_workers,
-        "describe_tasks": describe_tasks,
-        "search_tasks": search_tasks,
-        "verify_tasks": verify_tasks,
-        "describe_hours": describe / hours,
-        "search_hours": search / hours,
-        "verify_hours": verify / hours,
-        "beside_hours": beside / hours,
-        "client_hours": client / 3600,
-        "hours": together / hours + client / 3600,
-        "core_hours": together / 3600,
+        **{f"{step}_tasks": number for step, number in tasks.items()},
+        **{f"{step}_hours": value / 3600 / n_workers for step, value in seconds.items()},
+        "beside_hours": beside / 3600 / n_workers,
+        "client_hours": client,
+        "hours": core_hours / n_workers + client,
+        "core_hours": core_hours,
         "read_gigabytes": n_images * rates["JPEG, an image"] / 1e9,
         "stored_gigabytes": n_images * rates["shards, an image"] / 1e9,
-        "search_read_gigabytes": search_tasks * 2 * TILES_A_PART * SEARCH_BYTES / 1e9,
+        "hashed_gigabytes": n_images * TILES * N_TABLES * N_PROBES * 2 / 1e9,
+        "search_read_gigabytes": tasks["search"]
+        * 2
+        * TILES_A_PART
+        * (SEARCH_BYTES + N_TABLES * N_PROBES * 2)
+        / 1e9,
     }
 
 
