@@ -45,15 +45,10 @@ IMAGES_OF_A_CHECK, PARTS_OF_A_CHECK = 64, 6
 """Images of a describing task, and parts, of the runs that are held against the model: enough tasks for 16
 workers."""
 
-SMALL_PART = 2**14
-"""Tiles of a part that is timed beside one of full size: what a tile costs grows with the tiles that it may
-meet."""
-
 UNITS = {
     "describe an image": (1e3, "ms"),
     "hash a tile": (1e6, "µs"),
     "search, a tile of the two parts of a task": (1e6, "µs"),
-    "search, a pair of tiles of the two parts": (1e12, "ps"),
     "score a pair of tiles": (1e6, "µs"),
     "start a worker": (1, "s"),
     "a task, beside its work": (1e3, "ms"),
@@ -73,17 +68,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("images", metavar="IMAGES", help="a folder of at least a thousand images")
     parser.add_argument("--tiles", type=int, default=TILES_A_PART, help="tiles of a part that is timed")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of the clusters of the check")
-    parser.add_argument("--first", type=int, nargs="*", default=[], help="check with so many images, too")
+    parser.add_argument(
+        "--runs",
+        metavar="IMAGES:WORKERS",
+        nargs="+",
+        default=["1000:1", "1000:2"],
+        help="the first so many images, on so many workers, to hold against the model",
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     rates = measure(Folder(options.images), options.tiles) | measure_workers()
-    n_images = len(list_folder(Folder(options.images)))
-    runs = [(n, workers) for n in [*options.first, n_images] for workers in options.workers]
     checked = []
-    for n, workers in runs:
-        with first_of(options.images, n) as folder:
-            checked.append(check(folder, workers, rates))
+    for run in options.runs:
+        n_images, n_workers = (int(number) for number in run.split(":"))
+        with first_of(options.images, n_images) as folder:
+            checked.append(check(folder, n_workers, rates))
         print(pd.DataFrame(checked[-1:]).round(3).T.to_string(), flush=True)
     table = pd.DataFrame(checked)
     rates["client and scheduler, an image"] = float(
@@ -159,21 +158,16 @@ def measure(images: Folder, n_tiles: int) -> Rates:
         score = np.mean([timed(distributed._score_task, *task, tiling, code) for _ in range(5)])
 
         folder = Folder(work).folder("search")
-        search, hashing = {}, 0.0
-        for n in (SMALL_PART, n_tiles):
-            for part in range(2):
-                _write_part(store, folder, part, n, rng)
-                hashing = timed(sharded_search._hash_task, store.address, folder.address, part)
-            search[n] = timed(sharded_search._search_task, store.address, folder.address, 0, 1, 0.6, False)
+        for part in range(2):
+            _write_part(store, folder, part, n_tiles, rng)
+            hashed = timed(sharded_search._hash_task, store.address, folder.address, part)
+        search = timed(sharded_search._search_task, store.address, folder.address, 0, 1, 0.6, False)
         after = client.submit(memory, pure=False).result()
-    # Of a task: a part that grows with its tiles, and one that grows with their pairs.
-    a_tile, a_pair = np.linalg.solve([[2 * n, n**2] for n in search], list(search.values()))
     sizes = [image.identity.size for image in batch.values() if image.identity]
     return {
         "describe an image": describe / len(batch),
-        "hash a tile": hashing / n_tiles,
-        "search, a tile of the two parts of a task": float(a_tile),
-        "search, a pair of tiles of the two parts": float(a_pair),
+        "hash a tile": hashed / n_tiles,
+        "search, a tile of the two parts of a task": search / (2 * n_tiles),
         "score a pair of tiles": float(score) / 1024,
         "shards, an image": stored / len(batch),
         "JPEG, an image": float(np.mean(sizes)),
@@ -247,23 +241,18 @@ def work(
     ``n_tiles`` are different from one another and searched by hashing, in parts of ``tiles_a_part``.
     """
     n_parts = -(-n_tiles // tiles_a_part)
-    in_a_part = n_tiles / n_parts
     tasks = {
         "describe": -(-n_images // images_a_task),
         "hash": n_parts,
         "search": n_parts * (n_parts + 1) // 2,
         "verify": int(n_pairs) // PAIRS_AT_A_TIME + 1,
     }
-    a_tile, a_pair = (
-        rates[f"search, a {what} of the two parts{end}"]
-        for what, end in (("tile", " of a task"), ("pair of tiles", ""))
-    )
-    # A part with itself has half the tiles and half the pairs of one with another.
-    halves = n_parts**2 / 2
+    # A part with itself has half the tiles of one with another.
+    searched = n_parts * n_tiles
     seconds = {
         "describe": n_images * rates["describe an image"],
         "hash": n_tiles * rates["hash a tile"],
-        "search": halves * (2 * in_a_part * a_tile + in_a_part**2 * a_pair),
+        "search": searched * rates["search, a tile of the two parts of a task"],
         "verify": n_pairs * rates["score a pair of tiles"],
         "tasks": sum(tasks.values()) * rates["a task, beside its work"],
     }
