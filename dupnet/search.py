@@ -1,9 +1,7 @@
 """From search descriptors to candidates: every pair of tiles that look alike.
 
-Small collections are searched exactly, by matrix products over blocks. Large ones go through several tables
-of locality-sensitive hashing (after Andoni, Indyk, Laarhoven, Razenshteyn and Schmidt, "Practical and optimal
-LSH for angular distance", 2015, arXiv:1509.02897): of two sets of fixed random directions, the best of each
-name the buckets that a descriptor falls into. Descriptors that share a bucket are compared exactly.
+Small collections are searched exactly, by matrix products over blocks. Large ones go through the tables of
+:mod:`dupnet.hash_tables`: descriptors that share a bucket are compared exactly.
 
 Directions are of +1 and -1 and descriptors of whole numbers, so every product is a whole number below 2**24,
 which float32 holds exactly: what is found does not depend on the size of blocks, the number of workers or the
@@ -12,15 +10,26 @@ order of the files, and whether two descriptors are compared depends on these tw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from dupnet.hash_tables import (
+    N_TABLES,
+    Buckets,
+    Descriptors,
+    Numbers,
+    batches,
+    blocks_of,
+    hashed,
+    members_of,
+    pairs_of_blocks,
+)
 from dupnet.workers import map_in_order, n_workers
 
 __all__ = [
@@ -31,7 +40,6 @@ __all__ = [
     "equal_sets",
     "gather",
     "hash_rows",
-    "hashed",
     "pairs_above",
     "with_equals",
 ]
@@ -40,28 +48,14 @@ EXACT_UP_TO = 150_000
 """Descriptors up to which every pair is compared, so that none is missed. The hash tables are quicker well
 before that; far beyond, nothing else ends in a bearable time (benchmarks/speed)."""
 
-N_TABLES = 16
-"""Hash tables. One misses a pair of cosine 0.8 with probability 0.36, of 0.7 with 0.60; all of them with
-1e-7 and 3e-4 (benchmarks/speed)."""
-
-N_PROBES = 8
-"""Buckets of one table that a descriptor falls into."""
-
 MAX_NEIGHBOURS = 64
 """Later tiles that a tile is paired with at most. A place is seen in at most 9 images of a 3 x 3 grid cut at
 a stride of one tile; what looks like more than 64 others looks like everything: it is chained to the next."""
 
-_DIRECTIONS = 128  # of a set; with the opposites of each, two sets name (2 * 128)**2 = 2**16 buckets
-_BLOCK = 2048  # rows of a block: a product of two blocks is 16 MB
 _BATCH_ROWS = 2**14
-_BATCH_PRODUCTS = 2**21
 _COMPACT_AFTER = 2**22
 
-Descriptors = npt.NDArray[np.int8]
-Numbers = npt.NDArray[np.int64]
 Cosines = npt.NDArray[np.float32]
-Buckets = npt.NDArray[np.uint16]
-Members = tuple[npt.NDArray[np.uint32], Numbers]
 Found = tuple[Numbers, Cosines]  # keys `number1 * n + number2` of pairs, number1 < number2
 
 
@@ -162,7 +156,7 @@ def pairs_above(
     exact : bool
         Whether to compare every pair, or those alone that share a bucket.
     buckets : (m, N_TABLES, N_PROBES) uint16, optional
-        What :func:`hashed` says of these rows; worked out where it is missing and needed.
+        What :func:`dupnet.hash_tables.hashed` says of these rows; worked out where it is missing and needed.
     threshold, sides, workers, progress
         As for :func:`candidates`.
 
@@ -203,8 +197,8 @@ class _Searched:
 
     def all_pairs(self) -> Iterator[Found]:
         """Every pair, block by block."""
-        blocks = [_blocks(group) for group in self.groups]
-        pairs = list(_pairs_of_blocks(blocks[0], blocks[-1]))
+        blocks = [blocks_of(group) for group in self.groups]
+        pairs = list(pairs_of_blocks(blocks[0], blocks[-1]))
         return map_in_order(self._alike, self.progress(pairs), self.workers)
 
     def hashed_pairs(self) -> Iterator[Found]:
@@ -214,8 +208,8 @@ class _Searched:
                 buckets = hashed(self.descriptors, self.rows, [table], self.workers)[:, 0]
             else:
                 buckets = self.buckets[:, table]
-            members = [_members(buckets[group], group) for group in self.groups]
-            yield from map_in_order(self._alike, _batches(members[0], members[-1]), self.workers)
+            members = [members_of(buckets[group], group) for group in self.groups]
+            yield from map_in_order(self._alike, batches(members[0], members[-1]), self.workers)
 
     def _alike(self, batch: tuple[Numbers, Numbers]) -> Found:
         """Pairs above the threshold: of ``batch[0][k]`` with ``batch[1][k]``, for all k; -1 is no number.
@@ -260,120 +254,6 @@ class _Searched:
         vectors = self.descriptors[self.rows[numbers]].astype(np.float32)
         vectors[numbers < 0] = 0
         return vectors
-
-
-def hashed(
-    descriptors: Descriptors, rows: Numbers, tables: Sequence[int] = range(N_TABLES), workers: int = 1
-) -> Buckets:
-    """The buckets that descriptors fall into: (rows, tables, ``N_PROBES``) uint16."""
-    found = np.empty((len(rows), len(tables), N_PROBES), np.uint16)
-    signs = [_signs(table, descriptors.shape[1]) for table in tables]
-
-    def hash_block(start: int) -> None:
-        block = slice(start, start + _BLOCK)
-        vectors = descriptors[rows[block]].astype(np.float32)
-        for at, directions in enumerate(signs):
-            found[block, at] = _probes(vectors @ directions)
-
-    for _ in map_in_order(hash_block, range(0, len(rows), _BLOCK), workers):
-        pass
-    return found
-
-
-def _signs(table: int, length: int) -> npt.NDArray[np.float32]:
-    """The directions of a table: (length, 2 * _DIRECTIONS) of +1 and -1."""
-    rng = np.random.default_rng([0, table])
-    return rng.choice(np.array([-1, 1], np.float32), (length, 2 * _DIRECTIONS))
-
-
-def _members(buckets: Buckets, numbers: Numbers) -> Members:
-    """``numbers`` by the buckets (n, N_PROBES) of each: ``members[starts[b]:starts[b + 1]]``, ascending, are
-    those of bucket b."""
-    counts = np.bincount(buckets.reshape(-1), minlength=4 * _DIRECTIONS**2)
-    order = np.argsort(buckets.reshape(-1), kind="stable")  # of 16 bits: a radix sort
-    members = numbers[order // N_PROBES].astype(np.uint32)
-    return members, np.concatenate([[0], np.cumsum(counts)])
-
-
-def _probes(projected: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """Buckets (n, N_PROBES) of n descriptors, from their products (n, 2 * _DIRECTIONS) with the directions.
-
-    A bucket is a direction of the first set and one of the second, each with its sign; the best have the
-    largest sum of both products. The i-th best of one set and the j-th of the other (counted from 1) can be
-    among the best N_PROBES only if i * j <= N_PROBES.
-    """
-    n = len(projected)
-    names, values = [], []
-    for part in (projected[:, :_DIRECTIONS], projected[:, _DIRECTIONS:]):
-        size = np.abs(part)
-        name, value = np.empty((n, N_PROBES), np.int64), np.empty((n, N_PROBES), np.float32)
-        for turn in range(N_PROBES):
-            best = size.argmax(axis=1)[:, None]
-            value[:, turn] = np.take_along_axis(size, best, 1)[:, 0]
-            name[:, turn] = (2 * best + (np.take_along_axis(part, best, 1) > 0))[:, 0]
-            np.put_along_axis(size, best, -1, 1)
-        names.append(name)
-        values.append(value)
-    ranks = np.arange(N_PROBES)
-    i, j = np.nonzero(np.outer(ranks + 1, ranks + 1) <= N_PROBES)
-    chosen = np.argsort(-(values[0][:, i] + values[1][:, j]), axis=1, kind="stable")[:, :N_PROBES]
-    buckets = names[0][:, i] * (2 * _DIRECTIONS) + names[1][:, j]
-    return np.take_along_axis(buckets, chosen, 1).astype(np.uint16)
-
-
-def _batches(first: Members, second: Members) -> Iterator[tuple[Numbers, Numbers]]:
-    """Buckets gathered into batches of a bounded size for :meth:`_Searched._alike`, as :func:`_members` gives
-    them: of one group with itself, or of one group with another.
-
-    Buckets of about one size go together, so that little is padded; one that is too large is taken apart into
-    blocks.
-    """
-    is_one = second is first
-    sizes1, sizes2 = np.diff(first[1]), np.diff(second[1])
-    order = np.lexsort((sizes2, sizes1))
-    order = order[sizes1[order] >= 2] if is_one else order[(sizes1[order] > 0) & (sizes2[order] > 0)]
-    is_large = np.maximum(sizes1, sizes2)[order] > _BLOCK
-    order, large = order[~is_large], order[is_large]
-    at = 0
-    while at < len(order):
-        ahead = order[at : at + max(1, _BATCH_ROWS // int(sizes1[order[at]]))]
-        # All are padded to the largest size.
-        width1, width2 = np.maximum.accumulate(sizes1[ahead]), np.maximum.accumulate(sizes2[ahead])
-        count = np.arange(1, len(ahead) + 1)
-        fits = (count * np.maximum(width1, width2) <= _BATCH_ROWS) & (
-            count * width1 * width2 <= _BATCH_PRODUCTS
-        )
-        batch = ahead[: max(1, int(fits.sum()))]
-        one = _padded(*first, batch)
-        yield one, one if is_one else _padded(*second, batch)
-        at += len(batch)
-    for bucket in large:
-        blocks = [
-            _blocks(members[starts[bucket] : starts[bucket + 1]]) for members, starts in (first, second)
-        ]
-        yield from _pairs_of_blocks(blocks[0], blocks[0] if is_one else blocks[1])
-
-
-def _blocks(numbers: npt.NDArray[Any]) -> list[Numbers]:
-    """Numbers in blocks of (1, at most _BLOCK)."""
-    numbers = numbers.astype(np.int64)
-    return [numbers[None, at : at + _BLOCK] for at in range(0, len(numbers), _BLOCK)]
-
-
-def _pairs_of_blocks(first: list[Numbers], second: list[Numbers]) -> Iterator[tuple[Numbers, Numbers]]:
-    """Each block of one group with itself and those after it, or each of one group with each of another."""
-    for at, one in enumerate(first):
-        yield from ((one, other) for other in (first[at:] if second is first else second))
-
-
-def _padded(members: npt.NDArray[np.uint32], starts: Numbers, buckets: Numbers) -> Numbers:
-    """The members of buckets, a row each: (buckets, largest) int64, ended with -1 where there are fewer."""
-    sizes = np.diff(starts)[buckets]
-    place = np.arange(sizes.max())
-    inside = place < sizes[:, None]
-    numbers = np.full(inside.shape, -1, np.int64)
-    numbers[inside] = members[(starts[buckets][:, None] + place)[inside]]
-    return numbers
 
 
 def gather(found: Iterable[Found], n: int) -> Found:

@@ -20,10 +20,11 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from dupnet import search
+from dupnet import hash_tables, search
 from dupnet.cluster import Cluster
 from dupnet.filters import SEARCH_BYTES
-from dupnet.search import Candidates, equal_sets, gather, hashed, pairs_above, with_equals
+from dupnet.hash_tables import hashed
+from dupnet.search import Candidates, equal_sets, gather, pairs_above, with_equals
 from dupnet.shards import Places, read_search, read_tiles, token
 from dupnet.storage import Folder
 
@@ -222,7 +223,7 @@ def _read_part(store: Folder, part: Mapping[str, npt.NDArray[Any]]) -> npt.NDArr
 
 def _code() -> str:
     """A hash of the modules that the search is made of: what another version found does not count."""
-    sources = [search.__file__, __file__]
+    sources = [hash_tables.__file__, search.__file__, __file__]
     return hashlib.blake2b(b"".join(Path(source).read_bytes() for source in sources)).hexdigest()
 
 

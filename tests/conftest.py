@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before anything imports them: no window, no log lines, one thread to each of the parallel test processes.
@@ -45,3 +46,29 @@ def tally(request: pytest.FixtureRequest) -> Callable[..., None]:
             rows.to_csv(path, index=False, lineterminator="\n")
 
     return show
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The address of an empty bucket, which moto's server keeps; the environment says how to get there."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    store = {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in store.items():
+            environment.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # one may be connected to another test's server
+        name = f"bucket-{uuid.uuid4().hex}"  # moto's servers of one process share what they hold
+        s3fs.S3FileSystem().mkdir(name)
+        yield f"s3://{name}"
+        s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()

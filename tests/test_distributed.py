@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from typing import Any
 import pytest
 import s3fs
 from distributed import Client
-from moto.server import ThreadedMotoServer
 from test_find import TABLES, acquisition, table_bytes
 
 from dupnet import cluster as cluster_module
@@ -30,8 +30,11 @@ from dupnet.scenes import cut_collection
 from dupnet.storage import Folder
 
 N_IMAGES = 25
-SMALL = {"images_a_task": 1, "tiles_a_part": 4}
-"""Options that make many tasks of few images."""
+SMALL = {"images_a_task": 1, "tiles_a_part": 4, "exact_up_to": 10}
+"""Options that make many tasks of few images, in hash tables."""
+
+STEPS = {"describe": "shards-*/*.json", "hash": "search-*/hashed-*", "search": "search-*/pair-*"}
+"""What the tasks of each step write."""
 
 SECONDS = 300
 """Until what is waited for must have come about."""
@@ -130,12 +133,6 @@ class Way:
             target.shutdown(socket.SHUT_RDWR)
 
 
-def tell(tally: Callable[..., None], case: str, images: Path, differences: int, **killed: int) -> None:
-    """Show and keep the counts of one run."""
-    counts = {"workers_killed": 0, "schedulers_killed": 0, "clients_killed": 0, **killed}
-    tally("distributed", case=case, inputs=len(os.listdir(images)), **counts, differences=differences)
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small acquisition, cut, with a few files that are no images."""
@@ -195,9 +192,47 @@ class Run(threading.Thread):
             raise self.error
 
 
-def n_different(out: Path, expected: dict[str, bytes]) -> int:
-    """Tables that are not those of one machine."""
-    return sum(content != expected[name] for name, content in table_bytes(out).items())
+@dataclass
+class Bench:
+    """A cluster, images, a folder for what is found, and the tables of a run on this machine alone."""
+
+    cluster: Cluster
+    images: Path
+    out: Path
+    expected: dict[str, bytes]
+    tally: Callable[..., None]
+
+    def start(self, way: Way | None = None) -> Run:
+        return Run(self.images, way or self.cluster, self.out, report=False, **SMALL)
+
+    def tell(self, case: str, differences: int, **killed: int) -> None:
+        """Show and keep the counts of one run."""
+        counts = {"workers_killed": 0, "schedulers_killed": 0, "clients_killed": 0, **killed}
+        inputs = len(os.listdir(self.images))
+        self.tally("distributed", case=case, inputs=inputs, **counts, differences=differences)
+
+    def conclude(self, case: str, **killed: int) -> None:
+        """Compare the tables with those of one machine."""
+        tables = table_bytes(self.out)
+        self.tell(case, sum(content != self.expected[name] for name, content in tables.items()), **killed)
+        assert tables == self.expected
+
+    def count(self, pattern: str) -> int:
+        """Files of the cache."""
+        return len(list((self.out / "cache").glob(pattern)))
+
+    def is_unfinished(self, step: str) -> bool:
+        """Whether files of a step are still missing."""
+        n_parts = self.count("search-*/part-*.npz")
+        n_files = {"describe": N_IMAGES + 1, "hash": n_parts, "search": n_parts * (n_parts + 1) // 2}
+        return self.count(STEPS[step]) < n_files[step]
+
+
+@pytest.fixture
+def bench(
+    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path, tally: Callable[..., None]
+) -> Bench:
+    return Bench(cluster, images, tmp_path / "out", expected, tally)
 
 
 def wait_for(condition: Callable[[], object], run: Run | subprocess.Popen[bytes]) -> None:
@@ -219,145 +254,91 @@ def lose(worker: subprocess.Popen[bytes], when: Callable[[], object], run: Run) 
     worker.wait()
 
 
-def count(out: Path, pattern: str) -> int:
-    return len(list((out / "cache").glob(pattern)))
-
-
-def is_unfinished(out: Path, step: str) -> bool:
-    """Whether files of a step are still missing."""
-    return count(out, step) < (N_IMAGES + 1 if step.startswith("shards") else n_pairs(out))
-
-
-def n_pairs(out: Path) -> int:
-    parts = count(out, "search-*/part-*.npz")
-    return parts * (parts + 1) // 2
+@pytest.mark.distributed
+def test_the_same_bytes_and_what_follows(bench: Bench) -> None:
+    bench.start().finish()
+    assert table_bytes(bench.out) == bench.expected
+    assert bench.count("shards-*/*.json") == N_IMAGES + 1
+    # Other portions, every pair compared, and nothing described again.
+    written = {path: path.stat().st_mtime_ns for path in bench.out.glob("cache/shards-*/*")}
+    options = {"tile_size": 64, "report": False, "tiles_a_part": 70}
+    find_on_cluster(bench.images, bench.cluster.address, out=bench.out, **options)
+    assert bench.count("search-*/hashed-*") == 0
+    assert {path: path.stat().st_mtime_ns for path in bench.out.glob("cache/shards-*/*")} == written
+    bench.conclude("undisturbed")
 
 
 @pytest.mark.distributed
-def test_the_same_bytes_and_what_follows(
-    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path, tally: Callable[..., None]
-) -> None:
-    out = tmp_path / "out"
-    find_on_cluster(images, cluster.address, out=out, tile_size=64, report=False, **SMALL)
-    assert table_bytes(out) == expected
-    assert count(out, "shards-*/*.json") == N_IMAGES + 1
-    # Other portions, all in hash tables, and nothing described again.
-    written = {path: path.stat().st_mtime_ns for path in out.glob("cache/shards-*/*")}
-    find_on_cluster(
-        images, cluster.address, out=out, tile_size=64, report=False, tiles_a_part=70, exact_up_to=10
-    )
-    assert table_bytes(out) == expected
-    assert {path: path.stat().st_mtime_ns for path in out.glob("cache/shards-*/*")} == written
-    tell(tally, "undisturbed", images, n_different(out, expected))
-
-
-@pytest.mark.distributed
-def test_a_worker_lost_while_it_describes(
-    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path, tally: Callable[..., None]
-) -> None:
-    out = tmp_path / "out"
-    run = Run(images, cluster, out, report=False, **SMALL)
-    wait_for(lambda: count(out, "shards-*/*.json") >= 2, run)
-    lose(cluster.workers[0], lambda: count(out, "shards-*/*.json") >= 4, run)
-    assert count(out, "search-*/*") == 0
+def test_a_worker_lost_while_it_describes(bench: Bench) -> None:
+    run = bench.start()
+    wait_for(lambda: bench.count("shards-*/*.json") >= 2, run)
+    lose(bench.cluster.workers[0], lambda: bench.count("shards-*/*.json") >= 4, run)
+    assert bench.count("search-*/*") == 0
     run.finish()
-    tell(tally, "a worker killed while it describes", images, n_different(out, expected), workers_killed=1)
-    assert table_bytes(out) == expected
+    bench.conclude("a worker killed while it describes", workers_killed=1)
 
 
 @pytest.mark.distributed
-def test_a_worker_lost_while_it_searches(
-    cluster: Cluster, images: Path, expected: dict[str, bytes], tmp_path: Path, tally: Callable[..., None]
-) -> None:
-    out = tmp_path / "out"
-    run = Run(images, cluster, out, report=False, **SMALL)
-    wait_for(lambda: count(out, "search-*/pair-*") >= 1, run)
-    lose(cluster.workers[1], lambda: count(out, "search-*/pair-*") >= 3, run)
-    assert count(out, "search-*/pair-*") < n_pairs(out)
+def test_a_worker_lost_while_it_searches(bench: Bench) -> None:
+    run = bench.start()
+    wait_for(lambda: bench.count("search-*/pair-*") >= 1, run)
+    lose(bench.cluster.workers[1], lambda: bench.count("search-*/pair-*") >= 3, run)
+    assert bench.is_unfinished("search")
     run.finish()
-    tell(tally, "a worker killed while it searches", images, n_different(out, expected), workers_killed=1)
-    assert table_bytes(out) == expected
+    bench.conclude("a worker killed while it searches", workers_killed=1)
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("step", ["shards-*/*.json", "search-*/pair-*"])
-def test_the_scheduler_lost_and_regained(
-    step: str,
-    cluster: Cluster,
-    images: Path,
-    expected: dict[str, bytes],
-    tmp_path: Path,
-    tally: Callable[..., None],
-) -> None:
-    out = tmp_path / "out"
-    run = Run(images, cluster, out, report=False, **SMALL)
-    wait_for(lambda: count(out, step) >= 3, run)
-    cluster.scheduler.kill()
-    cluster.scheduler.wait()
-    assert is_unfinished(out, step)
-    for worker in cluster.workers:
+@pytest.mark.parametrize("step", STEPS)
+def test_the_scheduler_lost_and_regained(step: str, bench: Bench) -> None:
+    run = bench.start()
+    wait_for(lambda: bench.count(STEPS[step]) >= 3, run)
+    bench.cluster.scheduler.kill()
+    bench.cluster.scheduler.wait()
+    assert bench.is_unfinished(step)
+    for worker in bench.cluster.workers:
         worker.kill()
         worker.wait()
-    cluster.start_scheduler()
-    cluster.start_workers()
+    bench.cluster.start_scheduler()
+    bench.cluster.start_workers()
     run.finish()
-    case = f"scheduler and all workers killed, step {step.partition('-')[0]}"
-    tell(tally, case, images, n_different(out, expected), workers_killed=3, schedulers_killed=1)
-    assert table_bytes(out) == expected
+    case = f"scheduler and all workers killed, step {step}"
+    bench.conclude(case, workers_killed=3, schedulers_killed=1)
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("step", ["shards-*/*.json", "search-*/pair-*"])
-def test_the_client_killed_and_started_again(
-    step: str,
-    cluster: Cluster,
-    images: Path,
-    expected: dict[str, bytes],
-    tmp_path: Path,
-    tally: Callable[..., None],
-) -> None:
-    out = tmp_path / "out"
-    arguments = f"{str(images)!r}, {cluster.address!r}, out={str(out)!r}, tile_size=64, report=False"
-    command = f"from dupnet.distributed import find_on_cluster; find_on_cluster({arguments}, **{SMALL})"
+@pytest.mark.parametrize("step", STEPS)
+def test_the_client_killed_and_started_again(step: str, bench: Bench) -> None:
+    arguments = f"{str(bench.images)!r}, {bench.cluster.address!r}, out={str(bench.out)!r}"
+    options = {"tile_size": 64, "report": False, **SMALL}
+    command = f"from dupnet.distributed import find_on_cluster; find_on_cluster({arguments}, **{options})"
     client = subprocess.Popen([sys.executable, "-c", command])
-    wait_for(lambda: count(out, step) >= 3, client)
+    wait_for(lambda: bench.count(STEPS[step]) >= 3, client)
     client.kill()
     client.wait()
-    assert is_unfinished(out, step)
-    Run(images, cluster, out, report=False, **SMALL).finish()
-    case = f"the client killed and started again, step {step.partition('-')[0]}"
-    tell(tally, case, images, n_different(out, expected), clients_killed=1)
-    assert table_bytes(out) == expected
+    assert bench.is_unfinished(step)
+    bench.start().finish()
+    bench.conclude(f"the client killed and started again, step {step}", clients_killed=1)
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("step", ["shards-*/*.json", "search-*/pair-*"])
-def test_the_way_to_the_scheduler_lost_and_regained(
-    step: str,
-    cluster: Cluster,
-    images: Path,
-    expected: dict[str, bytes],
-    tmp_path: Path,
-    tally: Callable[..., None],
-) -> None:
+@pytest.mark.parametrize("step", STEPS)
+def test_the_way_to_the_scheduler_lost_and_regained(step: str, bench: Bench) -> None:
     """Scheduler and workers live, and the client does not reach them for a while."""
-    out = tmp_path / "out"
-    way = Way(cluster.port)
-    run = Run(images, way, out, report=False, **SMALL)
-    wait_for(lambda: count(out, step) >= 3, run)
+    way = Way(bench.cluster.port)
+    run = bench.start(way)
+    wait_for(lambda: bench.count(STEPS[step]) >= 3, run)
     way.cut()
     before = way.connections
-    assert is_unfinished(out, step)
+    assert bench.is_unfinished(step)
     time.sleep(2)
     assert run.is_alive()
     way.open()
     run.finish()
     assert way.connections > before
     way.cut()
-    assert all(worker.poll() is None for worker in (*cluster.workers, cluster.scheduler))
-    case = f"connection to the scheduler cut, step {step.partition('-')[0]}"
-    tell(tally, case, images, n_different(out, expected))
-    assert table_bytes(out) == expected
+    assert all(worker.poll() is None for worker in (*bench.cluster.workers, bench.cluster.scheduler))
+    bench.conclude(f"connection to the scheduler cut, step {step}")
 
 
 @pytest.mark.distributed
@@ -381,22 +362,14 @@ def test_a_task_that_fails_is_tried_three_times_more(cluster: Cluster, tmp_path:
         assert tries_of(9) == 4
 
 
-def second_run_stops(cluster: Cluster, work: Path) -> None:
+def second_run_stops(cluster: Cluster, bucket: str, work: Path) -> None:
     """Of two commands on one folder of the store the second stops; the first one's results stand."""
     with open(work / "first.log", "w+", encoding="utf-8") as log:
-        command = [
-            sys.executable,
-            "-m",
-            "dupnet.cli",
-            "find",
-            "s3://bucket/images",
-            "--out",
-            "s3://bucket/two",
-        ]
+        command = [sys.executable, "-m", "dupnet.cli", "find", f"{bucket}/images", "--out", f"{bucket}/two"]
         command += ["--tile-size", "64", "--scheduler", cluster.address, "--quiet"]
         first = subprocess.Popen(command, env=cluster.environment, stdout=log)
         try:
-            folder = Folder("s3://bucket/two/cache")
+            folder = Folder(f"{bucket}/two/cache")
             end = time.monotonic() + SECONDS
             while FILE not in folder.files():
                 assert first.poll() is None
@@ -417,61 +390,46 @@ def second_run_stops(cluster: Cluster, work: Path) -> None:
             first.wait()
         log.seek(0)
         assert first.returncode == 0
-        assert log.read().endswith("Results: s3://bucket/two/report.html\n")
+        assert log.read().endswith(f"Results: {bucket}/two/report.html\n")
 
 
 @pytest.mark.distributed
 def test_images_and_results_in_a_store(
-    images: Path,
-    expected: dict[str, bytes],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tally: Callable[..., None],
+    bucket: str, images: Path, expected: dict[str, bytes], tmp_path: Path, tally: Callable[..., None]
 ) -> None:
     """S3, as moto's server speaks it: the same tables, and nothing is described twice."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    store = {
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }
-    for name, value in store.items():
-        monkeypatch.setenv(name, value)
-    cluster = Cluster(tmp_path, **store)
+    name = bucket.removeprefix("s3://")
+    cluster = Cluster(tmp_path)
     try:
         files = s3fs.S3FileSystem(skip_instance_cache=True)
-        files.mkdir("bucket")
         for path in images.iterdir():
-            files.pipe_file(f"bucket/images/{path.name}", path.read_bytes())
+            files.pipe_file(f"{name}/images/{path.name}", path.read_bytes())
         cluster.start_workers()
-        find = partial(find_on_cluster, "s3://bucket/images", cluster.address, tile_size=64)
-        result = find(out="s3://bucket/out", images_a_task=9, tiles_a_part=70)
+        find = partial(find_on_cluster, f"{bucket}/images", cluster.address, tile_size=64)
+        result = find(out=f"{bucket}/out", images_a_task=9, tiles_a_part=70)
         assert result.folders == ()
-        assert {name: files.cat_file(f"bucket/out/{name}") for name in TABLES} == expected
-        assert json.loads(files.cat_file("bucket/out/run.json"))["counts"] == dict(result.counts)
-        find_overlaps(images, out=tmp_path / "local", tile_size=64)
-        written = sorted((tmp_path / "local" / "mosaics").iterdir())
-        assert [path.rpartition("/")[2] for path in sorted(files.find("bucket/out/mosaics"))] == [
+        assert {table: files.cat_file(f"{name}/out/{table}") for table in TABLES} == expected
+        assert json.loads(files.cat_file(f"{name}/out/run.json"))["counts"] == dict(result.counts)
+        local = tmp_path / "local"
+        find_overlaps(images, out=local, tile_size=64)
+        written = sorted((local / "mosaics").iterdir())
+        assert [path.rpartition("/")[2] for path in sorted(files.find(f"{name}/out/mosaics"))] == [
             path.name for path in written
         ]
         for path in written:
-            assert files.cat_file(f"bucket/out/mosaics/{path.name}") == path.read_bytes()
-        assert files.cat_file("bucket/out/report.html") == (tmp_path / "local" / "report.html").read_bytes()
-        assert not files.exists("bucket/out/cache/lease.json")
-        shards = files.find("bucket/out/cache", detail=True)
-        files.rm_file("bucket/out/overlaps.csv")
-        find(out="s3://bucket/out", images_a_task=9, tiles_a_part=70)
-        assert files.cat_file("bucket/out/overlaps.csv") == expected["overlaps.csv"]
-        again = files.find("bucket/out/cache", detail=True)
+            assert files.cat_file(f"{name}/out/mosaics/{path.name}") == path.read_bytes()
+        assert files.cat_file(f"{name}/out/report.html") == (local / "report.html").read_bytes()
+        assert not files.exists(f"{name}/out/cache/lease.json")
+        shards = files.find(f"{name}/out/cache", detail=True)
+        files.rm_file(f"{name}/out/overlaps.csv")
+        find(out=f"{bucket}/out", images_a_task=9, tiles_a_part=70)
+        assert files.cat_file(f"{name}/out/overlaps.csv") == expected["overlaps.csv"]
+        again = files.find(f"{name}/out/cache", detail=True)
         changed = {path for path in again if again[path]["LastModified"] != shards[path]["LastModified"]}
-        assert changed == {"bucket/out/cache/collection.json"}
-        second_run_stops(cluster, tmp_path)
-        differences = sum(files.cat_file(f"bucket/two/{name}") != expected[name] for name in TABLES)
-        tell(tally, "S3, a second run refused", images, differences)
+        assert changed == {f"{name}/out/cache/collection.json"}
+        second_run_stops(cluster, bucket, tmp_path)
+        differences = sum(files.cat_file(f"{name}/two/{table}") != expected[table] for table in TABLES)
+        Bench(cluster, images, local, expected, tally).tell("S3, a second run refused", differences)
         assert not differences
     finally:
         cluster.close()
-        server.stop()

@@ -5,37 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import s3fs
-from moto.server import ThreadedMotoServer
 
 from dupnet.storage import Folder
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """The address of an empty bucket, which moto's server keeps."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    store = {
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in store.items():
-            environment.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()  # one may be connected to another test's server
-        name = f"bucket-{uuid.uuid4().hex}"  # moto's servers of one process share what they hold
-        s3fs.S3FileSystem().mkdir(name)
-        yield f"s3://{name}"
-        s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 @pytest.fixture(params=["disk", "memory", "S3"])

@@ -30,8 +30,8 @@ from dupnet.distributed import IMAGES_A_TASK, TILES_A_PART, find_on_cluster
 from dupnet.files import write_csv
 from dupnet.filters import SEARCH_BYTES
 from dupnet.find import PAIRS_AT_A_TIME
+from dupnet.hash_tables import N_PROBES, N_TABLES
 from dupnet.indexing import Tiling
-from dupnet.search import N_PROBES, N_TABLES
 from dupnet.sharded_index import code_of, list_folder
 from dupnet.shards import read_shards
 from dupnet.storage import Folder
