@@ -42,9 +42,9 @@ Bytes = npt.NDArray[np.uint8]
 
 DUPLICATE, NOT_DUPLICATE, UNDECIDABLE = "duplicate", "not_duplicate", "undecidable"
 
-LARGEST_GAIN = 3.0
-"""Bound of a tile's gain, the logarithm of a ratio of powers: amplitudes 4.5 times as large. Beyond it the
-two tiles are no copies of each other, whatever their means."""
+LARGEST_GAIN = 1.5
+"""Bound of a tile's gain, the logarithm of a ratio of amplitudes: 4.5 times as large. Beyond it the two tiles
+are no copies of each other, whatever their means."""
 
 CHUNK = 256
 """Pairs scored at a time: enough that threads, each with a chunk of its own, seldom wait for the
@@ -99,7 +99,7 @@ def compare_cells(verify1: Bytes, verify2: Bytes, weights: Weights | None = None
         rows, n_cells, n = cells.shape
         side = int(np.sqrt(n_cells))
         by_pair = np.ascontiguousarray(cells[:-1].transpose(2, 1, 0))
-        return by_pair.reshape(n, side, side, rows - 1), tile.T
+        return by_pair.reshape(n, side, side, rows - 1), tile.T.copy()
 
     cells, tile = _in_chunks(verify1, verify2, weights or load_weights(), transposed)
     return cells, tile
@@ -177,86 +177,97 @@ def _in_chunks(
 def _features(
     verify1: Bytes, verify2: Bytes, side: int, n_filters: int, workspace: Workspace
 ) -> tuple[Float, Float]:
-    """What two tiles say of each cell (3 n_filters + 6 and one of ones, cells, n), in the workspace, and of
-    the tile (4 n_filters + 1, n).
+    """What two tiles say of each cell (3 n_filters + 6 and one of ones, cells, n) and of the tile
+    (4 n_filters + 1, n), both in the workspace.
 
     As :class:`dupnet.layers.CellFeatures` and :class:`dupnet.layers.TileFeatures`, which describe the rows.
-    Pairs come last, side by side, so that every sum over cells runs along whole rows.
+    Pairs come last, side by side, so that every sum over cells runs along whole rows. Each step is one call
+    for many numbers: threads wait for the interpreter between calls.
     """
     n, n_cells = len(verify1), side * side
-    by_cell = (n_filters, n_cells, n)
-    ends = np.cumsum([n_cells * n_filters * N_ORIENTATIONS, n_cells * n_filters])
-    (codes1, powers1, means1), (codes2, powers2, means2) = (
-        np.split(verify, ends, axis=1) for verify in (verify1, verify2)
+    n_codes = n_cells * n_filters * N_ORIENTATIONS
+    codes1, codes2 = (
+        verify[:, :n_codes].view(np.int8).reshape(n, N_ORIENTATIONS, -1) for verify in (verify1, verify2)
     )
-    factors = (codes.view(np.int8).reshape(n, N_ORIENTATIONS, -1) for codes in (codes1, codes2))
-    products = np.einsum("noc,noc->nc", *factors, dtype=np.int16)
-    one, two = (cv2.transpose(powers).reshape(by_cell) for powers in (powers1, powers2))
+    products = np.einsum("noc,noc->nc", codes1, codes2, dtype=np.int16)
+    (power1, mean1), (power2, mean2) = (
+        np.split(cv2.transpose(verify[:, n_codes:]), [n_filters * n_cells]) for verify in (verify1, verify2)
+    )
 
-    cells = workspace.array("cells", 3 * n_filters + 7, n_cells, n)
-    cells[-1] = 1
-    correlation, middle, difference = np.split(cells[: 3 * n_filters], 3)
-    correlation[...] = cv2.transpose(products).reshape(by_cell)
-    correlation *= 1 / CODE_LENGTH**2
-    np.add(one, two, out=middle, dtype=np.float32)
-    middle *= POWER_STEP / 6
-    np.subtract(one, two, out=difference, dtype=np.float32)
-    difference *= POWER_STEP
+    rows = workspace.array("rows", 5 * n_filters + 7, n_cells, n)
+    by_filter = rows[: 5 * n_filters].reshape(5, n_filters * n_cells, n)
+    weight, weighted, correlation, difference, middle = by_filter
+    np.multiply(cv2.transpose(products), np.float32(1 / CODE_LENGTH**2), out=correlation, dtype=np.float32)
+    cv2.addWeighted(power1, POWER_STEP / 2, power2, -POWER_STEP / 2, 0, dst=difference, dtype=cv2.CV_32F)
+    cv2.addWeighted(power1, POWER_STEP / 6, power2, POWER_STEP / 6, 0, dst=middle, dtype=cv2.CV_32F)
     # The geometric mean of both powers, but for a factor.
-    weight = np.multiply(middle, 3, out=workspace.array("weight", *by_cell))
-    np.exp(weight, out=weight)
-    weighted = np.multiply(weight, correlation, out=workspace.array("weighted", *by_cell))
-    per_cell, per_filter = weight.sum(axis=0), weight.sum(axis=1)
-    gain = np.multiply(weight, difference, out=weight).sum(axis=0)
-    tile_gain = gain.sum(axis=0) / per_cell.sum(axis=0)
+    np.multiply(middle, 3, out=weight)
+    cv2.exp(weight, dst=weight)
+    np.multiply(weight, difference, out=weighted)
+    gain = weighted.reshape(n_filters, n_cells, n).sum(axis=0)
+    np.multiply(weight, correlation, out=weighted)
     np.abs(difference, out=difference)
-    difference *= 0.5
-    # Of powers: its fourth root is half of an amplitude's, taken from one tile and given to the other.
-    root = np.exp(np.clip(tile_gain, -LARGEST_GAIN, LARGEST_GAIN) / 4)
-    mean1, mean2 = means1.T.astype(np.float32), means2.T.astype(np.float32)
-    level, levelled = (mean1 - mean2) / 32, (mean1 / root - mean2 * root) / 32
-    whole, uneven_gain, uneven_level, uneven_levelled, brightness, apart = cells[3 * n_filters : -1]
-    np.divide(weighted.sum(axis=0), per_cell, out=whole)
-    np.abs(gain / per_cell - tile_gain, out=uneven_gain)
-    np.abs(level - level.mean(axis=0), out=uneven_level)
-    np.abs(levelled - levelled.mean(axis=0), out=uneven_levelled)
-    np.multiply(mean1 + mean2, 1 / 510, out=brightness)
-    np.multiply(np.abs(level), 0.5, out=apart)
+    per_cell, in_cell = by_filter[:2].reshape(2, n_filters, n_cells, n).sum(axis=1)
+    tile_gain = gain.sum(axis=0) / per_cell.sum(axis=0)
 
-    in_filter = weighted.sum(axis=1)
-    tile = [
-        in_filter / per_filter,
-        (in_filter.sum(axis=0) / per_filter.sum(axis=0))[None],
-        correlation.mean(axis=1),
-        np.log(per_filter / n_cells) / 3,
-        difference.mean(axis=1),
-    ]
-    return cells, np.concatenate(tile)
+    whole, uneven_gain, uneven_level, uneven_levelled, apart, brightness, ones = rows[5 * n_filters :]
+    np.divide(in_cell, per_cell, out=whole)
+    np.divide(gain, per_cell, out=uneven_gain)
+    cv2.addWeighted(mean1, 1 / 32, mean2, -1 / 32, 0, dst=uneven_level, dtype=cv2.CV_32F)
+    np.abs(uneven_level, out=apart)
+    # Half of the gain is taken from one tile and given to the other.
+    root = np.exp(np.clip(tile_gain, -LARGEST_GAIN, LARGEST_GAIN) / 2)
+    np.subtract(mean1 * (1 / (32 * root)), mean2 * (root / 32), out=uneven_levelled)
+    uneven = rows[5 * n_filters + 1 : 5 * n_filters + 4]
+    of_tile = uneven.mean(axis=1)
+    of_tile[0] = tile_gain
+    uneven -= of_tile[:, None]
+    np.abs(uneven, out=uneven)
+    cv2.addWeighted(mean1, 1 / 510, mean2, 1 / 510, 0, dst=brightness, dtype=cv2.CV_32F)
+    ones[...] = 1
+
+    per_filter, in_filter, correlations, differences = _mean_over_cells(rows[: 4 * n_filters]).reshape(
+        4, n_filters, n
+    )
+    tile = workspace.array("tile", 4 * n_filters + 1, n)
+    np.divide(in_filter, per_filter, out=tile[:n_filters])
+    np.divide(in_filter.sum(axis=0), per_filter.sum(axis=0), out=tile[n_filters])
+    rest = tile[n_filters + 1 :].reshape(3, n_filters, n)
+    rest[0], rest[2] = correlations, differences
+    np.multiply(np.log(per_filter), 1 / 3, out=rest[1])
+    return rows[2 * n_filters :], tile
 
 
 def _judge(cells: Float, tile: Float, weights: Weights, workspace: Workspace) -> Float:
     """The dense layers of :func:`dupnet.models.dupnet`: (n,) scores."""
+    head = weights.head
     _, n_cells, n = cells.shape
-    side = int(np.sqrt(n_cells))
-    *first, neighbour = weights.cell_layers
+    n_context, n_judged = len(head.context), len(head.neighbour)
     hidden = cells.reshape(len(cells), -1)
-    for number, kernel in enumerate(first):
-        with_ones = workspace.array(f"layer {number}", len(kernel) + 1, n_cells * n)
-        with_ones[-1] = 1
-        _cut_below_nought(np.matmul(kernel, hidden, out=with_ones[:-1]))
-        hidden = with_ones
-    # The mean over neighbours is taken of fewer numbers after their kernel than before it, and is the same.
-    both = np.matmul(neighbour, hidden, out=workspace.array("both", len(neighbour), n_cells * n))
-    judged, beside = np.split(both, 2)
-    judged += _neighbourhood_mean(beside.reshape(-1, side, side, n), workspace).reshape(judged.shape)
+    for number, kernel in enumerate(head.cell):
+        # With room for the context, in the last, and for a row of ones.
+        n_rows = len(kernel) + 1 + (n_context if kernel is head.cell[-1] else 0)
+        filled = workspace.array(f"cell {number}", n_rows, n_cells * n)
+        filled[-1] = 1
+        _cut_below_nought(np.matmul(kernel, hidden, out=filled[: len(kernel)]))
+        hidden = filled
+    context = workspace.array("context", n_context, n_cells * n)
+    np.matmul(head.context, hidden[: -1 - n_context], out=context)
+    _neighbourhood_mean(context, hidden[-1 - n_context : -1], int(np.sqrt(n_cells)), workspace)
+    judged = np.matmul(head.neighbour, hidden, out=workspace.array("judged", n_judged, n_cells * n))
     _cut_below_nought(judged)
-    judged = judged.reshape(-1, n_cells, n)
-    hidden = np.concatenate([judged.mean(axis=1), judged.max(axis=1), tile])
-    for name in weights.layer_names("tile_"):
-        hidden = weights.arrays[f"{name}.kernel"].T @ hidden + weights.arrays[f"{name}.bias"][:, None]
-        np.maximum(hidden, 0, out=hidden)
-    logit = weights.arrays["score.kernel"].T @ hidden + weights.arrays["score.bias"]
-    return np.asarray(1 / (1 + np.exp(-logit[0])), np.float32)
+    judged = judged.reshape(n_judged, n_cells, n)
+    below = np.concatenate([_mean_over_cells(judged), judged.max(axis=1), tile])
+    for kernel in head.tile:
+        above = kernel[:, :-1] @ below + kernel[:, -1:]
+        below = np.maximum(above, 0)
+    return np.asarray(1 / (1 + np.exp(-above[0])), np.float32)
+
+
+def _mean_over_cells(rows: Float) -> Float:
+    """(n_rows, cells, n) -> (n_rows, n)."""
+    n_cells = rows.shape[1]
+    return (np.full((1, n_cells), 1 / n_cells, np.float32) @ rows)[:, 0]
 
 
 def _cut_below_nought(rows: Float) -> None:
@@ -264,20 +275,21 @@ def _cut_below_nought(rows: Float) -> None:
     cv2.threshold(rows, 0, 0, cv2.THRESH_TOZERO, dst=rows)
 
 
-def _neighbourhood_mean(image: Float, workspace: Workspace) -> Float:
-    """Mean over each cell's 3 x 3 neighbourhood inside the tile, in place: (units, side, side, n)."""
-    side = image.shape[1]
-    rows = workspace.array("rows", *image.shape)
-    rows[:, 0] = image[:, 0]
-    np.add(image[:, 1:], image[:, :-1], out=rows[:, 1:])
-    rows[:, :-1] += image[:, 1:]
-    image[:, :, 0] = rows[:, :, 0]
-    np.add(rows[:, :, 1:], rows[:, :, :-1], out=image[:, :, 1:])
-    image[:, :, :-1] += rows[:, :, 1:]
-    inside = np.full(side, 3, np.float32)
-    inside[[0, -1]] = min(side, 2)
-    image *= (1 / np.outer(inside, inside))[..., None].astype(np.float32)
-    return image
+def _neighbourhood_mean(rows: Float, out: Float, side: int, workspace: Workspace) -> None:
+    """Mean over each cell's 3 x 3 neighbourhood inside the tile, of rows (units, cells * n)."""
+    near = _near(side)
+    by_row = (len(rows), side, -1)
+    by_col = (len(rows) * side, side, -1)
+    means = workspace.array("means", *rows.shape)
+    np.matmul(near, rows.reshape(by_row), out=means.reshape(by_row))
+    np.matmul(near, means.reshape(by_col), out=out.reshape(by_col))
+
+
+@lru_cache(maxsize=4)
+def _near(side: int) -> Float:
+    """Weights (side, side) of each place in a row of cells in the mean of another and those beside it."""
+    near = (np.abs(np.subtract.outer(np.arange(side), np.arange(side))) <= 1).astype(np.float32)
+    return np.asarray(near / near.sum(axis=1, keepdims=True), np.float32)
 
 
 def verdicts(

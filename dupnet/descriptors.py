@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,6 +32,7 @@ from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, MIN_EVIDENCE_CELLS, TILE_SIZE
 
 __all__ = [
     "Descriptors",
+    "Head",
     "Weights",
     "describe",
     "load_weights",
@@ -60,13 +62,27 @@ TILES_AT_A_TIME = 18
 """Tiles described at a time: their numbers, 3 MB, stay near the processor."""
 
 
+class Head(NamedTuple):
+    """Kernels (outputs, inputs + 1) of the dense layers, each with its bias in the last column."""
+
+    cell: list[Float]
+    """Of the layers that judge a cell, at least one."""
+    context: Float
+    """Of the layer whose mean over its neighbours a cell is seen beside; it has no bias."""
+    neighbour: Float
+    """Of the layer that sees a cell beside that mean."""
+    tile: list[Float]
+    """Of the layers after the cells are pooled, the score's the last."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """A trained network as plain arrays, by the names that :func:`dupnet.models.to_arrays` gives them.
 
     ``arrays`` holds ``projection.filters`` (n_filters, 32, 32) and the dense layers ``cell_1``, ``cell_2``,
-    ``neighbour``, ``tile_1`` and ``score`` (``.kernel``, ``.bias``); ``search_projection`` is
-    :func:`search_directions` as shipped. A score of ``threshold`` or more reads "duplicate".
+    ``context``, ``neighbour``, ``tile_1``, ``tile_2`` and ``score`` (``.kernel``, and but for ``context``
+    ``.bias``); ``search_projection`` is :func:`dupnet.filters.search_directions` as shipped. A score of
+    ``threshold`` or more reads "duplicate".
     """
 
     arrays: Mapping[str, Float]
@@ -80,21 +96,21 @@ class Weights:
         return np.ascontiguousarray(turned.swapaxes(0, 1).reshape(-1, CELL_SIZE * CELL_SIZE).T)
 
     @cached_property
-    def cell_layers(self) -> list[Float]:
-        """The kernels (outputs, inputs + 1) of the layers that judge a cell, each with its bias in the last
-        column.
+    def head(self) -> Head:
+        """The dense layers, as :mod:`dupnet.comparison` wants them."""
 
-        The last is that of the layer that sees a cell beside the mean of its neighbours, as (2 outputs,
-        inputs + 1): the part of the cell, with the bias, over that of its neighbours.
-        """
-        layers = [
-            np.vstack([self.arrays[f"{name}.kernel"], self.arrays[f"{name}.bias"]]).T
-            for name in self.layer_names("cell_")
-        ]
-        alone, beside = np.split(self.arrays["neighbour.kernel"], 2)
-        bias = self.arrays["neighbour.bias"]
-        layers.append(np.hstack([np.vstack([alone, bias]), np.vstack([beside, np.zeros_like(bias)])]).T)
-        return [np.ascontiguousarray(layer) for layer in layers]
+        def layers(names: Iterable[str]) -> list[Float]:
+            kernels = (
+                np.vstack([self.arrays[f"{name}.kernel"], self.arrays[f"{name}.bias"]]) for name in names
+            )
+            return [np.ascontiguousarray(kernel.T) for kernel in kernels]
+
+        return Head(
+            layers(self.layer_names("cell_")),
+            np.ascontiguousarray(self.arrays["context.kernel"].T),
+            layers(["neighbour"])[0],
+            layers([*self.layer_names("tile_"), "score"]),
+        )
 
     def layer_names(self, start: str) -> list[str]:
         """Names of the dense layers that start so, in their order."""
@@ -156,15 +172,24 @@ def _check_shapes(weights: Weights) -> None:
     """What is missing, or of another shape than the layer before it asks for, shows here and not in a run."""
     n = weights.n_filters
     shapes: dict[str, tuple[int, ...]] = {"projection.filters": (n, CELL_SIZE, CELL_SIZE)}
-    n_inputs = 3 * n + 6
-    for name in [*weights.layer_names("cell_"), "neighbour", *weights.layer_names("tile_"), "score"]:
+
+    def dense(name: str, n_inputs: int) -> int:
         n_outputs = weights.arrays[f"{name}.bias"].size if name != "score" else 1
-        if name == "neighbour":  # a cell, and the mean of those around it
-            n_inputs *= 2
-        shapes |= {f"{name}.kernel": (n_inputs, n_outputs), f"{name}.bias": (n_outputs,)}
-        n_inputs = n_outputs
-        if name == "neighbour":  # the mean and the maximum over cells, and what is said of the tile
-            n_inputs = 2 * n_outputs + 4 * n + 1
+        shapes.update({f"{name}.kernel": (n_inputs, n_outputs), f"{name}.bias": (n_outputs,)})
+        return n_outputs
+
+    width = 3 * n + 6
+    cell_layers = weights.layer_names("cell_")
+    if not cell_layers:
+        raise ValueError("there is no layer cell_1")
+    for name in cell_layers:
+        width = dense(name, width)
+    n_context = weights.arrays["context.kernel"].shape[-1]
+    shapes["context.kernel"] = (width, n_context)
+    # The mean and the maximum over cells, and what is said of the tile.
+    width = 2 * dense("neighbour", width + n_context) + 4 * n + 1
+    for name in [*weights.layer_names("tile_"), "score"]:
+        width = dense(name, width)
     for name, shape in shapes.items():
         if weights.arrays[name].shape != shape:
             raise ValueError(f"{name} has shape {weights.arrays[name].shape}, not {shape}")

@@ -111,34 +111,34 @@ def _rounded(values: Any) -> Any:
 class CellFeatures(keras.layers.Layer):  # type: ignore[misc]
     """What two encodings say of each cell, the same in either order: (batch, rows, cols, 3 n_filters + 6).
 
-    In this order: the correlation of the codes, filter by filter; half the sum (over 3) and half the absolute
-    difference of their log powers; the correlation over all filters; how far the cell's gain is from that of
-    the tile, since processing changes the gain of a whole tile and not of one cell; how far the difference of
-    the means, in 32 levels, is from the tile's, as they are and with the tile's gain taken out of them; the
-    middle of the means, in 255 levels, for a cell near white may be clipped in one tile alone; and half the
-    difference of the means, in 32 levels.
+    In this order: the correlation of the codes, filter by filter; half the absolute difference of their log
+    powers, and half the sum (over 3); the correlation over all filters; how far the cell's gain is from that
+    of the tile, since processing changes the gain of a whole tile and not of one cell; how far the difference
+    of the means, in 32 levels, is from the tile's, as they are and with the tile's gain taken out of them;
+    the difference of the means, in 32 levels; and the middle of the means, in 255 levels, for a cell near
+    white may be clipped in one tile alone.
     """
 
     def call(self, encoding1: Mapping[str, Any], encoding2: Mapping[str, Any]) -> Any:
-        correlation, middle, difference = _compared(encoding1, encoding2)
+        correlation, difference, middle = _compared(encoding1, encoding2)
         weight = _weight(middle)
         total = ops.sum(weight, axis=-1, keepdims=True)
         gain = ops.sum(weight * difference, axis=-1, keepdims=True) / total
         tile_gain = _tile_mean(total * gain) / _tile_mean(total)
-        # Of powers: its fourth root is half of an amplitude's, taken from one tile and given to the other.
-        root = ops.exp(ops.clip(tile_gain, -LARGEST_GAIN, LARGEST_GAIN) / 4.0)
+        # Half of it is taken from one tile and given to the other.
+        root = ops.exp(ops.clip(tile_gain, -LARGEST_GAIN, LARGEST_GAIN) / 2.0)
         mean1, mean2 = encoding1["mean"], encoding2["mean"]
         level, levelled = (mean1 - mean2) / 32.0, (mean1 / root - mean2 * root) / 32.0
         features = [
             correlation,
+            ops.abs(difference),
             middle,
-            ops.abs(difference) / 2.0,
             ops.sum(weight * correlation, axis=-1, keepdims=True) / total,
             ops.abs(gain - tile_gain),
             ops.abs(level - _tile_mean(level)),
             ops.abs(levelled - _tile_mean(levelled)),
+            ops.abs(level),
             (mean1 + mean2) / 510.0,
-            ops.abs(level) / 2.0,
         ]
         return ops.concatenate(features, axis=-1)
 
@@ -157,7 +157,7 @@ class TileFeatures(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def call(self, encoding1: Mapping[str, Any], encoding2: Mapping[str, Any]) -> Any:
-        correlation, middle, difference = _compared(encoding1, encoding2)
+        correlation, difference, middle = _compared(encoding1, encoding2)
         weight = _weight(middle)
         total, weighted = (ops.mean(part, axis=(1, 2)) for part in (weight, weight * correlation))
         features = [
@@ -165,7 +165,7 @@ class TileFeatures(keras.layers.Layer):  # type: ignore[misc]
             ops.sum(weighted, axis=-1, keepdims=True) / ops.sum(total, axis=-1, keepdims=True),
             ops.mean(correlation, axis=(1, 2)),
             ops.log(total) / 3.0,
-            ops.mean(ops.abs(difference), axis=(1, 2)) / 2.0,
+            ops.mean(ops.abs(difference), axis=(1, 2)),
         ]
         return ops.concatenate(features, axis=-1)
 
@@ -174,11 +174,11 @@ class TileFeatures(keras.layers.Layer):  # type: ignore[misc]
 
 
 def _compared(encoding1: Mapping[str, Any], encoding2: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """Correlation, half the sum (over 3) and signed difference of the log powers: three (batch, rows, cols,
-    n_filters)."""
+    """Correlation, half the signed difference and half the sum (over 3) of the log powers: three (batch,
+    rows, cols, n_filters)."""
     correlation = ops.sum(encoding1["codes"] * encoding2["codes"], axis=-1) / CODE_LENGTH**2
     one, two = encoding1["powers"], encoding2["powers"]
-    return correlation, (one + two) * (POWER_STEP / 6), (one - two) * POWER_STEP
+    return correlation, (one - two) * (POWER_STEP / 2), (one + two) * (POWER_STEP / 6)
 
 
 def _weight(middle: Any) -> Any:
@@ -192,8 +192,7 @@ def _tile_mean(cells: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="dupnet")
 class NeighbourhoodMean(keras.layers.Layer):  # type: ignore[misc]
-    """Each cell beside the mean of its 3 x 3 neighbourhood: (batch, rows, cols, n) -> (batch, rows, cols, 2
-    n).
+    """Mean over each cell's 3 x 3 neighbourhood, itself included: (batch, rows, cols, n) -> the same shape.
 
     Cells outside the tile do not count. The mean is the same under every flip and quarter turn.
     """
@@ -203,11 +202,10 @@ class NeighbourhoodMean(keras.layers.Layer):  # type: ignore[misc]
         padding = ((0, 0), (1, 1), (1, 1), (0, 0))
         padded, inside = ops.pad(cells, padding), ops.pad(ops.ones_like(cells[:, :, :, :1]), padding)
         windows = [np.s_[:, i : i + rows, j : j + cols] for i in range(3) for j in range(3)]
-        means = sum(padded[window] for window in windows) / sum(inside[window] for window in windows)
-        return ops.concatenate([cells, means], axis=-1)
+        return sum(padded[window] for window in windows) / sum(inside[window] for window in windows)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (*input_shape[:-1], 2 * (input_shape[-1] or 0))
+        return input_shape
 
 
 @keras.saving.register_keras_serializable(package="dupnet")

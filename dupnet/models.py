@@ -75,17 +75,19 @@ class DupnetConfig:
 
     ``channels`` is 3 for RGB tiles, 1 for grey ones. ``n_filters`` filters of ``cell_size`` x ``cell_size``
     pixels see each cell in eight orientations. ``cell_units`` are the widths of the layers that judge one
-    cell, ``neighbour_units`` that of the layer that sees a cell beside the mean of its neighbours,
-    ``tile_units`` those after the cells are pooled. A score from ``threshold`` up reads "duplicate".
+    cell, of which there is at least one; ``context_units`` the numbers whose mean over its neighbours a cell
+    is seen beside, ``neighbour_units`` the width of the layer that sees it so, ``tile_units`` those after the
+    cells are pooled. A score from ``threshold`` up reads "duplicate".
     """
 
     tile_size: int = TILE_SIZE
     channels: int = 3
     cell_size: int = CELL_SIZE
     n_filters: int = 7
-    cell_units: tuple[int, ...] = (16, 12)
-    neighbour_units: int = 12
-    tile_units: tuple[int, ...] = (24,)
+    cell_units: tuple[int, ...] = (12, 8)
+    context_units: int = 4
+    neighbour_units: int = 8
+    tile_units: tuple[int, ...] = (32, 16)
     threshold: float = 0.5
     architecture: str = field(default="dupnet", init=False)
 
@@ -145,7 +147,9 @@ def judge(config: DupnetConfig) -> keras.Model:
     cells, whole = inputs
     for number, units in enumerate(config.cell_units, start=1):
         cells = keras.layers.Dense(units, activation="relu", name=f"cell_{number}")(cells)
-    cells = NeighbourhoodMean(name="neighbourhood")(cells)
+    beside = keras.layers.Dense(config.context_units, use_bias=False, name="context")(cells)
+    beside = NeighbourhoodMean(name="neighbourhood")(beside)
+    cells = keras.layers.Concatenate(name="beside")([cells, beside])
     cells = keras.layers.Dense(config.neighbour_units, activation="relu", name="neighbour")(cells)
     pooled = PoolCells(name="pool")(cells)
     tile = keras.layers.Concatenate(name="join")([pooled, whole])
@@ -268,7 +272,7 @@ def _what_it_does(layer: keras.layers.Layer) -> str:
         case CellFeatures():
             return "compare the two tiles' cells"
         case NeighbourhoodMean():
-            return "beside the 3 x 3 mean"
+            return "mean of 3 x 3 cells"
         case PoolCells():
             return "mean and maximum over cells"
         case TileFeatures():
@@ -435,7 +439,8 @@ def _check_sizes(config: DupnetConfig | DupnetV0Config, name: str) -> None:
         if key == "threshold":
             is_sound = isinstance(value, int | float) and 0 <= value <= 1
         else:
-            is_sound = isinstance(sizes, tuple) and len(sizes) <= LARGEST_DEPTH
+            least = 1 if key == "cell_units" else 0
+            is_sound = isinstance(sizes, tuple) and least <= len(sizes) <= LARGEST_DEPTH
             is_sound = is_sound and all(type(size) is int and 0 < size <= LARGEST_SIZE for size in sizes)
         if not is_sound:
             raise ValueError(f"{name}: {key} is {value!r}; such a network is not built.")

@@ -16,6 +16,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -40,6 +41,7 @@ __all__ = [
     "Recipe",
     "acquisitions",
     "airbus_parts",
+    "fit",
     "train",
     "train_from_pairs",
 ]
@@ -81,7 +83,7 @@ class Recipe:
     n_validation: int = 24_000
     n_usual: int = 24_000
     n_confused: int = 20_000
-    epochs: int = 60
+    epochs: int = 40
     batch_size: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
@@ -206,21 +208,16 @@ def train_from_pairs(
     """Train on files of :func:`dupnet.hard_pairs.write_pairs`; writes weights, history and settings into
     ``out``.
 
-    The learning rate falls along half a cosine to nought. The threshold is one half, or where that falls
-    short of the precision of ``recipe`` on the pairs of ``usual`` (by default those of validation), the least
-    that reaches it. It goes into the settings of the model.
+    The threshold is one half, or where that falls short of the precision of ``recipe`` on the pairs of
+    ``usual`` (by default those of validation), the least that reaches it. It goes into the settings of the
+    model.
     """
     recipe, out = recipe or Recipe(), Path(out)
     keras.utils.set_random_seed(recipe.seed)
     model = dupnet(recipe.model)
     head = model.get_layer("head").get_layer("judge")
-    batches = PairFeatures(train, recipe.batch_size, recipe.seed)
-    watched = PairFeatures([validation], recipe.batch_size, None)
-    steps = batches.num_batches * recipe.epochs
-    schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
-    head.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
-    history = head.fit(batches, validation_data=watched, epochs=recipe.epochs, verbose=2)
+    watched = PairFeatures([validation], 1024, None)
+    history = fit(head, PairFeatures(train, recipe.batch_size, recipe.seed), recipe, watched)
     judged = {"validation": watched, "usual": watched if usual is None else PairFeatures([usual], 1024, None)}
     for name, pairs in judged.items():
         pairs.table["score"] = head.predict(pairs, verbose=0).ravel()
@@ -229,10 +226,43 @@ def train_from_pairs(
     trained = from_arrays(to_arrays(model), replace(recipe.model, threshold=threshold))
     save_model(trained, out / "dupnet.keras")
     save_arrays(trained, out / "dupnet.npz")
-    write_csv(pd.DataFrame(history.history).rename_axis("epoch").reset_index(), out / "history.csv")
+    write_csv(history, out / "history.csv")
     with atomic_path(out / "recipe.json") as beside:
         beside.write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
     return trained
+
+
+def fit(
+    head: keras.Model, train: PairFeatures, recipe: Recipe, validation: PairFeatures | None = None
+) -> pd.DataFrame:
+    """Train the dense layers (:func:`dupnet.models.judge`) in place; returns losses, one row an epoch.
+
+    The learning rate falls along half a cosine to nought. Meanwhile every feature has mean nought and
+    deviation one, for they differ tenfold in size; afterwards the layers that see them first hold that.
+    """
+    spreads = [_spread(features) for features in (train.cells, train.tile)]
+    levelled = [
+        (part - mean) / deviation for part, (mean, deviation) in zip(head.inputs, spreads, strict=True)
+    ]
+    model = keras.Model(head.inputs, head(levelled))
+    schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, train.num_batches * recipe.epochs)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
+    model.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
+    history = model.fit(train, validation_data=validation, epochs=recipe.epochs, verbose=2)
+    names = [layer.name for layer in head.layers]
+    for name, (mean, deviation) in zip(("cell_1", names[names.index("join") + 1]), spreads, strict=True):
+        kernel, bias = head.get_layer(name).get_weights()
+        seen = kernel[-len(mean) :]  # of the tile, behind what is pooled of its cells
+        seen /= deviation[:, None]
+        head.get_layer(name).set_weights([kernel, bias - mean @ seen])
+    return pd.DataFrame(history.history).rename_axis("epoch").reset_index()
+
+
+def _spread(features: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Mean and standard deviation of each column, from some of the rows; one for what never changes."""
+    some = features[:: max(1, len(features) // 20_000)].reshape(-1, features.shape[-1]).astype(np.float32)
+    deviation = some.std(axis=0)
+    return some.mean(axis=0), np.where(deviation > 0, deviation, 1).astype(np.float32)
 
 
 def _threshold(usual: pd.DataFrame, precision: float) -> float:

@@ -183,7 +183,9 @@ def _small_models() -> list[bytes]:
 
     configs = (
         DupnetV0Config(tile_size=2, filters=(1,), dense_units=1),
-        DupnetConfig(tile_size=32, n_filters=2, cell_units=(), neighbour_units=1, tile_units=()),
+        DupnetConfig(
+            tile_size=32, n_filters=2, cell_units=(1,), context_units=1, neighbour_units=1, tile_units=()
+        ),
     )
     found = []
     for config in configs:

@@ -65,17 +65,16 @@ def test_features_are_symmetric_and_know_equal_tiles(projection: CellProjection)
         np.testing.assert_allclose(forth, back, atol=1e-5)
     equal = ops.convert_to_numpy(CellFeatures()(one, one))
     np.testing.assert_allclose(equal[..., :5], 1, atol=0.03)  # eight codes, each rounded
-    np.testing.assert_allclose(equal[..., 10:15], 0, atol=1e-5)
+    np.testing.assert_allclose(equal[..., 5:10], 0, atol=1e-5)
 
 
 def test_neighbourhood_mean_against_a_loop() -> None:
     cells = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
     found = ops.convert_to_numpy(NeighbourhoodMean()(cells))
-    np.testing.assert_allclose(found[..., :3], cells)
     for row in range(4):
         for col in range(4):
             window = cells[:, max(0, row - 1) : row + 2, max(0, col - 1) : col + 2]
-            np.testing.assert_allclose(found[:, row, col, 3:], window.mean(axis=(1, 2)), atol=1e-6)
+            np.testing.assert_allclose(found[:, row, col], window.mean(axis=(1, 2)), atol=1e-6)
 
 
 def test_pool_is_mean_and_maximum() -> None:

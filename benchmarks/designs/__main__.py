@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import pandas as pd
 
 from dupnet.files import write_csv
 from dupnet.models import DupnetConfig, judge
-from dupnet.recipe import PairFeatures, Recipe
+from dupnet.recipe import PairFeatures, Recipe, fit
 
 K = DupnetConfig.n_filters
 CORRELATIONS = [*range(K), 3 * K]
@@ -29,19 +30,29 @@ POWERS, GAIN, LEVELS = list(range(K, 3 * K)), [3 * K + 1], list(range(3 * K + 2,
 
 class Design(NamedTuple):
     """What differs from the shipped design: settings of the model, columns of a cell that are blanked,
-    whether all of the tile are, and the share of the epochs."""
+    whether all of the tile are, the share of the epochs, and the seed."""
 
     model: Mapping[str, Any] = {}
     blanked: Sequence[int] = ()
     no_tile: bool = False
     epochs: float = 1.0
+    seed: int = 0
 
 
 DESIGNS = {
     "as shipped": Design(),
+    "from another start": Design(seed=1),
     "a fifth of the epochs": Design(epochs=0.2),
-    "half as wide": Design({"cell_units": (8, 6), "neighbour_units": 6, "tile_units": (12,)}),
-    "twice as wide": Design({"cell_units": (32, 24), "neighbour_units": 24, "tile_units": (48,)}),
+    "half as wide": Design(
+        {"cell_units": (6, 4), "context_units": 2, "neighbour_units": 4, "tile_units": (16, 8)}
+    ),
+    "twice as wide": Design(
+        {"cell_units": (24, 16), "context_units": 8, "neighbour_units": 16, "tile_units": (64, 32)}
+    ),
+    "one layer a cell": Design({"cell_units": (12,)}),
+    "context of one number": Design({"context_units": 1}),
+    "context of twelve numbers": Design({"context_units": 12}),
+    "one layer a tile": Design({"tile_units": (32,)}),
     "without the tile as a whole": Design(no_tile=True),
     "without gain": Design(blanked=GAIN),
     "without levels": Design(blanked=LEVELS),
@@ -80,18 +91,11 @@ def judged(
     design: Design, train: PairFeatures, validation: PairFeatures, recipe: Recipe
 ) -> dict[str, object]:
     """Weights, loss and errors at one half of a design's head."""
-    keras.utils.set_random_seed(recipe.seed)
+    keras.utils.set_random_seed(design.seed)
     head = judge(replace(recipe.model, **design.model))
-    cells, whole = head.inputs
-    seen = np.ones(cells.shape[-1], np.float32)
-    seen[list(design.blanked)] = 0
-    blanked = [cells * seen, whole * (0.0 if design.no_tile else 1.0)]
-    model = keras.Model(head.inputs, head(blanked))
     epochs = max(1, round(recipe.epochs * design.epochs))
-    schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, train.num_batches * epochs)
-    model.compile(keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay), "binary_crossentropy")
-    model.fit(train, epochs=epochs, verbose=0)
-    scores, table = model.predict(validation, verbose=0).ravel(), validation.table
+    fit(head, _seen(train, design), replace(recipe, epochs=epochs))
+    scores, table = head.predict(_seen(validation, design), verbose=0).ravel(), validation.table
     is_duplicate = table["is_duplicate"].to_numpy()
     wrong, small = (scores >= 0.5) != (is_duplicate == 1), table["kind"].isin(["small", "ship"]).to_numpy()
     likely = np.clip(np.where(is_duplicate == 1, scores, 1 - scores), 1e-7, 1)
@@ -106,6 +110,17 @@ def judged(
         "wrong_small_or_ship": int((wrong & small).sum()),
         "wrong_other": int((wrong & ~small & (is_duplicate == 0)).sum()),
     }
+
+
+def _seen(pairs: PairFeatures, design: Design) -> PairFeatures:
+    """The pairs as a design sees them."""
+    seen = copy(pairs)
+    if design.blanked:
+        seen.cells = pairs.cells.copy()
+        seen.cells[..., list(design.blanked)] = 0
+    if design.no_tile:
+        seen.tile = np.zeros_like(pairs.tile)
+    return seen
 
 
 if __name__ == "__main__":
