@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from threadpoolctl import ThreadpoolController
 
 from dupnet.descriptors import (
     CODE_LENGTH,
@@ -24,8 +23,8 @@ from dupnet.descriptors import (
     describe,
     load_weights,
 )
-from dupnet.tiles import CELL_SIZE
-from dupnet.workers import n_workers
+from dupnet.tiles import CELL_SIZE, SMALLEST_TILE
+from dupnet.workers import n_workers, one_blas_thread
 
 __all__ = [
     "DUPLICATE",
@@ -118,11 +117,6 @@ class Workspace:
         return self._arrays[name]
 
 
-@lru_cache(maxsize=1)
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
 def _in_chunks(
     verify1: Bytes,
     verify2: Bytes,
@@ -133,13 +127,16 @@ def _in_chunks(
     """``finish`` of what :func:`_features` says of all pairs: arrays with one row a pair, not of the
     workspace."""
     per_cell = weights.n_filters * (N_ORIENTATIONS + 1) + 1
-    side = int(np.sqrt(verify1.shape[1] / per_cell))
-    if verify1.shape != verify2.shape or verify1.shape[1] != side * side * per_cell:
+    n, n_bytes = verify1.shape if verify1.ndim == 2 else (0, 0)
+    side = int(np.sqrt(n_bytes / per_cell))
+    are_bytes = verify1.dtype == verify2.dtype == np.uint8
+    if not are_bytes or verify1.shape != verify2.shape or not side or n_bytes != side * side * per_cell:
         raise ValueError(
-            f"verify1 has shape {verify1.shape}, verify2 {verify2.shape}; both must hold the same "
-            f"number of verify descriptors of one tile size, {per_cell} bytes a cell."
+            f"verify1 is {verify1.dtype} of shape {verify1.shape}, verify2 {verify2.dtype} of shape "
+            f"{verify2.shape}; both must hold the same number of verify descriptors of one tile size, uint8 "
+            f"(n, bytes), {per_cell} bytes a cell."
         )
-    n = len(verify1)
+    workers = n_workers(workers)
 
     def part(start: int, workspace: Workspace) -> tuple[Float, ...]:
         n_here = min(CHUNK, n - start)
@@ -160,9 +157,8 @@ def _in_chunks(
         empty = np.zeros((1, verify1.shape[1]), np.uint8)
         return tuple(array[:0] for array in _in_chunks(empty, empty, weights, finish))
     starts = range(0, n, CHUNK)
-    n_threads = n_workers(workers) if len(starts) >= MIN_CHUNKS_TO_SHARE else 1
-    # The products are small: BLAS's own threads would wait for each other longer than they work.
-    with _blas().limit(limits=1, user_api="blas"):
+    n_threads = workers if len(starts) >= MIN_CHUNKS_TO_SHARE else 1
+    with one_blas_thread():
         if n_threads == 1:
             found = parts(starts)
         else:
@@ -313,7 +309,8 @@ def compare(tiles1: Bytes, tiles2: Bytes, weights: Weights | None = None) -> pd.
     Parameters
     ----------
     tiles1, tiles2 : (n, size, size, 3) uint8
-        RGB; pair ``k`` is ``tiles1[k]`` and ``tiles2[k]``. The size is a multiple of 32, 256 as trained.
+        RGB; pair ``k`` is ``tiles1[k]`` and ``tiles2[k]``. The size is a multiple of 32 and at least 64, 256
+        as trained.
     weights : Weights, optional
         The shipped ones by default.
 
@@ -331,10 +328,11 @@ def compare(tiles1: Bytes, tiles2: Bytes, weights: Weights | None = None) -> pd.
         if not isinstance(tiles, np.ndarray):
             raise ValueError(f"{name} is a {type(tiles).__name__}; stack the tiles with numpy.stack.")
         size = tiles.shape[1] if tiles.ndim == 4 else 0
-        if tiles.dtype != np.uint8 or tiles.shape[1:] != (size, size, 3) or not size or size % CELL_SIZE:
+        is_whole = size >= SMALLEST_TILE and not size % CELL_SIZE
+        if tiles.dtype != np.uint8 or tiles.shape[1:] != (size, size, 3) or not is_whole:
             raise ValueError(
                 f"{name} is {tiles.dtype} of shape {tiles.shape}; it must be uint8 (n, size, size, 3), RGB, "
-                f"the size a multiple of {CELL_SIZE}."
+                f"the size a multiple of {CELL_SIZE}, at least {SMALLEST_TILE}."
             )
     if tiles1.shape != tiles2.shape:
         raise ValueError(f"tiles1 has shape {tiles1.shape}, tiles2 {tiles2.shape}; pairs need one shape.")

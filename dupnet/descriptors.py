@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.filters import REDUCED_SIZE, SEARCH_BYTES, band_filters, centred_filters, orientations
-from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, MIN_EVIDENCE_CELLS, TILE_SIZE
+from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, MIN_EVIDENCE_CELLS, SMALLEST_TILE, TILE_SIZE
 
 __all__ = [
     "Descriptors",
@@ -59,7 +59,7 @@ POWER_START, POWER_STEP = -1.7, 1 / 16
 million squared levels."""
 
 TILES_AT_A_TIME = 18
-"""Tiles described at a time: their numbers, 3 MB, stay near the processor."""
+"""Tiles described at a time: their numbers, 5 MB, stay near the processor."""
 
 
 class Head(NamedTuple):
@@ -115,7 +115,8 @@ class Weights:
     def layer_names(self, start: str) -> list[str]:
         """Names of the dense layers that start so, in their order."""
         kernels = [name.removesuffix(".kernel") for name in self.arrays if name.endswith(".kernel")]
-        return sorted(name for name in kernels if name.startswith(start))
+        found = [name for name in kernels if name.startswith(start)]
+        return sorted(found, key=lambda name: int(name.removeprefix(start)))
 
     @property
     def n_filters(self) -> int:
@@ -140,22 +141,31 @@ def verify_bytes(tile_size: int = TILE_SIZE, n_filters: int = N_FILTERS) -> int:
     return (tile_size // CELL_SIZE) ** 2 * (n_filters * (N_ORIENTATIONS + 1) + 1)
 
 
-@lru_cache(maxsize=4)
 def load_weights(path: str | os.PathLike[str] | None = None) -> Weights:
-    """The shipped weights, or those of a file that :func:`dupnet.models.save_arrays` wrote.
+    """The shipped weights, or those of a file of ``dupnet`` that :func:`dupnet.models.save_arrays` wrote.
 
     Raises
     ------
     ValueError
-        If the file is not such an archive of plain arrays; nothing in it is ever unpickled.
+        If the file is missing, or no such archive of plain arrays; nothing in it is ever unpickled.
     """
-    path = WEIGHTS if path is None else Path(path)
+    return _shipped() if path is None else _read_weights(Path(path))
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Weights:
+    return _read_weights(WEIGHTS)
+
+
+def _read_weights(path: Path) -> Weights:
     try:
         with np.load(path, allow_pickle=False) as archive:
             config = json.loads(str(archive["dupnet.json"]))["config"]
             arrays = {
                 name: archive[name].astype(np.float32) for name in archive.files if name != "dupnet.json"
             }
+        if scaled := [name for name in arrays if name.endswith(".scale")]:
+            raise ValueError(f"{scaled[0]} belongs to a kernel of a million values; load it with load_arrays")
         if config["architecture"] != "dupnet":
             raise ValueError(f"it holds {config['architecture']}")
         projection = np.load(SEARCH_PROJECTION, allow_pickle=False).astype(np.float32)
@@ -203,18 +213,19 @@ def untrained_weights() -> Weights:
 
 
 def describe(grey_tiles: Bytes, weights: Weights | None = None) -> Descriptors:
-    """Describe grey tiles (n, size, size) uint8, the size a multiple of 32 px.
+    """Describe grey tiles (n, size, size) uint8, the size a multiple of 32 px and at least 64.
 
     Raises
     ------
     ValueError
-        If the tiles are not squares of whole cells.
+        If the tiles are of another dtype, or no squares of so many whole cells.
     """
     weights = weights or load_weights()
-    n, height, width = grey_tiles.shape
-    if height != width or not height or height % CELL_SIZE:
+    n, height, width = grey_tiles.shape if grey_tiles.ndim == 3 else (0, 0, 0)
+    if grey_tiles.dtype != np.uint8 or height != width or height < SMALLEST_TILE or height % CELL_SIZE:
         raise ValueError(
-            f"grey_tiles has shape {grey_tiles.shape}; tiles must be squares of whole {CELL_SIZE} px cells."
+            f"grey_tiles is {grey_tiles.dtype} of shape {grey_tiles.shape}; pass uint8 (n, size, size), the "
+            f"size a multiple of {CELL_SIZE}, at least {SMALLEST_TILE}."
         )
     if not n:
         empty = (
@@ -226,6 +237,9 @@ def describe(grey_tiles: Bytes, weights: Weights | None = None) -> Descriptors:
     verify, decidable, reduced = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     # One product for all tiles: the directions, 4 MB, are read from memory once and not for every few tiles.
     projected = reduced @ weights.search_projection
+    # Rounded to bytes, the directions do not sum to nought, and would answer to brightness. It is taken off
+    # behind the product, which is exact, so that nothing depends on the tiles beside one.
+    projected -= reduced.mean(axis=1, keepdims=True) * weights.search_projection.sum(axis=0)
     length = np.linalg.norm(projected, axis=1, keepdims=True)
     search = np.rint(projected * (127 / np.maximum(length, 1e-6))) * decidable[:, None]
     return Descriptors(search.astype(np.int8), verify, decidable)
@@ -271,7 +285,7 @@ def _reduce(grey_tiles: Bytes) -> Float:
     """Tiles (n, size, size) at the reduced size: (n, 4096), about mid grey."""
     n, size, _ = grey_tiles.shape
     step, rest = divmod(size, REDUCED_SIZE)
-    if rest or step > 16:  # no whole number of pixels to an average, or too many for 16 bits
+    if rest or step > 256:  # no whole number of pixels to an average, or too many for 16 bits
         column = grey_tiles.reshape(n * size, size).astype(np.float32) - 128
         reduced = cv2.resize(column, (REDUCED_SIZE, n * REDUCED_SIZE), interpolation=cv2.INTER_AREA)
         return np.asarray(reduced, np.float32).reshape(n, -1)

@@ -2,8 +2,8 @@
 
 The client lists the images and hands them out in batches; a worker describes each into a shard (``KEY.*`` in
 the store). Then come tasks that compare the descriptors of two parts of the collection, and tasks that score
-pairs of tiles. The client alone sees the collection as a whole: names, 25 bytes a tile, candidates, overlaps.
-No worker holds more than two parts, and none needs all.
+pairs of tiles. The client alone sees the collection as a whole: names, about 150 bytes a tile at most,
+candidates, overlaps. No worker holds more than two parts, and none needs all.
 
 Whatever a task writes is a function of its name, so it may run twice: after a worker was lost, or in two
 places at once. What is in the store when a run ends, however it ends, is not computed again.
@@ -103,6 +103,9 @@ def find_on_cluster(
         If a folder is missing, ``out`` cannot be written, another run is at work in it, or the cluster does
         not answer for long.
     """
+    for name, portion in (("images_a_task", images_a_task), ("tiles_a_part", tiles_a_part)):
+        if portion < 1:
+            raise ValueError(f"{name} is {portion}; it must be at least 1.")
     tiling = Tiling.checked(tile_size, stride)
     weights = load_weights()
     code = code_of(tiling, weights)

@@ -164,8 +164,8 @@ def write_pairs(
             written[part.start : part.stop] = verify
             rows += known
         written.flush()
-    table = pd.DataFrame(rows, columns=list(HardPair._fields[2:]))
-    write_csv(table, os.fspath(path).removesuffix(".npy") + ".csv")
+        table = pd.DataFrame(rows, columns=list(HardPair._fields[2:]))
+        write_csv(table, os.fspath(path).removesuffix(".npy") + ".csv")  # before the array is there for all
     return table
 
 

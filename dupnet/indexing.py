@@ -20,7 +20,7 @@ from dupnet import __version__, descriptors, filters, images, tiles
 from dupnet.cache import Cache, Entry, Identity, identity_of
 from dupnet.descriptors import Descriptors, Weights, describe
 from dupnet.images import UnreadableImage, load, none_usable
-from dupnet.tiles import CELL_SIZE, Grid
+from dupnet.tiles import CELL_SIZE, SMALLEST_TILE, Grid
 from dupnet.workers import map_in_order
 
 __all__ = [
@@ -58,10 +58,13 @@ class Tiling(NamedTuple):
         Raises
         ------
         ValueError
-            If the tile size is not whole cells, or the stride does not divide it.
+            If the tile size is not whole cells, or one alone, or the stride does not divide it.
         """
-        if tile_size < CELL_SIZE or tile_size % CELL_SIZE:
-            raise ValueError(f"tile_size is {tile_size}; it must be a multiple of {CELL_SIZE} pixels.")
+        if tile_size < SMALLEST_TILE or tile_size % CELL_SIZE:
+            raise ValueError(
+                f"tile_size is {tile_size}; it must be a multiple of {CELL_SIZE} pixels, at least "
+                f"{SMALLEST_TILE}."
+            )
         stride = tile_size if stride is None else stride
         if stride < 1 or tile_size % stride:
             raise ValueError(f"stride is {stride}; it must divide the tile_size, {tile_size}.")

@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from dupnet.comparison import LARGEST_GAIN
-from dupnet.descriptors import CODE_LENGTH, N_FILTERS, POWER_FLOOR, POWER_START, POWER_STEP
+from dupnet.descriptors import CODE_LENGTH, N_FILTERS, N_ORIENTATIONS, POWER_FLOOR, POWER_START, POWER_STEP
 from dupnet.filters import band_filters
 from dupnet.tiles import CELL_SIZE
 
@@ -71,7 +71,7 @@ class CellProjection(keras.layers.Layer):  # type: ignore[misc]
         flat = ops.reshape(cells - row_means - col_means + mean, (-1, side, side, size * size))
         kernel = ops.reshape(ops.stack(_orientations(_centred(self.filters)), axis=1), (-1, size * size))
         projections = ops.matmul(flat, ops.transpose(kernel))
-        projections = ops.reshape(projections, (-1, side, side, self.n_filters, 8))
+        projections = ops.reshape(projections, (-1, side, side, self.n_filters, N_ORIENTATIONS))
         power = ops.sum(ops.square(projections), axis=-1) + POWER_FLOOR
         codes = projections * ops.expand_dims(CODE_LENGTH / ops.sqrt(power), axis=-1)
         powers = ops.minimum((ops.log(power) - POWER_START) / POWER_STEP, 255.0)
@@ -81,7 +81,7 @@ class CellProjection(keras.layers.Layer):  # type: ignore[misc]
         side = (input_shape[1] or 0) // self.cell_size
         cells = (input_shape[0], side, side)
         return {
-            "codes": (*cells, self.n_filters, 8),
+            "codes": (*cells, self.n_filters, N_ORIENTATIONS),
             "powers": (*cells, self.n_filters),
             "mean": (*cells, 1),
         }

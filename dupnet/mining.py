@@ -21,8 +21,8 @@ from dupnet.tiles import TILE_SIZE
 
 __all__ = ["confused", "write_confused"]
 
-N_DARK, N_LIGHT = 1200, 2400
-"""Tiles of each kind that are compared: 3.6 million pairs with a nearly black tile, 2.9 million others."""
+N_DARK, N_LIGHT = 2000, 2400
+"""Tiles of each kind that are compared: 6.8 million pairs with a nearly black tile, 2.9 million others."""
 
 AT_A_TIME = 65_536
 
@@ -49,8 +49,6 @@ def write_confused(
     verify = describe(np.stack([tile for tile, _ in drawn]), weights).verify
     places = [place for _, place in drawn]
     found = confused(verify, places, n, weights)
-    with atomic_path(path) as beside:
-        np.save(beside, verify[found[["tile1", "tile2"]].to_numpy()])
     table = pd.DataFrame(
         {
             "is_duplicate": 0,
@@ -60,7 +58,9 @@ def write_confused(
             "quality": 90,
         }
     )
-    write_csv(table, os.fspath(path).removesuffix(".npy") + ".csv")
+    with atomic_path(path) as beside:
+        np.save(beside, verify[found[["tile1", "tile2"]].to_numpy()])
+        write_csv(table, os.fspath(path).removesuffix(".npy") + ".csv")  # before the array is there for all
     return table
 
 

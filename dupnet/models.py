@@ -1,8 +1,8 @@
 """The Keras networks, ``dupnet_v0`` and ``dupnet``: built, saved and loaded with their settings.
 
 Written with ``keras`` and ``keras.ops`` alone, so that any Keras backend runs them. ``dupnet find`` and
-``dupnet.compare`` need none: :mod:`dupnet.descriptors` evaluates the same ``dupnet`` from plain arrays,
-which :func:`to_arrays` and :func:`from_arrays` carry to and fro.
+``dupnet.compare`` need none: :mod:`dupnet.descriptors` and :mod:`dupnet.comparison` evaluate the same
+``dupnet`` from plain arrays, which :func:`to_arrays` and :func:`from_arrays` carry to and fro.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 from keras import ops
 
+from dupnet.descriptors import N_FILTERS
 from dupnet.files import atomic_path
 from dupnet.layers import CellFeatures, CellProjection, NeighbourhoodMean, PoolCells, TileFeatures
 from dupnet.tiles import CELL_SIZE, TILE_SIZE
@@ -83,8 +84,8 @@ class DupnetConfig:
     tile_size: int = TILE_SIZE
     channels: int = 3
     cell_size: int = CELL_SIZE
-    n_filters: int = 7
-    cell_units: tuple[int, ...] = (12, 8)
+    n_filters: int = N_FILTERS
+    cell_units: tuple[int, ...] = (16, 8)
     context_units: int = 4
     neighbour_units: int = 8
     tile_units: tuple[int, ...] = (32, 16)

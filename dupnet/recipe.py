@@ -70,9 +70,9 @@ class Recipe:
     """Settings of a training from scratch, written beside its result.
 
     The defaults are those of the shipped weights: drawing ``n_train`` pairs takes by far the most of the
-    time. Training is in two rounds of ``epochs`` each, from the same start: between them the network of the
-    first round finds ``n_confused`` pairs of tiles that it takes for each other (:mod:`dupnet.mining`). They
-    join the others in the second, and so do ``n_faint`` pairs that show little
+    time. Training is in ``n_rounds`` of ``epochs`` each, from the same start: after each but the last its
+    network finds ``n_confused`` pairs of tiles that it takes for each other (:mod:`dupnet.mining`). They join
+    the others from the next on, and so do ``n_faint`` pairs that show little
     (:func:`dupnet.hard_pairs.draw_faint_pair`). The threshold must reach ``precision`` on ``n_usual``
     validation pairs as collections hold them.
     """
@@ -83,6 +83,7 @@ class Recipe:
     n_validation: int = 24_000
     n_usual: int = 24_000
     n_confused: int = 20_000
+    n_rounds: int = 3
     epochs: int = 40
     batch_size: int = 256
     learning_rate: float = 2e-3
@@ -261,8 +262,8 @@ def fit(
 def _spread(features: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Mean and standard deviation of each column, from some of the rows; one for what never changes."""
     some = features[:: max(1, len(features) // 20_000)].reshape(-1, features.shape[-1]).astype(np.float32)
-    deviation = some.std(axis=0)
-    return some.mean(axis=0), np.where(deviation > 0, deviation, 1).astype(np.float32)
+    mean, deviation = some.mean(axis=0, dtype=np.float64), some.std(axis=0, dtype=np.float64)
+    return mean.astype(np.float32), np.where(deviation > 1e-6, deviation, 1).astype(np.float32)
 
 
 def _threshold(usual: pd.DataFrame, precision: float) -> float:
@@ -283,14 +284,21 @@ def train(
     airbus: str | os.PathLike[str] | None = None,
     recipe: Recipe | None = None,
 ) -> keras.Model:
-    """Everything from scratch: draw, train, find what is confused, train again; ``history.csv`` has both
+    """Everything from scratch: draw, train, find what is confused, train again; ``history.csv`` has all
     rounds. A stopped run goes on with the next file that it lacks.
 
     ``data`` is where acquisitions are kept, and fetched to; ``airbus`` as in :func:`acquisitions`.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` holds a run of other settings.
     """
     recipe, out = recipe or Recipe(), Path(out)
-    names = ("train", "faint", "validation", "usual", "confused")
-    hard, faint, validation, usual, confused = (out / f"{name}.npy" for name in names)
+    _check_settings(out / "settings.json", recipe)
+    hard, faint, validation, usual = (
+        out / f"{name}.npy" for name in ("train", "faint", "validation", "usual")
+    )
     for part, path, draw, n, seed in (
         ("train", hard, draw_pair, recipe.n_train, 0),
         ("train", faint, draw_faint_pair, recipe.n_faint, 0),
@@ -301,22 +309,37 @@ def train(
             found = acquisitions(part, data, airbus)
             seed += 1000 * recipe.seed
             write_pairs(found, SHARES, n, path, seed=seed, workers=n_workers(), draw=draw)
-    if not recipe.n_confused:
-        return train_from_pairs([hard, faint], validation, out, recipe, usual)
-    first = out / "first"
-    if not (first / "recipe.json").exists():
-        train_from_pairs([hard], validation, first, recipe, usual)
-    if not confused.exists():
-        weights = load_weights(first / "dupnet.npz")
-        found = acquisitions("train", data, airbus)
-        write_confused(found, SHARES, recipe.n_confused, confused, weights, seed=500 + 1000 * recipe.seed)
-    trained = train_from_pairs([hard, faint, confused], validation, out, recipe, usual)
-    rounds = [
-        pd.read_csv(folder / "history.csv").assign(round=number) for number, folder in ((1, first), (2, out))
-    ]
-    history = pd.concat(rounds, ignore_index=True)
+    pairs, histories = [hard], []
+    for number in range(1, recipe.n_rounds):
+        folder, confused = out / f"round{number}", out / f"confused{number}.npy"
+        if not (folder / "recipe.json").exists():
+            train_from_pairs(pairs, validation, folder, recipe, usual)
+        histories.append(pd.read_csv(folder / "history.csv").assign(round=number))
+        if not confused.exists():
+            weights = load_weights(folder / "dupnet.npz")
+            found = acquisitions("train", data, airbus)
+            seed = 500 + 1000 * (recipe.seed + number - 1)
+            write_confused(found, SHARES, recipe.n_confused, confused, weights, seed=seed)
+        pairs = [hard, faint, *pairs[2:], confused]
+    trained = train_from_pairs(pairs, validation, out, recipe, usual)
+    histories.append(pd.read_csv(out / "history.csv").assign(round=recipe.n_rounds))
+    history = pd.concat(histories, ignore_index=True)
     write_csv(history.assign(epoch=history.index), out / "history.csv")
     return trained
+
+
+def _check_settings(path: Path, recipe: Recipe) -> None:
+    """Keep the settings of a run when it starts, and refuse to go on with others."""
+    wanted = json.loads(json.dumps(asdict(recipe)))
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if other := sorted(name for name in wanted if kept.get(name) != wanted[name]):
+            raise ValueError(
+                f"{path.parent} holds a run with {other[0]} {kept.get(other[0])!r}, not "
+                f"{wanted[other[0]]!r}; choose another folder, or remove it."
+            )
+    with atomic_path(path) as beside:
+        beside.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -324,7 +347,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/dupnet"), help="folder of the run")
     parser.add_argument("--data", type=Path, default=Path("data/raw"), help="where acquisitions are kept")
     parser.add_argument("--airbus", type=Path, help="folder with images/ and parts.csv")
-    for name in ("n_train", "n_faint", "n_validation", "n_usual", "n_confused", "epochs", "seed"):
+    for name in ("n_train", "n_faint", "n_validation", "n_usual", "n_confused", "n_rounds", "epochs", "seed"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
     options = parser.parse_args(arguments)
     chosen = {name: value for name, value in vars(options).items() if name not in ("out", "data", "airbus")}

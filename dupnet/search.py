@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dupnet.hash_tables import (
@@ -30,7 +29,7 @@ from dupnet.hash_tables import (
     members_of,
     pairs_of_blocks,
 )
-from dupnet.workers import map_in_order, n_workers
+from dupnet.workers import map_in_order, n_workers, one_blas_thread
 
 __all__ = [
     "EXACT_UP_TO",
@@ -89,7 +88,7 @@ def candidates(
     Parameters
     ----------
     descriptors : (n, d) int8
-        Search descriptors of any length; may be memory-mapped.
+        Search descriptors, d up to 1,024; may be memory-mapped.
     valid : (n,) bool, optional
         Rows that take part; all by default. Rows that are nought throughout never do.
     threshold : float
@@ -106,7 +105,9 @@ def candidates(
     Returns
     -------
     Candidates
-        Where more than ``MAX_NEIGHBOURS`` tiles are all alike, each is paired with the next so many only.
+        Where more than ``MAX_NEIGHBOURS`` different tiles are all alike, each is paired with the next so many
+        only. Of two sets of equal tiles that are alike, all pairs up to ``MAX_NEIGHBOURS**2``, else the first
+        of each.
 
     Raises
     ------
@@ -117,10 +118,12 @@ def candidates(
         raise ValueError(f"descriptors is {descriptors.shape} of {descriptors.dtype}; pass (n, d) int8.")
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}; a cosine in (0, 1] is needed.")
-    if valid is not None and valid.shape != descriptors.shape[:1]:
-        raise ValueError(
-            f"valid has shape {valid.shape}; {len(descriptors)} descriptors need one value each."
-        )
+    for name, flags in (("valid", valid), ("sides", sides)):
+        if flags is not None and (flags.shape != descriptors.shape[:1] or flags.dtype != bool):
+            raise ValueError(
+                f"{name} is {flags.dtype} of shape {flags.shape}; {len(descriptors)} descriptors need one "
+                "bool each."
+            )
     workers = n_workers(workers)
     rows = np.arange(len(descriptors)) if valid is None else np.flatnonzero(valid)
     rows = rows[_squared_lengths(descriptors, rows) > 0]
@@ -167,7 +170,7 @@ def pairs_above(
     cosine : (k,) float32
     """
     searched = _Searched(descriptors, rows, threshold, sides, buckets, workers, progress)
-    with threadpool_limits(1, user_api="blas"):  # the threads are ours, a product each
+    with one_blas_thread():  # the threads are ours, a product each
         return gather(searched.all_pairs() if exact else searched.hashed_pairs(), len(rows))
 
 
@@ -242,6 +245,9 @@ class _Searched:
         """Pairs whose product is ``above``, and whose cosine is too; of each first number those with the
         first ``MAX_NEIGHBOURS`` along ``axis``."""
         if above.sum(axis=axis).max(initial=0) > MAX_NEIGHBOURS:
+            # What is near enough by the shortest lengths alone must take no place.
+            lengths = np.sqrt(self.squares[one][:, :, None] * self.squares[other][:, None, :])
+            above &= products / lengths >= self.threshold
             above &= np.cumsum(above, axis=axis, dtype=np.int32) <= MAX_NEIGHBOURS
         at = np.flatnonzero(above)
         k, i, j = np.unravel_index(at, products.shape)
@@ -257,7 +263,11 @@ class _Searched:
 
 
 def gather(found: Iterable[Found], n: int) -> Found:
-    """All found pairs of n numbers, sorted, each once, and of each first one the first MAX_NEIGHBOURS."""
+    """All found pairs of n numbers, each once, and of each first one the first ``MAX_NEIGHBOURS``.
+
+    Keys (k,) int64 are ``number1 * n + number2``, number1 < number2; they come back sorted, with their
+    cosines (k,) float32.
+    """
     keys, cosines = np.zeros(0, np.int64), np.zeros(0, np.float32)
     waiting: list[Found] = []
     n_waiting = 0
@@ -320,7 +330,23 @@ def _leaders(descriptors: Descriptors, rows: Numbers, sides: npt.NDArray[np.bool
 def with_equals(
     keys: Numbers, cosine: Cosines, members: Numbers, starts: Numbers, within: bool
 ) -> tuple[Numbers, Numbers, Cosines]:
-    """Rows and cosines of all pairs, sorted, from pairs of sets: all with all, unless that is too many."""
+    """Pairs of rows from pairs of sets of equal rows: all with all, up to ``MAX_NEIGHBOURS**2``, else the
+    first of each.
+
+    Parameters
+    ----------
+    keys, cosine : (k,) int64, (k,) float32
+        Of :func:`pairs_above`, where number ``i`` is set ``i``.
+    members, starts : (n,) int64, (n_sets + 1,) int64
+        Of :func:`equal_sets`.
+    within : bool
+        Whether rows of one set are pairs too: each with the next ``MAX_NEIGHBOURS``.
+
+    Returns
+    -------
+    rows1, rows2, cosine : (m,) int64, int64, float32
+        Sorted by ``rows1, rows2``, and ``rows1 < rows2``.
+    """
     sizes = np.diff(starts)
     # Within a set: each with those that follow it.
     set_of = np.repeat(np.arange(len(sizes)), sizes)

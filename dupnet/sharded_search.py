@@ -66,8 +66,9 @@ class Search:
         self.hashes = np.zeros(n_rows, np.uint64)
         searched = np.zeros(n_rows, bool)
         digest = np.zeros((n_rows, 2), np.uint64)
-        for number, shard in enumerate(places.shards):
-            of_shard = np.flatnonzero(places.shard == number)
+        counts = np.bincount(places.shard, minlength=len(places.shards))
+        by_shard = np.split(np.argsort(places.shard, kind="stable"), np.cumsum(counts)[:-1])
+        for shard, of_shard in zip(places.shards, by_shard, strict=True):
             if len(of_shard):
                 rows = self._rows_of(of_shard)
                 tiles = read_tiles(store, shard)[self._in_shard(rows)]

@@ -25,6 +25,7 @@ __all__ = [
     "CELL_SIZE",
     "EVIDENCE_RMS",
     "MIN_EVIDENCE_CELLS",
+    "SMALLEST_TILE",
     "Grid",
     "Overlap",
     "cell_texture",
@@ -53,6 +54,9 @@ EVIDENCE_RMS = 0.35
 
 Rounding to whole levels alone leaves 0.29 (1 / sqrt 12): a cell below this shows nothing but its rounding.
 """
+
+SMALLEST_TILE = 64
+"""Side in pixels of the smallest tile that can be judged: one cell alone is no evidence."""
 
 MIN_EVIDENCE_CELLS = 2
 """Cells with evidence that a tile needs before a verdict on it means anything."""

@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
 from itertools import islice
-from typing import TypeVar
+from threading import Lock
+from typing import Any, TypeVar
 
-__all__ = ["map_in_order", "n_workers"]
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["map_in_order", "n_workers", "one_blas_thread"]
+
+_lock = Lock()
+_limits: list[Any] = []  # of those inside one_blas_thread; the first holds what was before
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,3 +54,28 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
         finally:
             for future in waiting:
                 future.cancel()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Products of matrices on one thread each, for the whole process, while any of our threads is inside.
+
+    Where products are small or the threads are ours, BLAS's own would wait for each other longer than they
+    work.
+    """
+    with _lock:
+        _limits.append(_blas().limit(limits=1, user_api="blas") if not _limits else None)
+    try:
+        yield
+    finally:
+        with _lock:
+            if len(_limits) == 1:
+                _limits[0].restore_original_limits()
+                _limits.clear()
+            else:
+                _limits.pop()
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()

@@ -68,6 +68,9 @@ def test_descriptors_of_other_sizes_are_refused() -> None:
         score_pairs(verify, verify[:1])
     with pytest.raises(ValueError, match="verify descriptors of one tile size"):
         score_pairs(verify[:, :-1], verify[:, :-1])
+    for odd in (verify.astype(float), verify.view(np.int8), verify[0], verify[:, :0]):
+        with pytest.raises(ValueError, match="verify descriptors of one tile size"):
+            score_pairs(odd, odd)
 
 
 def test_verdicts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from textures import noisy, textured
@@ -20,7 +21,7 @@ def test_sizes() -> None:
         assert found.search.shape == (3, 256) and found.search.dtype == np.int8
         assert found.verify.shape == (3, verify_bytes(size)) and found.verify.dtype == np.uint8
         assert found.decidable.tolist() == [True] * 3
-    assert verify_bytes(256) <= 4096
+    assert verify_bytes(256) == 4096
 
 
 def test_no_tiles_at_all() -> None:
@@ -29,10 +30,28 @@ def test_no_tiles_at_all() -> None:
     assert score_pairs(found.verify, found.verify).shape == (0,)
 
 
-@pytest.mark.parametrize("shape", [(1, 250, 250), (1, 256, 128), (1, 0, 0)])
+@pytest.mark.parametrize("shape", [(1, 250, 250), (1, 256, 128), (1, 0, 0), (1, 32, 32), (256, 256)])
 def test_tiles_that_are_no_squares_of_cells_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="32 px cells"):
+    with pytest.raises(ValueError, match="the size a multiple of 32, at least 64"):
         describe(np.zeros(shape, np.uint8))
+
+
+def test_tiles_of_another_dtype_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"grey_tiles is float32 .*pass uint8"):
+        describe(textured(1).astype(np.float32))
+
+
+@pytest.mark.parametrize("level", [20, 128, 235])
+def test_the_search_descriptor_does_not_answer_to_brightness(level: int) -> None:
+    """Unrelated tiles of weak, smooth texture, all dark or all bright."""
+    noise = np.random.default_rng(0).standard_normal((40, 256, 256)).astype(np.float32)
+    smooth = np.stack([cv2.GaussianBlur(tile, (0, 0), 3) for tile in noise])
+    smooth *= 2 / smooth.std(axis=(1, 2), keepdims=True)
+    found = describe(np.rint(level + smooth).astype(np.uint8))
+    assert found.decidable.all()
+    search = found.search.astype(float)
+    cosine = (search @ search.T / 127**2)[~np.eye(40, dtype=bool)]
+    assert abs(cosine.mean()) < 0.02 and np.abs(cosine).max() < 0.3
 
 
 def test_search_descriptors_have_length_127_and_agree_for_alike_tiles() -> None:

@@ -65,8 +65,10 @@ def test_each_pair_of_two_groups_once_a_bucket(few_buckets: np.ndarray) -> None:
 def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hash_tables, "_BATCH_ROWS", 64)
     monkeypatch.setattr(hash_tables, "_BATCH_PRODUCTS", 256)
-    members = members_of(hashed(descriptors(500), np.arange(500), [0])[:, 0] % 64, np.arange(500))
-    for one, other in batches(members, members):
+    members = members_of(hashed(descriptors(500), np.arange(500), [0])[:, 0] % 2048, np.arange(500))
+    found = list(batches(members, members))
+    assert sum(len(one) > 1 for one, _ in found) > 10
+    for one, other in found:
         assert one.size <= 64 or len(one) == 1
         assert one.size * other.shape[1] <= 256 or len(one) == 1
 

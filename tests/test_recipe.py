@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,19 +78,22 @@ def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
         model=small, n_train=40, n_faint=8, n_validation=20, n_usual=20, n_confused=9, epochs=1, batch_size=16
     )
     recipe.train(tmp_path, recipe=settings)
-    confused = pd.read_csv(tmp_path / "confused.csv", keep_default_na=False)
-    assert len(confused) == 9 and not confused["is_duplicate"].any()
-    assert len(np.load(tmp_path / "confused.npy")) == 9
+    for number in (1, 2):
+        confused = pd.read_csv(tmp_path / f"confused{number}.csv", keep_default_na=False)
+        assert len(confused) == 9 and not confused["is_duplicate"].any()
+        assert len(np.load(tmp_path / f"confused{number}.npy")) == 9
     usual = pd.read_csv(tmp_path / "usual_scores.csv")
     assert len(usual) == 20 and set(usual["kind"]) <= {"duplicate", *USUAL_KINDS}
     history = pd.read_csv(tmp_path / "history.csv")
-    assert history["round"].tolist() == [1, 2] and history["epoch"].tolist() == [0, 1]
+    assert history["round"].tolist() == [1, 2, 3] and history["epoch"].tolist() == [0, 1, 2]
 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     (tmp_path / "dupnet.npz").unlink()
     recipe.train(tmp_path, recipe=settings)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     assert load_weights(tmp_path / "dupnet.npz").threshold >= 0.5
+    with pytest.raises(ValueError, match="holds a run with epochs 1, not 2; choose another folder"):
+        recipe.train(tmp_path, recipe=replace(settings, epochs=2))
 
 
 def test_the_threshold_is_one_half_or_precise_enough() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("benchmarks.scaling", reason="the benchmarks are not part of the package")
 from benchmarks.scaling.__main__ import UNITS, check, cost, first_of, work
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "images"
@@ -19,7 +20,7 @@ RATES = dict.fromkeys(UNITS, 1.0) | {
 }
 
 
-def test_every_task_counts():
+def test_every_task_counts() -> None:
     found = work(n_images=10, n_tiles=90, n_pairs=1500, images_a_task=4, tiles_a_part=30, rates=RATES)
     assert found["tasks"] == {"describe": 3, "hash": 3, "search": 6, "verify": 2}
     search = 3 * 60 * 0.5 + 3 * 30 * 0.5  # three tasks of two parts, three of one
@@ -27,7 +28,7 @@ def test_every_task_counts():
     assert found["seconds"] == pytest.approx(expected)
 
 
-def test_workers_share_all_but_the_clients_part():
+def test_workers_share_all_but_the_clients_part() -> None:
     one, four = (cost(192_556, n, pairs_an_image=17, rates=RATES) for n in (1, 4))
     assert one["describe_tasks"] == four["describe_tasks"] == 377
     assert four["client_hours"] == one["client_hours"] == pytest.approx(192_556 / 3600)
@@ -39,7 +40,7 @@ def test_workers_share_all_but_the_clients_part():
 
 
 @pytest.mark.distributed
-def test_a_real_run_is_measured_part_by_part():
+def test_a_real_run_is_measured_part_by_part() -> None:
     with first_of(str(SAMPLE), 12) as folder:
         row = check(folder, 1, RATES)
     assert (row["images"], row["workers"]) == (12, 1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupnet import search
+from dupnet import hash_tables, search
 
 
 def planted(n: int, d: int, cosines: tuple[float, float], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -125,3 +125,31 @@ def test_errors_name_the_argument() -> None:
         search.candidates(np.zeros((3, 4), np.int8), threshold=0)
     with pytest.raises(ValueError, match="valid"):
         search.candidates(np.zeros((3, 4), np.int8), np.ones(2, bool))
+
+
+@pytest.mark.parametrize("block", [hash_tables._BLOCK, 37])
+def test_a_crowd_at_the_threshold_loses_none_of_its_first_neighbours(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Descriptors whose cosines lie close to the threshold, on either side, and a short one among them."""
+    monkeypatch.setattr(hash_tables, "_BLOCK", block)
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((400, 256)) + 1.22 * rng.standard_normal(256)
+    vectors *= 127 / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[7] /= 3
+    crowd = np.rint(vectors).astype(np.int8)
+    exact = crowd.astype(np.int64) @ crowd.T.astype(np.int64)
+    lengths = np.sqrt(np.diag(exact))
+    alike = np.triu(exact / np.outer(lengths, lengths) >= np.float32(0.6), 1)
+    first = alike & (np.cumsum(alike, axis=1) <= search.MAX_NEIGHBOURS)
+    assert (alike.sum(axis=1) > search.MAX_NEIGHBOURS).sum() > 100 and alike.mean() < 0.4
+    found = search.candidates(crowd, threshold=0.6)
+    np.testing.assert_array_equal(np.stack([found.rows1, found.rows2]), np.nonzero(first))
+
+
+def test_flags_of_another_length_or_dtype_are_refused() -> None:
+    some = np.ones((3, 4), np.int8)
+    for flags in (np.ones(2, bool), np.ones((3, 1), bool), np.ones(3, int)):
+        for name in ("valid", "sides"):
+            with pytest.raises(ValueError, match=f"{name} is .*one bool each"):
+                search.candidates(some, **{name: flags})

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from dupnet.workers import map_in_order, n_workers
+from dupnet.workers import map_in_order, n_workers, one_blas_thread
 
 
 def test_map_in_order_runs_ahead_but_not_far() -> None:
@@ -43,3 +44,19 @@ def test_workers() -> None:
     assert n_workers() >= 1
     with pytest.raises(ValueError, match="workers is 0"):
         n_workers(0)
+
+
+def test_products_on_one_thread_while_any_thread_is_inside() -> None:
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in ThreadpoolController().info() if pool["user_api"] == "blas"}
+
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        first, second = one_blas_thread(), one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        assert threads() == {1}
+        first.__exit__(None, None, None)  # the one that came first leaves first
+        assert threads() == {1}
+        second.__exit__(None, None, None)
+        assert threads() == before

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 TILES = 9
 """Of an image of 768 px."""
 
-IMAGES_OF_A_CHECK, PARTS_OF_A_CHECK = 64, 6
+IMAGES_OF_A_CHECK, PARTS_OF_A_CHECK = 64, 16
 """Images of a describing task, and parts, of the runs that are held against the model: enough tasks for 16
 workers."""
 
@@ -90,6 +91,7 @@ def main() -> None:
     )
     for row in checked:
         row["model_seconds"] += rates["client and scheduler, an image"] * row["images"]
+        row["model_of_seconds"] = row["model_seconds"] / row["seconds"]
     write_csv(pd.DataFrame(checked).round(3), options.out / "scaling_check.csv")
     table = pd.DataFrame(
         [(rate, value * UNITS[rate][0], UNITS[rate][1]) for rate, value in rates.items()],
@@ -270,8 +272,11 @@ def check(images: str, n_workers: int, rates: Rates) -> dict[str, float]:
         return score(*arguments)
 
     tiles_a_part = -(-len(list_folder(Folder(images))) * TILES // PARTS_OF_A_CHECK)
-    distributed._scores = counted
-    with TemporaryDirectory(prefix="dupnet-") as out, workers_of(n_workers) as (address, workers):
+    with (
+        TemporaryDirectory(prefix="dupnet-") as out,
+        workers_of(n_workers) as (address, workers),
+        patch.object(distributed, "_scores", counted),
+    ):
         before, client_before, start = spent_by(workers), time.process_time(), time.perf_counter()
         result = find_on_cluster(
             images,
@@ -285,7 +290,6 @@ def check(images: str, n_workers: int, rates: Rates) -> dict[str, float]:
         seconds = time.perf_counter() - start
         spent, client = spent_by(workers) - before, time.process_time() - client_before
         memory = max(worker.memory_info().rss for worker in workers) / 1e9
-    distributed._scores = score
     n_images, n_tiles = result.counts["images"], result.counts["tiles"]
     n_searched = n_tiles - result.counts["tiles_undecidable"] - result.counts["tiles_equal"]
     parts = work(n_images, n_searched, sum(scored), IMAGES_OF_A_CHECK, tiles_a_part, rates)["seconds"]
@@ -314,6 +318,7 @@ def cost(n_images: int, n_workers: int, pairs_an_image: float, rates: Rates) -> 
     beside = seconds.pop("tasks") + n_workers * rates["start a worker"]
     core_hours = (sum(seconds.values()) + beside) / 3600
     client = n_images * rates["client and scheduler, an image"] / 3600
+    bytes_a_tile = SEARCH_BYTES + N_TABLES * N_PROBES * 2
     return {
         "images": n_images,
         "workers": n_workers,
@@ -326,11 +331,7 @@ def cost(n_images: int, n_workers: int, pairs_an_image: float, rates: Rates) -> 
         "read_gigabytes": n_images * rates["JPEG, an image"] / 1e9,
         "stored_gigabytes": n_images * rates["shards, an image"] / 1e9,
         "hashed_gigabytes": n_images * TILES * N_TABLES * N_PROBES * 2 / 1e9,
-        "search_read_gigabytes": tasks["search"]
-        * 2
-        * TILES_A_PART
-        * (SEARCH_BYTES + N_TABLES * N_PROBES * 2)
-        / 1e9,
+        "search_read_gigabytes": tasks["hash"] * n_images * TILES * bytes_a_tile / 1e9,
     }
 
 
