@@ -102,7 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
         parts = parts[[(options.airbus / name).exists() for name in parts["image"]]]
         held_out = parts["part"] == "test"
         for name, chosen in (("airbus", parts[held_out]), ("airbus, not held out", parts[~held_out])):
-            collections[name] = options.airbus, dict(zip(chosen["image"], chosen["group"], strict=True))
+            if len(chosen):
+                collections[name] = options.airbus, dict(zip(chosen["image"], chosen["group"], strict=True))
     counts, highest, decidable = unrelated.cross_pairs(collections)
     write_csv(counts, options.out / "accuracy_cross_pairs.csv")
     write_csv(highest, options.out / "accuracy_cross_pairs_highest.csv")
