@@ -151,8 +151,10 @@ def test_split_by_a_column(found: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_tiles(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["tiles", str(found / "images"), "--out", str(tmp_path / "tiles")]) == 0
-    assert len(list((tmp_path / "tiles").iterdir())) == 20
+    assert len(list((tmp_path / "tiles").glob("*.jpg"))) == 20
     assert "left out 'notes.txt'" in capsys.readouterr().err
+    assert cli.main(["tiles", str(found / "images"), "--out", str(found / "images")]) == 2
+    assert capsys.readouterr().err.endswith("choose another one for the tiles.\n")
 
 
 def test_pairs_and_evaluate(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
