@@ -284,6 +284,7 @@ def test_pairs_of_solid_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["find", "s3://bucket/images", "--out", "out"], "'s3://bucket/images' is a URL"),
         (["find", ".", "--out", "file"], "'file' is a file; choose a folder"),
         (["find", ".", "--out", "out"], "None of 1 files can be used"),
+        (["find", "", "--out", "out"], "folder is an empty path"),
         (["split", "nowhere"], "no finished run"),
         (["split", "nowhere", "--column", "ships"], "--column ships goes with --stratify CSV"),
         (["data", "cut", "nowhere.tif"], "'nowhere.tif': No such file or directory"),
