@@ -13,7 +13,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import pandas as pd
 
 __all__ = [
     "atomic_path",
+    "check_replaceable",
     "claim",
     "plain_names",
     "read_csv",
@@ -110,6 +111,29 @@ def claim(folder: str | os.PathLike[str], record: str, settings: Mapping[str, An
         raise ValueError(
             f"{name!r} holds what `{command}` made with {'; '.join(other)}. Choose another folder, or the "
             "same settings."
+        )
+
+
+def check_replaceable(path: str | os.PathLike[str], columns: Collection[str]) -> None:
+    """Check that a table of these columns would take the place of no file but one of the same columns.
+
+    Raises
+    ------
+    ValueError
+        If ``path`` is a file of another kind.
+    OSError
+        If it cannot be read.
+    """
+    if not Path(path).exists():
+        return
+    try:
+        known = read_parquet(path) if Path(path).suffix == ".parquet" else read_csv(path, nrows=0)
+        is_alike = set(known.columns) == set(columns)
+    except ValueError:
+        is_alike = False
+    if not is_alike:
+        raise ValueError(
+            f"{os.fspath(path)!r} is there and is no table of {', '.join(columns)}; choose another file name."
         )
 
 

@@ -163,7 +163,11 @@ def test_pairs_and_evaluate(found: Path, tmp_path: Path, capsys: pytest.CaptureF
     pairs = pd.read_parquet(table)
     assert len(pairs) == 30
     assert table.with_suffix(".csv").exists()
-    capsys.readouterr()
+    assert f"Written to {table} and {table.with_suffix('.csv')}" in capsys.readouterr().out
+    groups = (found / "out" / "groups.csv").read_bytes()
+    assert cli.main(["pairs", str(found / "out"), "--out", str(found / "out" / "groups.csv"), *ratios]) == 2
+    assert "groups.csv' is there and is no table of image1" in capsys.readouterr().err
+    assert (found / "out" / "groups.csv").read_bytes() == groups
     assert cli.main(["evaluate", str(table), str(found / "images"), "--split", "train"]) == 0
     said = capsys.readouterr().out
     assert f"{(pairs['split'] == 'train').sum()} pairs of split 'train'" in said

@@ -13,6 +13,7 @@ import pytest
 
 from dupnet.files import (
     atomic_path,
+    check_replaceable,
     claim,
     plain_names,
     read_csv,
@@ -50,6 +51,28 @@ def test_what_was_there_stays_when_it_does_not(tmp_path: Path) -> None:
         raise RuntimeError
     assert target.read_text() == "before"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_only_a_table_of_the_same_columns_is_replaced(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{ending}"
+    check_replaceable(path, ["image", "n"])
+    write = {"csv": write_csv, "parquet": write_parquet}[ending]
+    write(TABLE[["n", "image"]], path)
+    check_replaceable(path, ["image", "n"])
+    for other in (["image"], ["image", "n", "score"]):
+        with pytest.raises(
+            ValueError, match=rf"a\.{ending}' is there and is no table of {', '.join(other)};"
+        ):
+            check_replaceable(path, other)
+    for content in (b"", b"\xff\xd8\xff\xe0"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is no table of image, n; choose another"):
+            check_replaceable(path, ["image", "n"])
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        check_replaceable(path, ["image", "n"])
 
 
 def test_a_folder_is_claimed_for_what_has_its_settings(tmp_path: Path) -> None:
