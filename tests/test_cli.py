@@ -216,6 +216,26 @@ def test_data_cut(acquisition: np.ndarray, tmp_path: Path, capsys: pytest.Captur
     assert len(pd.read_csv(tmp_path / "out" / "images.csv")) == 2
     assert cli.main(command) == 0
     assert "is cut already" in capsys.readouterr().out
+    for options, differs in (
+        (["--hard"], "hard False, not True"),
+        (["--n-images", "3", "--seed", "1"], "n_images 2, not 3; seed 0, not 1"),
+    ):
+        assert cli.main([*command, *options]) == 2
+        assert f"out' holds what `dupnet data` made with {differs}. Choose" in capsys.readouterr().err
+
+
+def test_data_cut_leaves_other_files_alone(
+    acquisition: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(acquisition).save(tmp_path / "large.png")
+    command = ["data", "cut", str(tmp_path / "large.png"), "--out"]
+    assert cli.main([*command, str(tmp_path)]) == 2
+    assert "holds files, but none of `dupnet data`; choose a new" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["large.png"]
+    command += [str(tmp_path / "out"), "--n-images"]
+    assert cli.main([*command, "99"]) == 2
+    assert "n_images is 99" in capsys.readouterr().err
+    assert cli.main([*command, "2"]) == 0  # nothing came of the other number
 
 
 def test_data_fetch(
