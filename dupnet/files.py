@@ -1,4 +1,5 @@
-"""Files and tables: written beside and then renamed, so that none is ever half there; and tables read.
+"""Files and tables: written beside and then renamed, so that none is ever half there; tables read; folders
+that remember what their files were made with.
 
 Names of images come from files of unknown origin, and a spreadsheet takes a cell that begins with ``=``,
 ``+``, ``-`` or ``@`` for a formula. In a CSV such a name has an apostrophe before it, as spreadsheets write
@@ -8,10 +9,11 @@ text; :func:`plain_names` takes it away again. A Parquet file holds names as the
 from __future__ import annotations
 
 import csv
+import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ import pandas as pd
 
 __all__ = [
     "atomic_path",
+    "check_replaceable",
+    "claim",
     "plain_names",
     "read_csv",
     "read_parquet",
@@ -67,6 +71,70 @@ def remove_partial(folder: str | os.PathLike[str], older_than: float = 0.0) -> N
                 path.unlink()
         except FileNotFoundError:  # renamed by now
             continue
+
+
+def claim(folder: str | os.PathLike[str], record: str, settings: Mapping[str, Any], command: str) -> None:
+    """Claim a folder, made if it is missing, for the files that ``command`` makes with ``settings``.
+
+    The file ``record`` in it keeps the settings. A folder that holds no more than that, because nothing came
+    of an earlier run, is claimed anew.
+
+    Raises
+    ------
+    NotADirectoryError
+        If it is a file.
+    ValueError
+        If it holds files, but no record, or one of other settings.
+    """
+    name, marker = os.fspath(folder), Path(folder, record)
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise NotADirectoryError(f"{name!r} is a file; choose a folder.")
+    if all(
+        path.is_dir() or path == marker or path.name.startswith(PARTIAL) for path in Path(folder).rglob("*")
+    ):
+        with atomic_path(marker) as beside:
+            beside.write_text(json.dumps(settings), encoding="utf-8")
+        return
+    if not marker.exists():
+        raise ValueError(f"{name!r} holds files, but none of `{command}`; choose a new or an empty folder.")
+    try:
+        known = json.loads(marker.read_bytes())
+        other = [
+            f"{key} {known[key]!r}, not {value!r}" for key, value in settings.items() if known[key] != value
+        ]
+    except (KeyError, RecursionError, TypeError, ValueError):
+        raise ValueError(
+            f"{os.fspath(marker)!r} is damaged: what the files of its folder were made with is lost; choose "
+            "another folder."
+        ) from None
+    if other:
+        raise ValueError(
+            f"{name!r} holds what `{command}` made with {'; '.join(other)}. Choose another folder, or the "
+            "same settings."
+        )
+
+
+def check_replaceable(path: str | os.PathLike[str], columns: Collection[str]) -> None:
+    """Check that a table of these columns would take the place of no file but one of the same columns.
+
+    Raises
+    ------
+    ValueError
+        If ``path`` is a file of another kind.
+    OSError
+        If it cannot be read.
+    """
+    if not Path(path).exists():
+        return
+    try:
+        known = read_parquet(path) if Path(path).suffix == ".parquet" else read_csv(path, nrows=0)
+        is_alike = set(known.columns) == set(columns)
+    except ValueError:
+        is_alike = False
+    if not is_alike:
+        raise ValueError(
+            f"{os.fspath(path)!r} is there and is no table of {', '.join(columns)}; choose another file name."
+        )
 
 
 def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:

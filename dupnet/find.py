@@ -108,6 +108,9 @@ def find_overlaps(
     OSError
         If a folder is missing, ``out`` cannot be written, or another process is at work in it.
     """
+    for name, address in (("folder", folder), ("out", out), ("against", against)):
+        if address == "":
+            raise ValueError(f"{name} is an empty path; name a folder ('.' is the current one).")
     if scheduler is not None:
         from dupnet.distributed import find_on_cluster
 
@@ -132,7 +135,7 @@ def find_overlaps(
     tiling = Tiling.checked(tile_size, stride)
     workers = n_workers(workers)
     for images in (folder, against):
-        if images is not None and not Path(images).is_dir():
+        if images is not None:
             list_images(images)  # says what is wrong, before anything is written
     weights = load_weights()
     clock = Clock()

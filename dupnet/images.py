@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.files import atomic_path, remove_partial
+from dupnet.files import atomic_path, claim, remove_partial
 from dupnet.tiles import TILE_SIZE, Grid, split_tiles
 from dupnet.workers import map_in_order, n_workers
 
@@ -65,6 +65,10 @@ decompression bomb (89 million)."""
 
 MAX_FILE_BYTES = 4 * MAX_PIXELS
 """Largest file that is read: an uncompressed RGBA image of :data:`MAX_PIXELS`."""
+
+TILES_RECORD = "cache/tiles.json"
+"""File, within a folder of saved tiles, of what they were made with; beside them it would be listed with the
+images."""
 
 _JPEG, _PNG, _TIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -261,10 +265,11 @@ def save_tiles(
     workers: int | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Save every tile of every image of ``folder`` as ``IMAGE_INDEX.jpg`` in ``out``, and nothing else.
+    """Save every tile of every image of ``folder`` as ``IMAGE_INDEX.jpg`` in ``out``.
 
     Each file is written beside and renamed; tiles that are there already, and younger than their image, are
-    kept, so a stopped run goes on where it was. Chroma is 4:2:0, as in the Airbus images.
+    kept, so a stopped run goes on where it was. ``cache/tiles.json`` keeps what the tiles were made with.
+    Chroma is 4:2:0, as in the Airbus images.
 
     Returns
     -------
@@ -274,8 +279,9 @@ def save_tiles(
     Raises
     ------
     ValueError
-        If not one file can be used, two images would write the same tiles (``a.jpg`` and ``a.png``), or
-        ``tile_size`` or ``quality`` (1 to 100) is out of range.
+        If not one file can be used, two images would write the same tiles (``a.jpg`` and ``a.png``),
+        ``tile_size`` or ``quality`` (1 to 100) is out of range, or ``out`` is ``folder`` or holds other files
+        than the tiles of these images and settings.
     OSError
         If ``folder`` is missing, or ``out`` cannot be written.
     """
@@ -291,6 +297,10 @@ def save_tiles(
         if stems.setdefault(Path(name).stem, name) != name:
             other = stems[Path(name).stem]
             raise ValueError(f"{other!r} and {name!r} would write the same tiles; rename one of them.")
+    if Path(out).exists() and os.path.samefile(folder, out):
+        raise ValueError(f"{os.fspath(out)!r} is the folder of the images; choose another one for the tiles.")
+    settings = {"images": os.fspath(Path(folder).resolve()), "tile_size": tile_size, "quality": quality}
+    claim(out, TILES_RECORD, settings, "dupnet tiles")
 
     def save(name: str) -> str:
         source = Path(folder, name)
@@ -308,7 +318,6 @@ def save_tiles(
                 beside.write_bytes(encode_jpeg(np.asarray(tile, np.uint8), quality))
         return ""
 
-    Path(out).mkdir(parents=True, exist_ok=True)
     remove_partial(out, older_than=60)  # a tile takes milliseconds to write
     reasons = map_in_order(save, names, n_workers(workers))
     reasons = tqdm(reasons, total=len(names), desc="tiles", unit="image", disable=not progress)

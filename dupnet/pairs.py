@@ -11,7 +11,7 @@ goes to one split as a whole, and pairs are made inside a split only.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -23,7 +23,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from dupnet.files import read_csv, read_parquet, write_csv, write_parquet
+from dupnet.files import check_replaceable, read_csv, read_parquet, write_csv, write_parquet
 from dupnet.hashes import block_mean_hash, hamming_distance, md5
 from dupnet.images import load
 from dupnet.tiles import TILE_SIZE, Grid, is_decidable, is_solid, overlap_at, split_tiles
@@ -38,6 +38,7 @@ __all__ = [
     "load_pairs",
     "make_pairs",
     "overlap_groups",
+    "pair_files",
     "pairs_across_images",
     "pairs_within_images",
     "sample_pairs",
@@ -437,10 +438,36 @@ def leaked_tiles(pairs: pd.DataFrame, overlaps: pd.DataFrame, grid: Grid = Grid(
     return int(np.isin(ground[tested], ground[row[~is_test]]).sum()), len(tested)
 
 
+def pair_files(path: str | os.PathLike[str], columns: Collection[str] = PAIR_COLUMNS) -> tuple[Path, Path]:
+    """The files of a pair table: ``path``, less an ending ``.parquet`` or ``.csv``, with each of the two.
+
+    Raises
+    ------
+    ValueError
+        If ``path`` names no file, or one of the two is there and is no table of ``columns``.
+    """
+    stem = Path(path)
+    if not stem.name:
+        raise ValueError(f"{os.fspath(path)!r} names no file; give a name for the table of pairs.")
+    if stem.suffix.lower() in (".csv", ".parquet"):
+        stem = stem.with_suffix("")
+    files = Path(f"{stem}.parquet"), Path(f"{stem}.csv")
+    for file in files:
+        check_replaceable(file, columns)
+    return files
+
+
 def save_pairs(pairs: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write ``path`` with the endings ``.parquet`` and ``.csv``, whatever ending it has."""
-    write_parquet(pairs, Path(path).with_suffix(".parquet"))
-    write_csv(pairs, Path(path).with_suffix(".csv"))
+    """Write a pair table into its two files, see :func:`pair_files`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`pair_files`.
+    """
+    parquet, csv = pair_files(path, pairs.columns)
+    write_parquet(pairs, parquet)
+    write_csv(pairs, csv)
 
 
 def load_pairs(path: str | os.PathLike[str]) -> pd.DataFrame:

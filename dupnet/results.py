@@ -15,12 +15,22 @@ from typing import Any
 import pandas as pd
 
 from dupnet.files import atomic_path, read_csv, write_csv, write_parquet
+from dupnet.groups import CUT_COLUMNS
 from dupnet.images import locate
+from dupnet.overlaps import COLUMNS as OVERLAP_COLUMNS
 from dupnet.tiles import Grid
 
 __all__ = ["FindResult", "read_results", "read_table", "write_run", "write_tables"]
 
-_TABLES = ("overlaps", "groups", "cuts", "unreadable", "converted")
+_TABLES = {
+    "overlaps": OVERLAP_COLUMNS,
+    "groups": ("image", "group", "row", "col"),
+    "cuts": CUT_COLUMNS,
+    "unreadable": ("image", "reason"),
+    "converted": ("image", "note"),
+}
+"""Columns of each table."""
+
 _TEXT = ("image", "image1", "image2", "overlap_tag", "verdict", "reason", "note", "split")
 
 
@@ -102,7 +112,7 @@ def read_results(folder: str | os.PathLike[str]) -> FindResult:
     FileNotFoundError
         If no finished run of ``dupnet find`` is there.
     ValueError
-        If its ``run.json`` is another program's, or another version's.
+        If its ``run.json`` is another program's, or another version's, or a table lacks a column.
     """
     record_path = Path(folder, "run.json")
     if not record_path.exists():
@@ -118,7 +128,14 @@ def read_results(folder: str | os.PathLike[str]) -> FindResult:
             f"{os.fspath(record_path)!r} was not written by this version of `dupnet find` ({error!r}); "
             "run it again into that folder, or into another one."
         ) from None
-    tables = {name: read_table(Path(folder, f"{name}.csv")) for name in _TABLES}
+    tables = {}
+    for name, columns in _TABLES.items():
+        path = Path(folder, f"{name}.csv")
+        tables[name] = read_table(path)
+        if missing := [column for column in columns if column not in tables[name]]:
+            raise ValueError(
+                f"{os.fspath(path)!r} lacks the column(s) {', '.join(missing)}; write it with `dupnet find`."
+            )
     return FindResult(**tables, grid=grid, folders=folders, **about)
 
 

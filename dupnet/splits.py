@@ -74,8 +74,8 @@ def split(
     Raises
     ------
     ValueError
-        If the ratios are not positive or do not sum to 1, names and ratios differ in number, there are fewer
-        groups than splits, or an image has no stratum.
+        If the ratios are not positive or do not sum to 1, names and ratios differ in number, a name is blank,
+        there are fewer groups than splits, or an image has no stratum.
     """
     share, names = _checked(ratios, names)
     table = groups[["image", "group"]].sort_values("image", ignore_index=True)
@@ -213,6 +213,8 @@ def _checked(ratios: Sequence[float], names: Sequence[str] | None) -> tuple[Floa
         names = SPLIT_NAMES[len(share)]
     if len(names) != len(share) or len(set(names)) != len(names):
         raise ValueError(f"names are {tuple(names)}; {len(share)} ratios need as many different names.")
+    if not all(name.strip() for name in names):
+        raise ValueError(f"names are {tuple(names)}; a split needs a name that is not blank.")
     return share / share.sum(), names
 
 

@@ -151,8 +151,10 @@ def test_split_by_a_column(found: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_tiles(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["tiles", str(found / "images"), "--out", str(tmp_path / "tiles")]) == 0
-    assert len(list((tmp_path / "tiles").iterdir())) == 20
+    assert len(list((tmp_path / "tiles").glob("*.jpg"))) == 20
     assert "left out 'notes.txt'" in capsys.readouterr().err
+    assert cli.main(["tiles", str(found / "images"), "--out", str(found / "images")]) == 2
+    assert capsys.readouterr().err.endswith("choose another one for the tiles.\n")
 
 
 def test_pairs_and_evaluate(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,7 +163,11 @@ def test_pairs_and_evaluate(found: Path, tmp_path: Path, capsys: pytest.CaptureF
     pairs = pd.read_parquet(table)
     assert len(pairs) == 30
     assert table.with_suffix(".csv").exists()
-    capsys.readouterr()
+    assert f"Written to {table} and {table.with_suffix('.csv')}" in capsys.readouterr().out
+    groups = (found / "out" / "groups.csv").read_bytes()
+    assert cli.main(["pairs", str(found / "out"), "--out", str(found / "out" / "groups.csv"), *ratios]) == 2
+    assert "groups.csv' is there and is no table of image1" in capsys.readouterr().err
+    assert (found / "out" / "groups.csv").read_bytes() == groups
     assert cli.main(["evaluate", str(table), str(found / "images"), "--split", "train"]) == 0
     said = capsys.readouterr().out
     assert f"{(pairs['split'] == 'train').sum()} pairs of split 'train'" in said
@@ -210,6 +216,26 @@ def test_data_cut(acquisition: np.ndarray, tmp_path: Path, capsys: pytest.Captur
     assert len(pd.read_csv(tmp_path / "out" / "images.csv")) == 2
     assert cli.main(command) == 0
     assert "is cut already" in capsys.readouterr().out
+    for options, differs in (
+        (["--hard"], "hard False, not True"),
+        (["--n-images", "3", "--seed", "1"], "n_images 2, not 3; seed 0, not 1"),
+    ):
+        assert cli.main([*command, *options]) == 2
+        assert f"out' holds what `dupnet data` made with {differs}. Choose" in capsys.readouterr().err
+
+
+def test_data_cut_leaves_other_files_alone(
+    acquisition: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(acquisition).save(tmp_path / "large.png")
+    command = ["data", "cut", str(tmp_path / "large.png"), "--out"]
+    assert cli.main([*command, str(tmp_path)]) == 2
+    assert "holds files, but none of `dupnet data`; choose a new" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["large.png"]
+    command += [str(tmp_path / "out"), "--n-images"]
+    assert cli.main([*command, "99"]) == 2
+    assert "n_images is 99" in capsys.readouterr().err
+    assert cli.main([*command, "2"]) == 0  # nothing came of the other number
 
 
 def test_data_fetch(
@@ -282,6 +308,7 @@ def test_pairs_of_solid_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["find", "s3://bucket/images", "--out", "out"], "'s3://bucket/images' is a URL"),
         (["find", ".", "--out", "file"], "'file' is a file; choose a folder"),
         (["find", ".", "--out", "out"], "None of 1 files can be used"),
+        (["find", "", "--out", "out"], "folder is an empty path"),
         (["split", "nowhere"], "no finished run"),
         (["split", "nowhere", "--column", "ships"], "--column ships goes with --stratify CSV"),
         (["data", "cut", "nowhere.tif"], "'nowhere.tif': No such file or directory"),

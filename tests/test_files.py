@@ -13,6 +13,8 @@ import pytest
 
 from dupnet.files import (
     atomic_path,
+    check_replaceable,
+    claim,
     plain_names,
     read_csv,
     read_parquet,
@@ -49,6 +51,49 @@ def test_what_was_there_stays_when_it_does_not(tmp_path: Path) -> None:
         raise RuntimeError
     assert target.read_text() == "before"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_only_a_table_of_the_same_columns_is_replaced(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{ending}"
+    check_replaceable(path, ["image", "n"])
+    write = {"csv": write_csv, "parquet": write_parquet}[ending]
+    write(TABLE[["n", "image"]], path)
+    check_replaceable(path, ["image", "n"])
+    for other in (["image"], ["image", "n", "score"]):
+        with pytest.raises(
+            ValueError, match=rf"a\.{ending}' is there and is no table of {', '.join(other)};"
+        ):
+            check_replaceable(path, other)
+    for content in (b"", b"\xff\xd8\xff\xe0"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is no table of image, n; choose another"):
+            check_replaceable(path, ["image", "n"])
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        check_replaceable(path, ["image", "n"])
+
+
+def test_a_folder_is_claimed_for_what_has_its_settings(tmp_path: Path) -> None:
+    out, record = tmp_path / "out", tmp_path / "out" / "cache" / "made.json"
+    claim(out, "cache/made.json", {"size": 1}, "make")
+    (out / "empty").mkdir()
+    (out / "cache" / ".partial-0").touch()
+    claim(out, "cache/made.json", {"size": 2}, "make")  # nothing was made with the first size
+    (out / "a").touch()
+    claim(out, "cache/made.json", {"size": 2}, "make")
+    with pytest.raises(ValueError, match=r"out' holds what `make` made with size 2, not 3\. Choose another"):
+        claim(out, "cache/made.json", {"size": 3}, "make")
+    for content in ("{", "[]", '{"other": 2}', "[" * 100_000):
+        record.write_text(content)
+        with pytest.raises(ValueError, match=r"made\.json' is damaged"):
+            claim(out, "cache/made.json", {"size": 2}, "make")
+    record.unlink()
+    with pytest.raises(ValueError, match=r"out' holds files, but none of `make`; choose a new"):
+        claim(out, "cache/made.json", {"size": 2}, "make")
+    with pytest.raises(NotADirectoryError, match=r"a' is a file; choose a folder"):
+        claim(out / "a", "made.json", {"size": 2}, "make")
 
 
 def test_permissions_follow_the_umask(tmp_path: Path) -> None:

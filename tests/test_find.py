@@ -366,6 +366,17 @@ def test_mixed_sizes_the_most_frequent_rules(collection: Path, tmp_path: Path) -
     assert (result.grid.rows, result.grid.cols) == (1, 1)
 
 
+def test_an_empty_path_is_not_the_current_folder(collection: Path, tmp_path: Path) -> None:
+    for name, paths in (
+        ("folder", {"folder": "", "out": tmp_path / "out"}),
+        ("out", {"folder": collection, "out": ""}),
+        ("against", {"folder": collection, "out": tmp_path / "out", "against": ""}),
+    ):
+        with pytest.raises(ValueError, match=f"{name} is an empty path; name a folder"):
+            find_overlaps(**paths)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_usable_image(tmp_path: Path) -> None:
     folder = tmp_path / "images"
     with pytest.raises(FileNotFoundError, match="no folder"):
@@ -373,7 +384,8 @@ def test_no_usable_image(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     folder.mkdir()
     with pytest.raises(ValueError, match="holds no file"):
-        find_overlaps(folder)
+        find_overlaps(folder, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
     (folder / "a.txt").write_text("a")
     with pytest.raises(ValueError, match=r"None of 1 files can be used \('a\.txt': not a JPEG"):
         find_overlaps(folder)

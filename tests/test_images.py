@@ -292,7 +292,7 @@ def test_saved_tiles(tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("no image")
     left_out = save_tiles(folder, out)
     assert left_out.to_dict("records") == [{"image": "notes.txt", "reason": "not a JPEG, PNG or TIFF image"}]
-    assert sorted(os.listdir(out)) == [f"{stem}_{index}.jpg" for stem in "ab" for index in range(4)]
+    assert list_images(out) == [f"{stem}_{index}.jpg" for stem in "ab" for index in range(4)]
     options = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x221111]  # 4:2:0
     tiles = split_tiles(read_image(folder / "b.png"), images.Grid(2, 2))
     for index, tile in enumerate(tiles):
@@ -335,9 +335,41 @@ def test_saving_tiles_of_no_image_is_an_error(tmp_path: Path) -> None:
         ValueError, match=r"None of 1 files can be used \('notes\.txt': not a JPEG.*image\)\.$"
     ):
         save_tiles(tmp_path, tmp_path / "out")
-    (tmp_path / "out").rmdir()
     (tmp_path / "a.png").write_bytes(encoded(format="PNG"))
     with pytest.raises(
         ValueError, match=r"None of 2 files .*wrong size.*; pass the tile_size \(--tile-size\)"
     ):
         save_tiles(tmp_path, tmp_path / "out", tile_size=300)
+    save_tiles(tmp_path, tmp_path / "out")  # nothing came of the settings before
+
+
+def test_tiles_are_not_saved_among_other_files(tmp_path: Path) -> None:
+    """Neither among the images themselves, nor among tiles of other images or settings."""
+    folder, out = tmp_path / "images", tmp_path / "tiles"
+    folder.mkdir()
+    for name in ("a.png", "a_0.jpg"):
+        (folder / name).write_bytes(encoded(format="PNG"))
+    (tmp_path / "link").symlink_to(folder)
+    for same in (folder, tmp_path / "link"):
+        with pytest.raises(ValueError, match="is the folder of the images"):
+            save_tiles(folder, same)
+    assert list_images(folder) == ["a.png", "a_0.jpg"]
+
+    out.mkdir()
+    (out / "notes.txt").touch()
+    with pytest.raises(ValueError, match="holds files, but none of `dupnet tiles`"):
+        save_tiles(folder, out)
+    assert os.listdir(out) == ["notes.txt"]
+    (out / "notes.txt").unlink()
+    save_tiles(folder, out, quality=90)
+    before = {path: path.read_bytes() for path in out.glob("*.jpg")}
+    with pytest.raises(ValueError, match=r"`dupnet tiles` made with quality 90, not 95\."):
+        save_tiles(folder, out)
+    with pytest.raises(ValueError, match="tile_size 256, not 128"):
+        save_tiles(folder, out, quality=90, tile_size=128)
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "b.png").write_bytes(encoded(format="PNG"))
+    with pytest.raises(ValueError, match=r"images '.*/images', not '.*/others'"):
+        save_tiles(tmp_path / "others", out, quality=90)
+    assert {path: path.read_bytes() for path in out.glob("*.jpg")} == before
+    save_tiles(folder, out, quality=90)

@@ -22,6 +22,7 @@ from dupnet.pairs import (
     load_pairs,
     make_pairs,
     overlap_groups,
+    pair_files,
     pairs_across_images,
     pairs_within_images,
     sample_pairs,
@@ -467,6 +468,25 @@ def test_tables_come_back_as_they_were(
     pairs.drop(columns="split").to_csv(tmp_path / "short.csv", index=False)
     with pytest.raises(ValueError, match="split"):
         load_pairs(tmp_path / "short.csv")
+
+
+def test_a_dot_in_the_name_of_a_pair_table_is_kept(tmp_path: Path) -> None:
+    for given, kept in (("v.1", "v.1"), ("v.1.csv", "v.1"), ("v.2.parquet", "v.2"), ("pairs", "pairs")):
+        assert pair_files(tmp_path / given) == (tmp_path / f"{kept}.parquet", tmp_path / f"{kept}.csv")
+    for name in ("", "/"):
+        with pytest.raises(ValueError, match="names no file; give a name"):
+            pair_files(name)
+
+
+def test_a_pair_table_replaces_no_other_file(tmp_path: Path) -> None:
+    pairs = pd.DataFrame([range(len(PAIR_COLUMNS))], columns=list(PAIR_COLUMNS))
+    save_pairs(pairs, tmp_path / "pairs.csv")
+    save_pairs(pairs, tmp_path / "pairs.parquet")
+    (tmp_path / "groups.csv").write_text("image,group,row,col\na,0,0,0\n")
+    for name in ("groups.csv", "groups"):
+        with pytest.raises(ValueError, match=r"groups\.csv' is there and is no table of image1, tile1"):
+            save_pairs(pairs, tmp_path / name)
+    assert not (tmp_path / "groups.parquet").exists()
 
 
 def test_other_files_are_no_pair_tables(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dupnet.groups import CUT_COLUMNS
 from dupnet.results import FindResult, read_results, read_table, write_run, write_tables
 from dupnet.tiles import Grid
 
@@ -29,7 +30,7 @@ def a_result(**changes: object) -> FindResult:
             ("=1+1", "new\r\nline", "08", 0, 0, 9, 0, np.nan, "undecidable"),
         ),
         "groups": table(["image", "group", "row", "col"], ("007", 0, 0, 0), ("nan", 1, 2, 3)),
-        "cuts": table([*OVERLAP, "reason"]),
+        "cuts": table(list(CUT_COLUMNS)),
         "unreadable": table(["image", "reason"], ("None", "NA"), ("", 'a, "b"')),
         "converted": table(["image", "note"]),
         "grid": Grid(4, 2, 128),
@@ -90,6 +91,19 @@ def test_a_record_with_something_missing_or_impossible_is_refused(tmp_path: Path
         (tmp_path / "run.json").write_text(text)
         with pytest.raises(ValueError, match=r"run\.json' was not written by this version .*run it again"):
             read_results(tmp_path)
+
+
+def test_a_table_that_lacks_a_column_is_named(tmp_path: Path) -> None:
+    write_tables(a_result(), tmp_path)
+    write_run(a_result(), tmp_path)
+    for name in TABLES:
+        path = tmp_path / f"{name}.csv"
+        whole = path.read_bytes()
+        read_table(path).iloc[:, 1:].to_csv(path, index=False)
+        with pytest.raises(ValueError, match=rf"{name}\.csv' lacks the column\(s\) image1?; write it with"):
+            read_results(tmp_path)
+        path.write_bytes(whole)
+    read_results(tmp_path)
 
 
 TEXT = ["image", "image1", "image2", "overlap_tag", "verdict", "reason", "note", "split"]

@@ -174,6 +174,17 @@ def test_labels_are_exported_in_the_format_of_the_data(found, review):
     assert table["is_duplicate"].tolist() == [1, 0]
 
 
+def test_labels_replace_labels_alone(found, review):
+    review.judge(0, "duplicate")
+    for name in ("overlaps.csv", "judgements.csv"):
+        before = (found / name).read_bytes()
+        with pytest.raises(ValueError, match=rf"{name}' is there and is no table of image1, .*is_duplicate;"):
+            export_labels(found, found / name)
+        assert (found / name).read_bytes() == before
+    for _ in range(2):
+        assert export_labels(found, found / "labels.csv") == 1
+
+
 def test_widget_judges_like_the_page(review):
     shown = widget(review)
     progress, title, choices, pictures, buttons = shown.children

@@ -77,8 +77,9 @@ def tool(folder: Path, *lines: str) -> str:
 def test_a_tool_that_pairs_every_tile_finds_and_invents(home: Path, tmp_path: Path) -> None:
     every_pair = tool(
         tmp_path,
-        "import itertools, os",
-        "pairs = itertools.combinations(sorted(os.listdir(sys.argv[3])), 2)",
+        "import itertools, pathlib",
+        "tiles = sorted(path.name for path in pathlib.Path(sys.argv[3]).glob('*.jpg'))",
+        "pairs = itertools.combinations(tiles, 2)",
         "open(sys.argv[4], 'w').writelines(f'{one},{two}\\n' for one, two in pairs)",
         "print(json.dumps({'seconds': 1}))",
     )

@@ -211,6 +211,9 @@ def test_names_must_suit_the_ratios():
     for names in (("a",), ("a", "a")):
         with pytest.raises(ValueError, match="names are"):
             split(groups, (0.8, 0.2), names=names)
+    for blank in ("", " "):
+        with pytest.raises(ValueError, match="a split needs a name that is not blank"):
+            split(groups, (0.8, 0.2), names=(blank, "b"))
 
 
 def test_there_must_be_as_many_groups_as_splits():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from dupnet.commands.arguments import Commands, add_seed, add_workers
@@ -47,7 +48,6 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> None:
     """Fetch what is not there yet, and cut what is not cut yet."""
     from dupnet import sources
-    from dupnet.scenes import cut_collection
 
     if (options.image is None) == (options.source == "cut"):
         raise ValueError("name one image with `dupnet data cut IMAGE`, and none with any other source.")
@@ -65,19 +65,30 @@ def run(options: argparse.Namespace) -> None:
         name = options.source if len(files) == 1 and options.source != "cut" else file.stem
         out = Path(options.out or Path("data/processed", name + ("-hard" if options.hard else "")))
         out = out if len(files) == 1 or not options.out else out / name
-        if (out / "truth.csv").exists():
-            print(f"{out} is cut already")
-            continue
-        images, truth = cut_collection(
-            sources.read_acquisition(file),
-            out,
-            n_images=options.n_images,
-            hard=options.hard,
-            seed=options.seed,
-            image_size=options.image_size,
-            stride=options.stride,
-            acquisition_name=name,
-            workers=options.workers,
-            progress=True,
-        )
-        print(f"{len(images)} images with {len(truth)} known overlaps: {out}")
+        _cut(file, out, name, options)
+
+
+def _cut(file: Path, out: Path, name: str, options: argparse.Namespace) -> None:
+    """Cut an acquisition into the folder ``out``, unless that is done."""
+    from dupnet.files import claim
+    from dupnet.scenes import cut_collection
+    from dupnet.sources import read_acquisition
+
+    settings = {
+        "n_images": options.n_images,
+        "hard": options.hard,
+        "seed": options.seed,
+        "image_size": options.image_size,
+        "stride": options.stride,
+    }
+    image = os.fspath(file.resolve()) if options.source == "cut" else name
+    # Read before the folder is claimed, so that a file that is no image leaves none behind.
+    acquisition = None if (out / "truth.csv").exists() else read_acquisition(file)
+    claim(out, "cut.json", {"image": image, **settings}, "dupnet data")
+    if acquisition is None:
+        print(f"{out} is cut already")
+        return
+    images, truth = cut_collection(
+        acquisition, out, **settings, acquisition_name=name, workers=options.workers, progress=True
+    )
+    print(f"{len(images)} images with {len(truth)} known overlaps: {out}")

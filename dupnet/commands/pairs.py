@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from dupnet.commands.arguments import Commands, add_results, add_seed, add_workers, whole_number
 
@@ -19,7 +18,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     add_results(parser)
     parser.add_argument(
-        "--out", metavar="TABLE", required=True, help="file for the table; its ending does not matter"
+        "--out", metavar="TABLE", required=True, help="file for the table, with .csv, .parquet or neither"
     )
     parser.add_argument(
         "--rows",
@@ -43,7 +42,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the table, and print its rows by split and label."""
-    from dupnet.pairs import make_pairs, save_pairs
+    from dupnet.pairs import make_pairs, pair_files, save_pairs
     from dupnet.results import read_results
 
     result = read_results(options.dir)
@@ -52,6 +51,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(
             f"{options.dir} holds images of {held}; pairs are made of one folder of this machine."
         )
+    parquet, csv = pair_files(options.out)
     pairs = make_pairs(
         result.folders[0],
         list(result.groups["image"]),
@@ -68,4 +68,4 @@ def run(options: argparse.Namespace) -> None:
         )
     save_pairs(pairs, options.out)
     print(pairs.groupby(["split", "is_duplicate"], sort=False).size().unstack().to_string())
-    print(f"Written to {Path(options.out).with_suffix('.parquet')} and .csv")
+    print(f"Written to {parquet} and {csv}")

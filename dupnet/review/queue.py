@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.files import write_csv
+from dupnet.files import check_replaceable, write_csv
 from dupnet.images import Folders, UnreadableImage, load, locate
 from dupnet.metrics import subtract_channel_medians
 from dupnet.previews import difference_map, outline, reduce_to, shared_regions, shown_name
@@ -252,6 +252,8 @@ def export_labels(
     ------
     FileNotFoundError
         If nothing was judged yet.
+    ValueError
+        If the judgements are none, or ``path`` is a file of another kind.
     """
     answers = Path(judgements or judgements_path(source))
     if not answers.is_file():
@@ -260,6 +262,7 @@ def export_labels(
             f"dupnet review {os.fspath(source)}"
         )
     table = labels(read_judgements(answers))
+    check_replaceable(path, table.columns)
     write_csv(table, path)
     return len(table)
 
