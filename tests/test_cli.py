@@ -251,6 +251,13 @@ def test_data_fetch(
         (["train", "pairs", "images", "--out", "run", "--epochs", "none"], "--epochs: 'none' is not"),
         (["train", "pairs", "images", "--out", "run", "--batch-size", "0"], "--batch-size: '0' is not"),
         (["review", "out", "--port", "65536"], "--port: '65536' is not a whole number in 0 to 65535"),
+        *(
+            (
+                ["evaluate", "pairs", "images", "--threshold", value],
+                f"--threshold: '{value}' is not a number in 0 to 1",
+            )
+            for value in ("nan", "5", "-1", "inf", "half")
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
