@@ -162,6 +162,27 @@ def test_open_review_says_what_is_missing(tmp_path):
         open_review(tmp_path / "pairs.csv", tmp_path)
 
 
+def test_an_error_names_what_would_mend_it(found, tmp_path, capsys):
+    (tmp_path / "pairs.csv").write_text("image1,image2,overlap_tag\ncentre.png,centre.png,08\n")
+    faults = {
+        (str(found), "--images", str(tmp_path)): "not in the folder of images. Name their folder (--images).",
+        (
+            str(found),
+            "--tile-size",
+            "7",
+        ): f"tile_size is 7; {str(found)!r} counts in tiles of {SIZE} px: leave",
+        (str(found), "--tile-size", "16"): "leave it out (--tile-size).",
+        (str(tmp_path / "pairs.csv"), "--tile-size", "7"): "pass the tile_size (--tile-size) at which",
+    }
+    for arguments, message in faults.items():
+        assert main(["review", *arguments]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and message in said
+        assert ("(--images)" in said) == ("--images" in arguments)
+    opened = open_review(found, tile_size=SIZE)
+    opened.judgements.close()
+
+
 def test_labels_are_exported_in_the_format_of_the_data(found, review):
     with pytest.raises(FileNotFoundError, match=r"none\.csv' is missing\); judge pairs first: dupnet review"):
         export_labels(found, found / "labels.csv", found / "none.csv")
