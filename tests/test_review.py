@@ -20,7 +20,7 @@ from dupnet.review import Judgements, Review, export_labels, open_review, read_j
 from dupnet.review.page import make_server
 from dupnet.tiles import Grid, overlaps
 
-SIZE = 32  # pixels a tile
+SIZE = 64  # pixels a tile: the smallest that the shipped network scores
 N_PAIRS = 12
 REPOSITORY = Path(__file__).parent.parent
 
@@ -171,7 +171,7 @@ def test_an_error_names_what_would_mend_it(found, tmp_path, capsys):
             "--tile-size",
             "7",
         ): f"tile_size is 7; {str(found)!r} counts in tiles of {SIZE} px: leave",
-        (str(found), "--tile-size", "16"): "leave it out (--tile-size).",
+        (str(found), "--tile-size", "32"): "leave it out (--tile-size).",
         (str(tmp_path / "pairs.csv"), "--tile-size", "7"): "pass the tile_size (--tile-size) at which",
     }
     for arguments, message in faults.items():
