@@ -98,6 +98,12 @@ def test_split_and_audit(found: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert cli.main(["audit", str(found / "out" / "splits.csv"), out]) == 0
     assert "No leak" in capsys.readouterr().out
 
+    splits[1:].to_csv(tmp_path / "older.csv", index=False)
+    assert cli.main(["audit", str(tmp_path / "older.csv"), out]) == 0
+    said = capsys.readouterr().out
+    assert f"1 images of {out} are in no split; if it has grown since it was split, run" in said
+    assert "No leak." not in said and "No leak among the images that are in one." in said
+
     splits["split"] = ["learn", "judge", "judge", "judge", "judge"]
     splits.to_csv(tmp_path / "leaky.csv", index=False)
     assert cli.main(["audit", str(tmp_path / "leaky.csv"), out]) == 1

@@ -126,6 +126,9 @@ def test_a_store_that_is_no_disk(
     for name in mosaics:
         assert out.read(f"mosaics/{name}") == (tmp_path / "mosaics" / name).read_bytes()
     assert out.read("report.html") == (tmp_path / "report.html").read_bytes()
+    find_on_cluster("memory://sharded/images", "", out=out.address, tile_size=64, report=False)
+    assert "run.json" in out.files() and "report.html" not in out.files()
+    assert not out.folder("mosaics").files()
     with pytest.raises(ValueError, match="none of `dupnet find`"):
         find_on_cluster("memory://sharded/images", "", out="memory://sharded/images", tile_size=64)
     with pytest.raises(ValueError, match="holds no file"):

@@ -33,7 +33,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--check-content", action="store_true", help="tell a changed file by its bytes, not its time"
     )
-    parser.add_argument("--no-report", action="store_true", help="leave out report.html and mosaics/")
+    parser.add_argument(
+        "--no-report", action="store_true", help="no report.html and mosaics/, nor earlier ones"
+    )
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
