@@ -15,6 +15,7 @@ from PIL import Image
 from dupnet import cli
 from dupnet.results import read_results
 from dupnet.scenes import cut_collection
+from dupnet.tiles import CELL_SIZE, SMALLEST_TILE
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("find", "split", "audit", "review", "tiles", "pairs", "train", "evaluate", "data")
@@ -67,6 +68,14 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         cli.main([command, "--help"])
     assert end.value.code == 0
     assert f"usage: dupnet {command}" in capsys.readouterr().out
+
+
+def test_help_says_which_tiles_find_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["find", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"side of a tile, a multiple of {CELL_SIZE} and at least {SMALLEST_TILE} (default: 256)" in said
+    assert "cut, which divides the side of a tile" in said
 
 
 def test_find_needs_no_network_library(found: Path) -> None:
@@ -257,6 +266,18 @@ def test_data_fetch(
         (["train", "pairs", "images", "--out", "run", "--epochs", "none"], "--epochs: 'none' is not"),
         (["train", "pairs", "images", "--out", "run", "--batch-size", "0"], "--batch-size: '0' is not"),
         (["review", "out", "--port", "65536"], "--port: '65536' is not a whole number in 0 to 65535"),
+        (["review", "out", "--tile-size", "0"], "--tile-size: '0' is not"),
+        (["find", "images", "--out", "out", "--workers", "0"], "--workers: '0' is not a whole number of at"),
+        (["find", "images", "--out", "out", "--workers", "abc"], "--workers: 'abc' is not a whole number"),
+        (["find", "images", "--out", "out", "--tile-size", "0"], "--tile-size: '0' is not"),
+        (["find", "images", "--out", "out", "--stride", "-8"], "--stride: '-8' is not"),
+        (
+            ["tiles", "images", "--out", "out", "--quality", "101"],
+            "--quality: '101' is not a whole number in 1",
+        ),
+        (["data", "derna", "--n-images", "0"], "--n-images: '0' is not"),
+        (["data", "derna", "--image-size", "0"], "--image-size: '0' is not"),
+        (["data", "derna", "--stride", "0"], "--stride: '0' is not"),
         *(
             (
                 ["evaluate", "pairs", "images", "--threshold", value],

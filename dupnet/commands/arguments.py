@@ -69,11 +69,19 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_tile_size(parser: argparse.ArgumentParser) -> None:
-    """Add ``--tile-size``."""
-    parser.add_argument("--tile-size", type=int, default=256, metavar="PX", help="side of a tile (256)")
+def add_tile_size(parser: argparse.ArgumentParser, limits: str = "") -> None:
+    """Add ``--tile-size``; ``limits`` is what its help says of the sizes that the command takes."""
+    parser.add_argument(
+        "--tile-size",
+        type=whole_number(1),
+        default=256,
+        metavar="PX",
+        help=f"side of a tile{limits and f', {limits}'} (default: 256)",
+    )
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add ``--workers``."""
-    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one for every core)")
+    parser.add_argument(
+        "--workers", type=whole_number(1), metavar="N", help="threads (default: one for every core)"
+    )
