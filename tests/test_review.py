@@ -323,6 +323,14 @@ def test_only_its_opener_gets_anything(review):
         assert len(review.judgements) == 1
 
 
+def test_without_flask_an_error_says_what_to_install(found, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "flask", None)
+    assert main(["review", str(found), "--no-browser"]) == 2
+    assert capsys.readouterr().err == (
+        "dupnet: The review in a browser needs Flask: pip install 'dupnet[review]'.\n"
+    )
+
+
 def test_the_server_listens_on_the_loopback_address_only(review):
     server, address = make_server(review)
     assert server.socket.getsockname()[0] == "127.0.0.1" and address.startswith("http://127.0.0.1:")
