@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from dupnet import cli
+from dupnet.pairs import PAIR_COLUMNS
 from dupnet.results import read_results
 from dupnet.scenes import cut_collection
 from dupnet.tiles import CELL_SIZE, SMALLEST_TILE
@@ -200,6 +201,7 @@ def test_train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.C
     monkeypatch.setitem(sys.modules, "dupnet.training", training)
     monkeypatch.setitem(sys.modules, "dupnet.models", models)
     monkeypatch.setattr("dupnet.pairs.load_pairs", lambda path: path)
+    (tmp_path / "image.png").touch()
     options = [
         "--out",
         str(tmp_path),
@@ -212,10 +214,31 @@ def test_train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.C
         "--workers",
         "2",
     ]
-    assert cli.main(["train", "pairs.csv", "images", *options]) == 0
+    assert cli.main(["train", "pairs.csv", str(tmp_path), *options]) == 0
     config = called["config"]
     assert (config.model, config.epochs, config.seed, called["workers"]) == ("v0", 3, 7, 2)
     assert "loss" in capsys.readouterr().out
+
+
+def test_missing_files_are_noticed_before_keras_is_imported(
+    found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("keras", "dupnet.models", "dupnet.training"):
+        monkeypatch.setitem(sys.modules, name, None)
+    images, table, absent = str(found / "images"), str(tmp_path / "pairs.csv"), str(tmp_path / "absent.keras")
+    image = read_results(found / "out").groups["image"][0]
+    row = dict.fromkeys(PAIR_COLUMNS, 0) | {"split": "test", "image1": image, "image2": image}
+    pd.DataFrame([row]).to_csv(table, index=False)
+    (tmp_path / "text.keras").touch()
+    for command, message in (
+        (["train", absent, images, "--out", "run"], "absent.keras"),
+        (["train", table, str(tmp_path / "nowhere"), "--out", "run"], "no folder"),
+        (["evaluate", table, images, "--model", absent], "absent.keras': no such file"),
+        (["evaluate", table, images, "--model", str(tmp_path / "text.keras")], "not a .keras file"),
+    ):
+        assert cli.main(command) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and message in said
 
 
 def test_data_cut(acquisition: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,6 +143,10 @@ def _network(options: argparse.Namespace) -> tuple[Callable[[PairReader], Any] |
     if options.model is not None:
         from functools import partial
 
+        from dupnet.files import check_keras_file
+
+        check_keras_file(options.model)  # before Keras, which takes its time and has its say
+
         from dupnet.models import load_model
         from dupnet.training import predict_pairs
 
