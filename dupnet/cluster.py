@@ -34,6 +34,8 @@ class Cluster:
 
     Raises
     ------
+    ValueError
+        If Dask is not installed, or the address is none.
     OSError
         If the scheduler, or a first worker, does not answer in time.
     """
@@ -129,6 +131,7 @@ class Cluster:
             from distributed import Client
         except ImportError:
             raise ValueError("A scheduler needs Dask: pip install 'dupnet[dask]'.") from None
+        _check(self.address)  # a client of no address would be left half made, and its end waits for nothing
         self._disconnect()
         end = time.monotonic() + patience
         while True:
@@ -149,3 +152,18 @@ class Cluster:
         if self._client is not None:
             self._client.close(timeout=5)
             self._client = None
+
+
+def _check(address: str) -> None:
+    """Raise a ValueError where ``address`` leads to no scheduler, whatever listens."""
+    from distributed.comm.addressing import get_address_host_port
+
+    try:
+        host, port = get_address_host_port(address)
+    except ValueError:
+        host, port = "", 0
+    if not host or not 0 < port < 65536:
+        raise ValueError(
+            f"{address!r} is no address of a scheduler; give the one that `dask scheduler` prints, such as "
+            "tcp://10.0.0.1:8786 (the option --scheduler)."
+        )

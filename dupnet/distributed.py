@@ -234,7 +234,8 @@ def _write(result: FindResult, results: Folder, images: Sources | None, clock: C
     if results.is_local:
         write_all(result, results.path, images, n_workers(), clock)
         return
-    results.remove("run.json")
+    for name in ("run.json", "report.html", *(["mosaics"] if images is None else [])):
+        results.remove(name)
     with TemporaryDirectory(prefix="dupnet-") as beside:
         write_all(result, Path(beside), images, n_workers(), clock)
         names = [path.relative_to(beside).as_posix() for path in Path(beside).rglob("*") if path.is_file()]

@@ -13,6 +13,7 @@ import json
 import os
 import time
 import uuid
+import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ import pandas as pd
 
 __all__ = [
     "atomic_path",
+    "check_keras_file",
     "check_replaceable",
     "claim",
     "plain_names",
@@ -200,3 +202,20 @@ def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
             return pd.read_parquet(file)
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)!r} is no table in Parquet ({error}); give one.") from None
+
+
+def check_keras_file(path: str | os.PathLike[str]) -> None:
+    """Check that there is a ``.keras`` file, which needs no Keras: that takes seconds to import.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is none.
+    """
+    name = os.fspath(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{name!r}: no such file; write one with dupnet.models.save_model.")
+    if not name.endswith(".keras") or not zipfile.is_zipfile(path):
+        raise ValueError(f"{name}: not a .keras file; pass one that dupnet.models.save_model wrote.")

@@ -8,6 +8,7 @@ was stopped and resumed, or to which images were added, ends with the same bytes
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -95,7 +96,7 @@ def find_overlaps(
     scheduler : str, optional
         Address of a Dask scheduler whose workers do the work; see :func:`dupnet.distributed.find_on_cluster`.
     report : bool
-        Whether to write mosaics and the report into ``out``.
+        Whether to write mosaics and the report into ``out``; without, those of an earlier run are removed.
     workers : int, optional
         Threads; one for every core by default. The result does not depend on it.
     progress : bool
@@ -365,8 +366,14 @@ def _counts(
 
 
 def write_all(result: FindResult, out: Path, images: Sources | None, workers: int, clock: Clock) -> None:
-    """Write the tables, with ``images`` the mosaics and the report too, and last run.json."""
-    (out / "run.json").unlink(missing_ok=True)
+    """Write the tables, with ``images`` the mosaics and the report too, and last run.json.
+
+    What an earlier run drew goes: it shows other groups, or may.
+    """
+    for name in ("run.json", "report.html"):
+        (out / name).unlink(missing_ok=True)
+    if images is None and (out / "mosaics").is_dir():
+        shutil.rmtree(out / "mosaics")
     with clock("tables"):
         write_tables(result, out)
     if images is not None:

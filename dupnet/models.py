@@ -23,7 +23,7 @@ import pandas as pd
 from keras import ops
 
 from dupnet.descriptors import N_FILTERS
-from dupnet.files import atomic_path
+from dupnet.files import atomic_path, check_keras_file
 from dupnet.layers import CellFeatures, CellProjection, NeighbourhoodMean, PoolCells, TileFeatures
 from dupnet.tiles import CELL_SIZE, TILE_SIZE
 
@@ -368,10 +368,7 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
         If the file is no such model, is damaged, or is of another version.
     """
     name = os.fspath(path)
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{name}: no such file; write one with dupnet.models.save_model.")
-    if not name.endswith(".keras") or not zipfile.is_zipfile(path):
-        raise ValueError(f"{name}: not a .keras file; pass one that dupnet.models.save_model wrote.")
+    check_keras_file(path)
     with _damage_named(name), zipfile.ZipFile(path) as archive:
         members = {member.filename: member.file_size for member in archive.infolist()}
         if members.get(SETTINGS_NAME, LARGEST_SETTINGS + 1) > LARGEST_SETTINGS:

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from dupnet import cli
+from dupnet.pairs import PAIR_COLUMNS
 from dupnet.results import read_results
 from dupnet.scenes import cut_collection
+from dupnet.tiles import CELL_SIZE, SMALLEST_TILE
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("find", "split", "audit", "review", "tiles", "pairs", "train", "evaluate", "data")
@@ -69,6 +71,14 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert f"usage: dupnet {command}" in capsys.readouterr().out
 
 
+def test_help_says_which_tiles_find_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["find", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"side of a tile, a multiple of {CELL_SIZE} and at least {SMALLEST_TILE} (default: 256)" in said
+    assert "cut, which divides the side of a tile" in said
+
+
 def test_find_needs_no_network_library(found: Path) -> None:
     code = (
         "import sys, tempfile, dupnet\n"
@@ -97,6 +107,12 @@ def test_split_and_audit(found: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert splits["split"].value_counts().to_dict() == {"learn": 3, "judge": 2}
     assert cli.main(["audit", str(found / "out" / "splits.csv"), out]) == 0
     assert "No leak" in capsys.readouterr().out
+
+    splits[1:].to_csv(tmp_path / "older.csv", index=False)
+    assert cli.main(["audit", str(tmp_path / "older.csv"), out]) == 0
+    said = capsys.readouterr().out
+    assert f"1 images of {out} are in no split; if it has grown since it was split, run" in said
+    assert "No leak." not in said and "No leak among the images that are in one." in said
 
     splits["split"] = ["learn", "judge", "judge", "judge", "judge"]
     splits.to_csv(tmp_path / "leaky.csv", index=False)
@@ -191,6 +207,7 @@ def test_train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.C
     monkeypatch.setitem(sys.modules, "dupnet.training", training)
     monkeypatch.setitem(sys.modules, "dupnet.models", models)
     monkeypatch.setattr("dupnet.pairs.load_pairs", lambda path: path)
+    (tmp_path / "image.png").touch()
     options = [
         "--out",
         str(tmp_path),
@@ -203,10 +220,31 @@ def test_train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.C
         "--workers",
         "2",
     ]
-    assert cli.main(["train", "pairs.csv", "images", *options]) == 0
+    assert cli.main(["train", "pairs.csv", str(tmp_path), *options]) == 0
     config = called["config"]
     assert (config.model, config.epochs, config.seed, called["workers"]) == ("v0", 3, 7, 2)
     assert "loss" in capsys.readouterr().out
+
+
+def test_missing_files_are_noticed_before_keras_is_imported(
+    found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("keras", "dupnet.models", "dupnet.training"):
+        monkeypatch.setitem(sys.modules, name, None)
+    images, table, absent = str(found / "images"), str(tmp_path / "pairs.csv"), str(tmp_path / "absent.keras")
+    image = read_results(found / "out").groups["image"][0]
+    row = dict.fromkeys(PAIR_COLUMNS, 0) | {"split": "test", "image1": image, "image2": image}
+    pd.DataFrame([row]).to_csv(table, index=False)
+    (tmp_path / "text.keras").touch()
+    for command, message in (
+        (["train", absent, images, "--out", "run"], "absent.keras"),
+        (["train", table, str(tmp_path / "nowhere"), "--out", "run"], "no folder"),
+        (["evaluate", table, images, "--model", absent], "absent.keras': no such file"),
+        (["evaluate", table, images, "--model", str(tmp_path / "text.keras")], "not a .keras file"),
+    ):
+        assert cli.main(command) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and message in said
 
 
 def test_data_cut(acquisition: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -277,6 +315,25 @@ def test_data_fetch(
         (["train", "pairs", "images", "--out", "run", "--epochs", "none"], "--epochs: 'none' is not"),
         (["train", "pairs", "images", "--out", "run", "--batch-size", "0"], "--batch-size: '0' is not"),
         (["review", "out", "--port", "65536"], "--port: '65536' is not a whole number in 0 to 65535"),
+        (["review", "out", "--tile-size", "0"], "--tile-size: '0' is not"),
+        (["find", "images", "--out", "out", "--workers", "0"], "--workers: '0' is not a whole number of at"),
+        (["find", "images", "--out", "out", "--workers", "abc"], "--workers: 'abc' is not a whole number"),
+        (["find", "images", "--out", "out", "--tile-size", "0"], "--tile-size: '0' is not"),
+        (["find", "images", "--out", "out", "--stride", "-8"], "--stride: '-8' is not"),
+        (
+            ["tiles", "images", "--out", "out", "--quality", "101"],
+            "--quality: '101' is not a whole number in 1",
+        ),
+        (["data", "derna", "--n-images", "0"], "--n-images: '0' is not"),
+        (["data", "derna", "--image-size", "0"], "--image-size: '0' is not"),
+        (["data", "derna", "--stride", "0"], "--stride: '0' is not"),
+        *(
+            (
+                ["evaluate", "pairs", "images", "--threshold", value],
+                f"--threshold: '{value}' is not a number in 0 to 1",
+            )
+            for value in ("nan", "5", "-1", "inf", "half")
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

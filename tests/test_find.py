@@ -549,6 +549,15 @@ def test_killed_and_resumed(collection: Path, tmp_path: Path) -> None:
     assert counts["differences"] == 0
 
 
+def test_no_report_of_an_earlier_run_stays(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed, tmp_path / "out")
+    drawn = {"report.html", "mosaics"}
+    for report in (True, False):
+        find_overlaps(collection / "images", out=tmp_path / "out", report=report)
+        assert drawn & set(os.listdir(tmp_path / "out")) == (drawn if report else set())
+    assert table_bytes(tmp_path / "out") == table_bytes(undisturbed)
+
+
 def test_what_a_kill_left_half_written_goes(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(undisturbed, out)

@@ -147,13 +147,19 @@ def test_from_judgements_to_counts(folder: Path, tmp_path: Path, capsys: pytest.
     assert list(judged["outcome"]) == ["right", "wrong", "right", "wrong"]
 
     # The order of the arguments is free, and every overlap is right or wrong by the threshold alone.
-    assert main(["evaluate", str(folder), *command[1:3], "--tile-size", str(SIZE), "--threshold", "2"]) == 0
+    assert main(["evaluate", str(folder), *command[1:3], "--tile-size", str(SIZE), "--threshold", "1"]) == 0
     assert " not_duplicate 1 1 0 0 " in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["table.csv", "images"], "name the folder of images alone"), (["nowhere"], "labels.csv")],
+    [
+        (["table.csv", "images"], "name the folder of images alone"),
+        (["nowhere"], "labels.csv"),
+        ([], "IMAGES is missing"),
+        (["images", "--split", "test"], "--split test goes with TABLE"),
+        (["images", "--labels", ""], "'': No such file"),
+    ],
 )
 def test_errors_are_one_line(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -20,7 +20,7 @@ from dupnet.review import Judgements, Review, export_labels, open_review, read_j
 from dupnet.review.page import make_server
 from dupnet.tiles import Grid, overlaps
 
-SIZE = 32  # pixels a tile
+SIZE = 64  # pixels a tile: the smallest that the shipped network scores
 N_PAIRS = 12
 REPOSITORY = Path(__file__).parent.parent
 
@@ -160,6 +160,27 @@ def test_open_review_says_what_is_missing(tmp_path):
     (tmp_path / "pairs.csv").write_text("image1,image2,overlap_tag\n")
     with pytest.raises(ValueError, match="nothing to judge"):
         open_review(tmp_path / "pairs.csv", tmp_path)
+
+
+def test_an_error_names_what_would_mend_it(found, tmp_path, capsys):
+    (tmp_path / "pairs.csv").write_text("image1,image2,overlap_tag\ncentre.png,centre.png,08\n")
+    faults = {
+        (str(found), "--images", str(tmp_path)): "not in the folder of images. Name their folder (--images).",
+        (
+            str(found),
+            "--tile-size",
+            "7",
+        ): f"tile_size is 7; {str(found)!r} counts in tiles of {SIZE} px: leave",
+        (str(found), "--tile-size", "32"): "leave it out (--tile-size).",
+        (str(tmp_path / "pairs.csv"), "--tile-size", "7"): "pass the tile_size (--tile-size) at which",
+    }
+    for arguments, message in faults.items():
+        assert main(["review", *arguments]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and message in said
+        assert ("(--images)" in said) == ("--images" in arguments)
+    opened = open_review(found, tile_size=SIZE)
+    opened.judgements.close()
 
 
 def test_labels_are_exported_in_the_format_of_the_data(found, review):
@@ -311,6 +332,14 @@ def test_only_its_opener_gets_anything(review):
             answer, _ = request(port, "/judge", "POST", body, Content_Type="application/json", Cookie=cookie)
             assert 400 <= answer.status < 500, body
         assert len(review.judgements) == 1
+
+
+def test_without_flask_an_error_says_what_to_install(found, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "flask", None)
+    assert main(["review", str(found), "--no-browser"]) == 2
+    assert capsys.readouterr().err == (
+        "dupnet: The review in a browser needs Flask: pip install 'dupnet[review]'.\n"
+    )
 
 
 def test_the_server_listens_on_the_loopback_address_only(review):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -125,6 +126,9 @@ def test_a_store_that_is_no_disk(
     for name in mosaics:
         assert out.read(f"mosaics/{name}") == (tmp_path / "mosaics" / name).read_bytes()
     assert out.read("report.html") == (tmp_path / "report.html").read_bytes()
+    find_on_cluster("memory://sharded/images", "", out=out.address, tile_size=64, report=False)
+    assert "run.json" in out.files() and "report.html" not in out.files()
+    assert not out.folder("mosaics").files()
     with pytest.raises(ValueError, match="none of `dupnet find`"):
         find_on_cluster("memory://sharded/images", "", out="memory://sharded/images", tile_size=64)
     with pytest.raises(ValueError, match="holds no file"):
@@ -268,9 +272,22 @@ def test_shards_without_their_last_file_do_not_count(
     assert table_bytes(tmp_path) == expected
 
 
-def test_no_scheduler_there() -> None:
+@pytest.mark.parametrize(
+    "address", ["", "foo", ":8786", "tcp://foo", "foo:port", "foo:99999", "foo://foo:8786", "tcp://foo:80/x"]
+)
+def test_what_is_no_address_is_refused_before_a_client_is_made(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: pytest.fail("a client was made"))
+    with pytest.raises(ValueError, match=rf"^'{re.escape(address)}' is no address.*--scheduler"):
+        Cluster(address).__enter__()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "tcp://127.0.0.1:9", "tcp://[::1]:9"])
+def test_addresses_of_either_kind_are_tried(address: str) -> None:
     pytest.importorskip("distributed")
-    with pytest.raises(OSError, match="dask scheduler"), Cluster("tcp://127.0.0.1:9", patience=0.5):
+    with pytest.raises(OSError, match="dask scheduler"), Cluster(address, patience=0.1):
         pass
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "add_seed",
     "add_tile_size",
     "add_workers",
+    "score",
     "whole_number",
 ]
 
@@ -37,15 +38,28 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     return convert
 
 
+def score(text: str) -> float:
+    """A type for ``add_argument``: what a score can be, 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:  # nor if it is NaN
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0 to 1")
+    return value
+
+
 def add_results(parser: argparse.ArgumentParser) -> None:
     """Add ``DIR``, the output folder of ``dupnet find``."""
     parser.add_argument("dir", metavar="DIR", help="output folder of `dupnet find`")
 
 
-def add_pair_table(parser: argparse.ArgumentParser) -> argparse.Action:
-    """Add ``TABLE`` and ``IMAGES``, a pair table and its images; returns the argument for the images."""
-    parser.add_argument("pairs", metavar="TABLE", help="table that `dupnet pairs` wrote")
-    return parser.add_argument("images", metavar="IMAGES", help="folder of its images")
+def add_pair_table(parser: argparse.ArgumentParser) -> tuple[argparse.Action, argparse.Action]:
+    """Add ``TABLE`` and ``IMAGES``, a pair table and its images; returns both arguments."""
+    return (
+        parser.add_argument("pairs", metavar="TABLE", help="table that `dupnet pairs` wrote"),
+        parser.add_argument("images", metavar="IMAGES", help="folder of its images"),
+    )
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
@@ -55,11 +69,19 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_tile_size(parser: argparse.ArgumentParser) -> None:
-    """Add ``--tile-size``."""
-    parser.add_argument("--tile-size", type=int, default=256, metavar="PX", help="side of a tile (256)")
+def add_tile_size(parser: argparse.ArgumentParser, limits: str = "") -> None:
+    """Add ``--tile-size``; ``limits`` is what its help says of the sizes that the command takes."""
+    parser.add_argument(
+        "--tile-size",
+        type=whole_number(1),
+        default=256,
+        metavar="PX",
+        help=f"side of a tile{limits and f', {limits}'} (default: 256)",
+    )
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add ``--workers``."""
-    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one for every core)")
+    parser.add_argument(
+        "--workers", type=whole_number(1), metavar="N", help="threads (default: one for every core)"
+    )

@@ -34,9 +34,12 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.splits!r}: {error}") from None
     print(found.splits.to_string(index=False))
     if found.unassigned:
-        print(f"{found.unassigned} images of {options.dir} are in no split")
+        print(
+            f"{found.unassigned} images of {options.dir} are in no split; "
+            f"if it has grown since it was split, run `dupnet split {options.dir}` again"
+        )
     if not found.leaks:
-        print("No leak.")
+        print("No leak among the images that are in one." if found.unassigned else "No leak.")
         return 0
     print(f"\n{len(found.groups)} groups leak; those with most tiles:")
     print(found.groups.head(10).to_string(index=False))

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from dupnet.commands.arguments import Commands, add_seed, add_workers
+from dupnet.commands.arguments import Commands, add_seed, add_workers, whole_number
 
 __all__ = ["add", "run"]
 
@@ -28,15 +28,15 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--raw", default="data/raw", metavar="DIR", help="folder for what is fetched (default: data/raw)"
     )
     parser.add_argument("--out", metavar="DIR", help="the collection (default: data/processed/NAME[-hard])")
-    parser.add_argument("--n-images", type=int, metavar="N", help="crops to make (default: all)")
+    parser.add_argument("--n-images", type=whole_number(1), metavar="N", help="crops to make (default: all)")
     parser.add_argument("--hard", action="store_true", help="each crop processed on its own, other days")
     add_seed(parser)
     parser.add_argument(
-        "--image-size", type=int, default=768, metavar="PX", help="side of a crop (default: 768)"
+        "--image-size", type=whole_number(1), default=768, metavar="PX", help="side of a crop (default: 768)"
     )
     parser.add_argument(
         "--stride",
-        type=int,
+        type=whole_number(1),
         default=256,
         metavar="PX",
         help="between crops, and side of a tile (default: 256)",

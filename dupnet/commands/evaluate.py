@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dupnet.commands.arguments import Commands, add_pair_table, add_tile_size, add_workers
+from dupnet.commands.arguments import Commands, add_pair_table, add_tile_size, add_workers, score
 
 if TYPE_CHECKING:
     from dupnet.pair_reader import PairReader
@@ -16,11 +16,14 @@ __all__ = ["add", "run"]
 
 
 class _LabelsOption(argparse.Action):
-    """``--labels FILE``: the labels take the place of TABLE, so that one positional argument is left."""
+    """``--labels FILE``: the labels take the place of TABLE, so that one positional argument is left.
 
-    def __init__(self, *, images: argparse.Action, **kwargs: Any) -> None:
+    The parser would name the wrong one if there is none, so that it is looked for later.
+    """
+
+    def __init__(self, *, positional: Iterable[argparse.Action], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.images = images
+        self.positional = positional
 
     def __call__(
         self,
@@ -30,7 +33,8 @@ class _LabelsOption(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         setattr(namespace, self.dest, values)
-        self.images.required = False
+        for one in self.positional:
+            one.required = False
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -42,20 +46,20 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         description="Judge a network by a table of pairs, or by overlaps that a person labelled: counts, and "
         "every label that it contradicts.",
     )
-    images = add_pair_table(parser)
+    positional = add_pair_table(parser)
     parser.add_argument(
         "--labels",
         metavar="FILE",
         action=_LabelsOption,
-        images=images,
+        positional=positional,
         help="labelled overlaps, as `dupnet review --export` writes them, in place of TABLE",
     )
     parser.add_argument("--out", metavar="DIR", help="with --labels: write counts.csv and judged.csv there")
     parser.add_argument("--model", metavar="MODEL.keras", help="default: the shipped network")
-    parser.add_argument("--split", default="test", help="rows of TABLE to evaluate on (default: test)")
+    parser.add_argument("--split", metavar="NAME", help="rows of TABLE to evaluate on (default: test)")
     parser.add_argument(
         "--threshold",
-        type=float,
+        type=score,
         metavar="SCORE",
         help="score from which a pair is a duplicate (default: 0.5, or the shipped network's own)",
     )
@@ -66,7 +70,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the counts; with ``--labels`` the contradicted labels too."""
-    if options.labels:
+    if options.labels is not None:
         _judge_labels(options)
     else:
         _judge_pairs(options)
@@ -83,10 +87,11 @@ def _judge_pairs(options: argparse.Namespace) -> None:
     from dupnet.pairs import load_pairs
 
     pairs = load_pairs(options.pairs)
-    rows = pairs[pairs["split"] == options.split]
+    split = "test" if options.split is None else options.split
+    rows = pairs[pairs["split"] == split]
     if rows.empty:
         known = ", ".join(map(repr, pairs["split"].unique())) or "no rows"
-        raise ValueError(f"{options.pairs} has no split {options.split!r}; it has {known}.")
+        raise ValueError(f"{options.pairs} has no split {split!r}; it has {known}.")
     reader = PairReader(rows, options.images, tile_size=options.tile_size, workers=options.workers)
     predict, threshold = _network(options)
     if predict:
@@ -97,7 +102,7 @@ def _judge_pairs(options: argparse.Namespace) -> None:
         judged = [compare(batch.tiles1, batch.tiles2)["score"] for batch in reader.batches(64)]
         scores = np.concatenate(judged)
     counts = confusion(scores, rows["is_duplicate"].to_numpy(), threshold)
-    print(f"{counts.n} pairs of split {options.split!r}, threshold {threshold:g}")
+    print(f"{counts.n} pairs of split {split!r}, threshold {threshold:g}")
     print(counts.table().to_string(index=False))
 
 
@@ -105,7 +110,11 @@ def _judge_labels(options: argparse.Namespace) -> None:
     from dupnet.files import write_csv
     from dupnet.labels import judge_labels, outcome_counts, read_labels
 
-    if options.images:
+    if options.split is not None:
+        raise ValueError(f"--split {options.split} goes with TABLE; of labels all are judged.")
+    if options.pairs is None:
+        raise ValueError("IMAGES is missing; with --labels FILE, name the folder of images too.")
+    if options.images is not None:
         raise ValueError(f"{options.pairs}: with --labels FILE, name the folder of images alone.")
     labels = read_labels(options.labels)
     predict, threshold = _network(options)
@@ -131,8 +140,12 @@ def _judge_labels(options: argparse.Namespace) -> None:
 
 def _network(options: argparse.Namespace) -> tuple[Callable[[PairReader], Any] | None, float]:
     """How ``--model`` scores the pairs of a reader (None: by the shipped network), and the threshold."""
-    if options.model:
+    if options.model is not None:
         from functools import partial
+
+        from dupnet.files import check_keras_file
+
+        check_keras_file(options.model)  # before Keras, which takes its time and has its say
 
         from dupnet.models import load_model
         from dupnet.training import predict_pairs

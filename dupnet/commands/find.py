@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dupnet.commands.arguments import Commands, add_tile_size, add_workers
+from dupnet.commands.arguments import Commands, add_tile_size, add_workers, whole_number
 
 __all__ = ["add", "run"]
 
@@ -24,16 +24,21 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         help="folder of JPEG, PNG or TIFF images of one size; folders in it are not entered",
     )
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the results")
-    add_tile_size(parser)
+    add_tile_size(parser, "a multiple of 32 and at least 64")
     parser.add_argument(
-        "--stride", type=int, metavar="PX", help="stride at which the images were cut (default: a tile)"
+        "--stride",
+        type=whole_number(1),
+        metavar="PX",
+        help="stride at which the images were cut, which divides the side of a tile (default: that side)",
     )
     parser.add_argument("--add", action="store_true", help="add IMAGES to the collection that DIR holds")
     parser.add_argument("--against", metavar="OTHER", help="only overlaps between IMAGES and this folder")
     parser.add_argument(
         "--check-content", action="store_true", help="tell a changed file by its bytes, not its time"
     )
-    parser.add_argument("--no-report", action="store_true", help="leave out report.html and mosaics/")
+    parser.add_argument(
+        "--no-report", action="store_true", help="no report.html and mosaics/, nor earlier ones"
+    )
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",

@@ -18,9 +18,11 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "and become labels with --export.",
     )
     parser.add_argument("dir", metavar="DIR", help="output folder of `dupnet find`, or a table of pairs")
-    parser.add_argument("--images", metavar="FOLDER", help="where the images are, if DIR does not tell")
+    parser.add_argument("--images", metavar="FOLDER", help="where the images are now (default: as DIR tells)")
     parser.add_argument("--judgements", metavar="CSV", help="file for the answers (default: in DIR)")
-    parser.add_argument("--tile-size", type=int, metavar="PX", help="side of a tile, if DIR does not tell")
+    parser.add_argument(
+        "--tile-size", type=whole_number(1), metavar="PX", help="with a table: side of a tile (256)"
+    )
     parser.add_argument(
         "--port", type=whole_number(0, 65535), default=0, help="port to listen on (default: a free one)"
     )

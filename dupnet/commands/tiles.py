@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from dupnet.commands.arguments import Commands, add_tile_size, add_workers
+from dupnet.commands.arguments import Commands, add_tile_size, add_workers, whole_number
 
 __all__ = ["add", "run"]
 
@@ -19,7 +19,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("images", metavar="IMAGES", help="folder of JPEG, PNG or TIFF images")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the tiles")
-    parser.add_argument("--quality", type=int, default=95, help="of the JPEGs (default: 95)")
+    parser.add_argument("--quality", type=whole_number(1, 100), default=95, help="of the JPEGs (default: 95)")
     add_tile_size(parser)
     add_workers(parser)
     parser.set_defaults(command=run)

@@ -41,8 +41,13 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, and print the history."""
-    from dupnet.models import DupnetConfig, DupnetV0Config
+    from dupnet.images import list_images
     from dupnet.pairs import load_pairs
+
+    pairs = load_pairs(options.pairs)
+    list_images(options.images)  # says what is wrong, before Keras, which takes its time and has its say
+
+    from dupnet.models import DupnetConfig, DupnetV0Config
     from dupnet.training import TrainConfig, train
 
     config = TrainConfig(
@@ -52,6 +57,6 @@ def run(options: argparse.Namespace) -> None:
         rows_per_epoch=options.rows_per_epoch,
         seed=options.seed,
     )
-    trained = train(load_pairs(options.pairs), options.images, options.out, config, workers=options.workers)
+    trained = train(pairs, options.images, options.out, config, workers=options.workers)
     print(trained.history.to_string(index=False))
     print(f"Written to {Path(options.out, 'model.keras')}")

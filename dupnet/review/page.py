@@ -155,10 +155,14 @@ def make_server(review: Review, port: int = 0) -> tuple[BaseWSGIServer, str]:
     Raises
     ------
     ValueError
-        If the port is in use, or not in 0 to 65535.
+        If Flask is not installed, or the port is in use or not in 0 to 65535.
     """
-    from werkzeug.serving import WSGIRequestHandler
-    from werkzeug.serving import make_server as make
+    try:
+        import flask  # noqa: F401  what create_app needs
+        from werkzeug.serving import WSGIRequestHandler
+        from werkzeug.serving import make_server as make
+    except ImportError:
+        raise ValueError("The review in a browser needs Flask: pip install 'dupnet[review]'.") from None
 
     class QuietHandler(WSGIRequestHandler):
         # The log would show the token to whoever reads the terminal later.
@@ -198,7 +202,7 @@ def serve(review: Review, port: int = 0, open_browser: bool = True) -> None:
     Raises
     ------
     ValueError
-        If the port is in use, or not in 0 to 65535.
+        If Flask is not installed, or the port is in use or not in 0 to 65535.
     """
     server, address = make_server(review, port)
     sys.stdout.write(

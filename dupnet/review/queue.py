@@ -194,14 +194,15 @@ def open_review(
         File for the answers; without it ``judgements.csv`` in the output folder, or beside the table with the
         table's name before it.
     tile_size
-        Side of a tile; without it the one that ``find`` was run with, or 256.
+        Side of a tile; without it the one that ``find`` was run with, or 256 for a table.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder or table.
     ValueError
-        If the folder of images is not known, or as :class:`Review`.
+        If the folder of images is not known, the tile size is another than that of the output folder,
+        or as :class:`Review`.
     """
     source = Path(source)
     folders: Folders | None = images
@@ -211,7 +212,13 @@ def open_review(
         if (source / "run.json").is_file():
             run = json.loads((source / "run.json").read_text(encoding="utf-8"))
             folders = images or run["folders"]
-            tile_size = tile_size or run["grid"]["tile_size"]
+            known_size = run["grid"]["tile_size"]
+            if tile_size not in (None, known_size):
+                raise ValueError(
+                    f"tile_size is {tile_size}; {os.fspath(source)!r} counts in tiles of {known_size} px: "
+                    "leave it out (--tile-size)."
+                )
+            tile_size = known_size
     if not table_path.is_file():
         raise FileNotFoundError(
             f"There is no {os.fspath(table_path)!r}; give the output folder of `dupnet find` or a table."
@@ -286,6 +293,8 @@ def _grid_of(table: pd.DataFrame, folders: Folders, tile_size: int) -> Grid:
         try:
             height, width = _read_from(folders, str(name)).shape[:2]
             return Grid.of_image(height, width, tile_size)
+        except UnreadableImage as error:
+            reason = reason or f"{error}. Name their folder (--images)."
         except ValueError as error:
             reason = reason or str(error)
-    raise ValueError(f"No image of these pairs can be shown: {reason} Name their folder (--images).")
+    raise ValueError(f"No image of these pairs can be shown: {reason}")
