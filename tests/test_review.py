@@ -67,6 +67,14 @@ def test_least_certain_first_and_unscored_last(review):
     assert scores.isna().tolist() == sorted(scores.isna().tolist())
 
 
+def test_tiles_too_small_to_judge_are_undecidable(review, monkeypatch):
+    assert {one["verdict"] for one in review.tile_scores(0)} <= {"duplicate", "not_duplicate", "undecidable"}
+    assert max(one["score"] for one in review.tile_scores(0)) > 0
+    monkeypatch.setattr("dupnet.review.queue.SMALLEST_TILE", SIZE + 1)
+    scores = review.tile_scores(0)
+    assert scores and all(one == {"score": 0.0, "verdict": "undecidable"} for one in scores)
+
+
 def test_pairs_are_judged_once_skipped_undone(review):
     assert review.next_pair() == 0
     assert review.judge(0, "duplicate")

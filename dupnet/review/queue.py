@@ -18,7 +18,7 @@ from dupnet.metrics import subtract_channel_medians
 from dupnet.previews import difference_map, outline, reduce_to, shared_regions, shown_name
 from dupnet.review.judgements import VERDICTS, Judgements, labels, read_judgements
 from dupnet.review.tables import as_pairs, read_table
-from dupnet.tiles import TILE_SIZE, Grid, overlap_of_tag
+from dupnet.tiles import SMALLEST_TILE, TILE_SIZE, Grid, overlap_of_tag
 
 __all__ = ["PICTURES", "Review", "export_labels", "judgements_path", "open_review"]
 
@@ -159,8 +159,11 @@ class Review:
         ]
 
     def tile_scores(self, pair: int) -> list[dict[str, Any]]:
-        """Score and verdict of each shared tile by the shipped model; raises as :meth:`picture`."""
-        from dupnet.comparison import compare
+        """Score and verdict of each shared tile by the shipped model; raises as :meth:`picture`.
+
+        Tiles that are too small to judge (of a stride below 64 px) are undecidable.
+        """
+        from dupnet.comparison import UNDECIDABLE, compare
 
         self._check(pair)
         n_tiles = self._overlaps[self._keys[pair][2]].n_tiles
@@ -168,6 +171,8 @@ class Review:
             np.stack([self.picture(pair, name, tile) for tile in range(n_tiles)])
             for name in ("region1", "region2")
         )
+        if tiles1.shape[1] < SMALLEST_TILE:
+            return [{"score": 0.0, "verdict": UNDECIDABLE}] * n_tiles
         table = compare(tiles1, tiles2)
         return [{"score": float(row.score), "verdict": str(row.verdict)} for row in table.itertuples()]
 
