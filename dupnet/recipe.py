@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from dupnet.files import atomic_path, write_csv
 from dupnet.hard_pairs import Source, draw_faint_pair, draw_pair, draw_usual_pair, write_pairs
 from dupnet.images import read_image
 from dupnet.mining import write_confused
-from dupnet.models import DupnetConfig, dupnet, from_arrays, save_arrays, save_model, to_arrays
+from dupnet.models import DupnetConfig, dupnet, from_arrays, load_model, save_arrays, save_model, to_arrays
 from dupnet.workers import n_workers
 
 __all__ = [
@@ -73,7 +74,8 @@ class Recipe:
     time. Training is in ``n_rounds`` of ``epochs`` each, from the same start: after each but the last its
     network finds ``n_confused`` pairs of tiles that it takes for each other (:mod:`dupnet.mining`). They join
     the others from the next on, and so do ``n_faint`` pairs that show little
-    (:func:`dupnet.hard_pairs.draw_faint_pair`). The threshold must reach ``precision`` on ``n_usual``
+    (:func:`dupnet.hard_pairs.draw_faint_pair`). The last round is run from ``n_starts`` starts, of which the
+    one with the least loss on validation pairs is kept. The threshold must reach ``precision`` on ``n_usual``
     validation pairs as collections hold them.
     """
 
@@ -84,6 +86,7 @@ class Recipe:
     n_usual: int = 24_000
     n_confused: int = 20_000
     n_rounds: int = 3
+    n_starts: int = 3
     epochs: int = 40
     batch_size: int = 256
     learning_rate: float = 2e-3
@@ -321,11 +324,20 @@ def train(
             seed = 500 + 1000 * (recipe.seed + number - 1)
             write_confused(found, SHARES, recipe.n_confused, confused, weights, seed=seed)
         pairs = [hard, faint, *pairs[2:], confused]
-    trained = train_from_pairs(pairs, validation, out, recipe, usual)
-    histories.append(pd.read_csv(out / "history.csv").assign(round=recipe.n_rounds))
-    history = pd.concat(histories, ignore_index=True)
+    starts = {
+        out / f"start{start}": replace(recipe, seed=recipe.seed + start) for start in range(recipe.n_starts)
+    }
+    for folder, settings in starts.items():
+        if not (folder / "recipe.json").exists():
+            train_from_pairs(pairs, validation, folder, settings, usual)
+    last = {folder: pd.read_csv(folder / "history.csv") for folder in starts}
+    best = min(last, key=lambda folder: float(last[folder]["val_loss"].iloc[-1]))
+    for name in ("dupnet.keras", "dupnet.npz", "validation_scores.csv", "usual_scores.csv", "recipe.json"):
+        with atomic_path(out / name) as beside:
+            shutil.copyfile(best / name, beside)
+    history = pd.concat([*histories, last[best].assign(round=recipe.n_rounds)], ignore_index=True)
     write_csv(history.assign(epoch=history.index), out / "history.csv")
-    return trained
+    return load_model(out / "dupnet.keras")
 
 
 def _check_settings(path: Path, recipe: Recipe) -> None:
@@ -347,7 +359,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/dupnet"), help="folder of the run")
     parser.add_argument("--data", type=Path, default=Path("data/raw"), help="where acquisitions are kept")
     parser.add_argument("--airbus", type=Path, help="folder with images/ and parts.csv")
-    for name in ("n_train", "n_faint", "n_validation", "n_usual", "n_confused", "n_rounds", "epochs", "seed"):
+    for name in (
+        "n_train",
+        "n_faint",
+        "n_validation",
+        "n_usual",
+        "n_confused",
+        "n_rounds",
+        "n_starts",
+        "epochs",
+        "seed",
+    ):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
     options = parser.parse_args(arguments)
     chosen = {name: value for name, value in vars(options).items() if name not in ("out", "data", "airbus")}

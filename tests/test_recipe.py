@@ -75,7 +75,15 @@ def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
     monkeypatch.setattr(recipe.write_confused, "__kwdefaults__", {"seed": 0, "n_dark": 4, "n_light": 6})
     small = DupnetConfig(cell_units=(6,), neighbour_units=5, tile_units=(4,))
     settings = Recipe(
-        model=small, n_train=40, n_faint=8, n_validation=20, n_usual=20, n_confused=9, epochs=1, batch_size=16
+        model=small,
+        n_train=40,
+        n_faint=8,
+        n_validation=20,
+        n_usual=20,
+        n_confused=9,
+        n_starts=2,
+        epochs=1,
+        batch_size=16,
     )
     recipe.train(tmp_path, recipe=settings)
     for number in (1, 2):
@@ -86,6 +94,10 @@ def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
     assert len(usual) == 20 and set(usual["kind"]) <= {"duplicate", *USUAL_KINDS}
     history = pd.read_csv(tmp_path / "history.csv")
     assert history["round"].tolist() == [1, 2, 3] and history["epoch"].tolist() == [0, 1, 2]
+    starts = [pd.read_csv(tmp_path / f"start{start}" / "history.csv")["val_loss"].iloc[-1] for start in (0, 1)]
+    assert starts[0] != starts[1] and history["val_loss"].iloc[-1] == min(starts)
+    kept = (tmp_path / f"start{int(np.argmin(starts))}" / "dupnet.npz").read_bytes()
+    assert (tmp_path / "dupnet.npz").read_bytes() == kept
 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     (tmp_path / "dupnet.npz").unlink()
