@@ -46,7 +46,7 @@ LARGEST_GAIN = 1.5
 """Bound of a tile's gain, the logarithm of a ratio of amplitudes: 4.5 times as large. Beyond it the two tiles
 are no copies of each other, whatever their means."""
 
-CHUNK = 256
+CHUNK = 320
 """Pairs scored at a time: enough that threads, each with a chunk of its own, seldom wait for the
 interpreter."""
 
