@@ -94,7 +94,8 @@ def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
     assert len(usual) == 20 and set(usual["kind"]) <= {"duplicate", *USUAL_KINDS}
     history = pd.read_csv(tmp_path / "history.csv")
     assert history["round"].tolist() == [1, 2, 3] and history["epoch"].tolist() == [0, 1, 2]
-    starts = [pd.read_csv(tmp_path / f"start{start}" / "history.csv")["val_loss"].iloc[-1] for start in (0, 1)]
+    histories = [pd.read_csv(tmp_path / f"start{start}" / "history.csv") for start in (0, 1)]
+    starts = [one["val_loss"].iloc[-1] for one in histories]
     assert starts[0] != starts[1] and history["val_loss"].iloc[-1] == min(starts)
     kept = (tmp_path / f"start{int(np.argmin(starts))}" / "dupnet.npz").read_bytes()
     assert (tmp_path / "dupnet.npz").read_bytes() == kept
