@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
-from threadpoolctl import ThreadpoolController, threadpool_limits
+from threadpoolctl import threadpool_limits
 
+from dupnet import workers
 from dupnet.workers import map_in_order, n_workers, one_blas_thread
 
 
@@ -48,7 +49,7 @@ def test_workers() -> None:
 
 def test_products_on_one_thread_while_any_thread_is_inside() -> None:
     def threads() -> set[int]:
-        return {pool["num_threads"] for pool in ThreadpoolController().info() if pool["user_api"] == "blas"}
+        return {pool["num_threads"] for pool in workers._blas().info() if pool["user_api"] == "blas"}
 
     with threadpool_limits(2, user_api="blas"):
         before = threads()
