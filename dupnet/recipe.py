@@ -312,7 +312,9 @@ def train(
             found = acquisitions(part, data, airbus)
             seed += 1000 * recipe.seed
             write_pairs(found, SHARES, n, path, seed=seed, workers=n_workers(), draw=draw)
-    pairs, histories = [hard], []
+    pairs: list[Path] = [hard]
+    mined: list[Path] = []
+    histories: list[pd.DataFrame] = []
     for number in range(1, recipe.n_rounds):
         folder, confused = out / f"round{number}", out / f"confused{number}.npy"
         if not (folder / "recipe.json").exists():
@@ -323,7 +325,8 @@ def train(
             found = acquisitions("train", data, airbus)
             seed = 500 + 1000 * (recipe.seed + number - 1)
             write_confused(found, SHARES, recipe.n_confused, confused, weights, seed=seed)
-        pairs = [hard, faint, *pairs[2:], confused]
+        mined.append(confused)
+        pairs = [hard, faint, *mined]
     starts = {
         out / f"start{start}": replace(recipe, seed=recipe.seed + start) for start in range(recipe.n_starts)
     }
