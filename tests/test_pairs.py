@@ -200,6 +200,8 @@ def test_solid_and_equal_tiles_make_no_pairs(tmp_path: Path) -> None:
 def test_overlap_groups_are_components() -> None:
     images = ["a", "b", "c", "d", "e", "f"]
     overlaps = pd.DataFrame({"image1": ["b", "a", "d"], "image2": ["c", "b", "f"]})
+    assert SPLITS == ("train", "validation", "test")
+    assert overlap_groups(images, overlaps).name == "group"
     assert overlap_groups(images, overlaps).to_dict() == {"a": 0, "b": 0, "c": 0, "d": 1, "e": 2, "f": 1}
     assert list(overlap_groups(images, overlaps.iloc[:0])) == list(range(6))
     with pytest.raises(ValueError, match="'z'"):
@@ -246,7 +248,7 @@ def test_a_given_split_must_name_every_image_of_a_group(
     folder, table, overlaps = collection
     given = dict.fromkeys(table["image"], "train")
     del given[overlaps["image1"].iloc[0]]
-    with pytest.raises(ValueError, match="in different splits"):
+    with pytest.raises(ValueError, match=r"share ground \(([^,]+, ){3}\.\.\.\) are in different splits"):
         make_pairs(folder, list(table["image"]), overlaps, splits=given, tile_size=SIZE)
 
 
