@@ -20,6 +20,7 @@ from dupnet.descriptors import (
     CODE_LENGTH,
     N_ORIENTATIONS,
     POWER_STEP,
+    Judge,
     Weights,
     describe,
     load_weights,
@@ -73,10 +74,23 @@ def score_pairs(
     """
     weights = weights or load_weights()
 
-    def judged(cells: Float, tile: Float, workspace: Workspace) -> tuple[Float]:
-        return (_judge(cells, tile, weights, workspace),)
+    def screened(cells: Float, tile: Float, workspace: Workspace) -> tuple[Float]:
+        return (_logits(cells, tile, weights.screen, workspace),)
 
-    return _in_chunks(verify1, verify2, weights, judged, workers)[0]
+    def judged(cells: Float, tile: Float, workspace: Workspace) -> tuple[Float]:
+        members = [expit(_logits(cells, tile, member, workspace)) for member in weights.ensemble]
+        return (np.mean(members, axis=0, dtype=np.float32),)
+
+    logits = _in_chunks(verify1, verify2, weights, screened, workers)[0]
+    scores: Float = expit(logits)
+    # As dupnet.layers.Cascade.
+    lowest, highest = weights.doubt
+    doubt = np.clip(np.minimum(logits - np.float32(lowest), np.float32(highest) - logits), 0, 1)
+    doubted = np.flatnonzero(doubt)
+    if len(doubted):
+        found = _in_chunks(verify1[doubted], verify2[doubted], weights, judged, workers)[0]
+        scores[doubted] += doubt[doubted] * (found - scores[doubted])
+    return scores
 
 
 def compare_cells(verify1: Bytes, verify2: Bytes, weights: Weights | None = None) -> tuple[Float, Float]:
@@ -235,30 +249,29 @@ def _features(
     return rows[2 * n_filters :], tile
 
 
-def _judge(cells: Float, tile: Float, weights: Weights, workspace: Workspace) -> Float:
-    """The dense layers of :func:`dupnet.models.dupnet`: (n,) scores."""
-    head = weights.head
+def _logits(cells: Float, tile: Float, judge: Judge, workspace: Workspace) -> Float:
+    """The dense layers of :func:`dupnet.networks.judges`: (n,) logits."""
     _, n_cells, n = cells.shape
-    n_context, n_judged = len(head.context), len(head.neighbour)
+    n_context, n_judged = len(judge.context), len(judge.neighbour)
     hidden = cells.reshape(len(cells), -1)
-    for number, kernel in enumerate(head.cell):
+    for number, kernel in enumerate(judge.cell):
         # With room for the context, in the last, and for a row of ones.
-        n_rows = len(kernel) + 1 + (n_context if kernel is head.cell[-1] else 0)
+        n_rows = len(kernel) + 1 + (n_context if kernel is judge.cell[-1] else 0)
         filled = workspace.array(f"cell {number}", n_rows, n_cells * n)
         filled[-1] = 1
         _cut_below_nought(np.matmul(kernel, hidden, out=filled[: len(kernel)]))
         hidden = filled
     context = workspace.array("context", n_context, n_cells * n)
-    np.matmul(head.context, hidden[: -1 - n_context], out=context)
+    np.matmul(judge.context, hidden[: -1 - n_context], out=context)
     _neighbourhood_mean(context, hidden[-1 - n_context : -1], int(np.sqrt(n_cells)), workspace)
-    judged = np.matmul(head.neighbour, hidden, out=workspace.array("judged", n_judged, n_cells * n))
+    judged = np.matmul(judge.neighbour, hidden, out=workspace.array("judged", n_judged, n_cells * n))
     _cut_below_nought(judged)
     judged = judged.reshape(n_judged, n_cells, n)
     below = np.concatenate([_mean_over_cells(judged), judged.max(axis=1), tile])
-    for kernel in head.tile:
+    for kernel in judge.tile:
         above = kernel[:, :-1] @ below + kernel[:, -1:]
         below = np.maximum(above, 0)
-    return np.asarray(expit(above[0]), np.float32)
+    return np.asarray(above[0], np.float32)
 
 
 def _mean_over_cells(rows: Float) -> Float:

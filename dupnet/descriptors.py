@@ -32,7 +32,7 @@ from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, MIN_EVIDENCE_CELLS, SMALLEST_T
 
 __all__ = [
     "Descriptors",
-    "Head",
+    "Judge",
     "Weights",
     "describe",
     "load_weights",
@@ -62,7 +62,7 @@ TILES_AT_A_TIME = 18
 """Tiles described at a time: their numbers, 5 MB, stay near the processor."""
 
 
-class Head(NamedTuple):
+class Judge(NamedTuple):
     """Kernels (outputs, inputs + 1) of the dense layers, each with its bias in the last column."""
 
     cell: list[Float]
@@ -79,14 +79,16 @@ class Head(NamedTuple):
 class Weights:
     """A trained network as plain arrays, by the names that :func:`dupnet.models.to_arrays` gives them.
 
-    ``arrays`` holds ``projection.filters`` (n_filters, 32, 32) and the dense layers ``cell_1``, ``cell_2``,
-    ``context``, ``neighbour``, ``tile_1``, ``tile_2`` and ``score`` (``.kernel``, and but for ``context``
-    ``.bias``); ``search_projection`` is :func:`dupnet.filters.search_directions` as shipped. A score of
-    ``threshold`` or more reads "duplicate".
+    ``arrays`` holds ``projection.filters`` (n_filters, 32, 32) and, of each judge, ``screen``, ``member_1``
+    and so on, the dense layers ``_cell_1``, ``_cell_2``, ``_context``, ``_neighbour``, ``_tile_1``,
+    ``_tile_2`` and ``_score`` (``.kernel``, and but for ``_context`` ``.bias``); ``search_projection`` is
+    :func:`dupnet.filters.search_directions` as shipped. ``doubt`` are the logits of the screen between which
+    the members judge (:class:`dupnet.layers.Cascade`). A score of ``threshold`` or more reads "duplicate".
     """
 
     arrays: Mapping[str, Float]
     search_projection: Float
+    doubt: tuple[float, float]
     threshold: float
 
     @cached_property
@@ -96,31 +98,47 @@ class Weights:
         return np.ascontiguousarray(turned.swapaxes(0, 1).reshape(-1, CELL_SIZE * CELL_SIZE).T)
 
     @cached_property
-    def head(self) -> Head:
-        """The dense layers, as :mod:`dupnet.comparison` wants them."""
+    def screen(self) -> Judge:
+        """The dense layers that judge every pair, as :mod:`dupnet.comparison` wants them."""
+        return self._judge("screen")
 
+    @cached_property
+    def ensemble(self) -> list[Judge]:
+        """Those that judge where the screen is in doubt."""
+        return [self._judge(name) for name in self.member_names()]
+
+    def _judge(self, name: str) -> Judge:
         def layers(names: Iterable[str]) -> list[Float]:
             kernels = (
-                np.vstack([self.arrays[f"{name}.kernel"], self.arrays[f"{name}.bias"]]) for name in names
+                np.vstack([self.arrays[f"{layer}.kernel"], self.arrays[f"{layer}.bias"]]) for layer in names
             )
             return [np.ascontiguousarray(kernel.T) for kernel in kernels]
 
-        return Head(
-            layers(self.layer_names("cell_")),
-            np.ascontiguousarray(self.arrays["context.kernel"].T),
-            layers(["neighbour"])[0],
-            layers([*self.layer_names("tile_"), "score"]),
+        return Judge(
+            layers(self.layer_names(f"{name}_cell_")),
+            np.ascontiguousarray(self.arrays[f"{name}_context.kernel"].T),
+            layers([f"{name}_neighbour"])[0],
+            layers([*self.layer_names(f"{name}_tile_"), f"{name}_score"]),
         )
+
+    def member_names(self) -> list[str]:
+        """Names of the members of the ensemble, in their order."""
+        ending = "_score.kernel"
+        scores = (name.removesuffix(ending) for name in self.arrays if name.endswith(ending))
+        return sorted((name for name in scores if name.startswith("member_")), key=_number)
 
     def layer_names(self, start: str) -> list[str]:
         """Names of the dense layers that start so, in their order."""
         kernels = [name.removesuffix(".kernel") for name in self.arrays if name.endswith(".kernel")]
-        found = [name for name in kernels if name.startswith(start)]
-        return sorted(found, key=lambda name: int(name.removeprefix(start)))
+        return sorted((name for name in kernels if name.startswith(start)), key=_number)
 
     @property
     def n_filters(self) -> int:
         return len(self.arrays["projection.filters"])
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("_")[2])
 
 
 @dataclass(frozen=True)
@@ -169,7 +187,8 @@ def _read_weights(path: Path) -> Weights:
         if config["architecture"] != "dupnet":
             raise ValueError(f"it holds {config['architecture']}")
         projection = np.load(SEARCH_PROJECTION, allow_pickle=False).astype(np.float32)
-        weights = Weights(arrays, projection, float(config["threshold"]))
+        lowest, highest = config["doubt"]
+        weights = Weights(arrays, projection, (float(lowest), float(highest)), float(config["threshold"]))
         _check_shapes(weights)
         return weights
     except Exception as error:  # a damaged archive makes its parsers raise nearly anything
@@ -180,26 +199,30 @@ def _read_weights(path: Path) -> Weights:
 
 def _check_shapes(weights: Weights) -> None:
     """What is missing, or of another shape than the layer before it asks for, shows here and not in a run."""
-    n = weights.n_filters
+    n, members = weights.n_filters, weights.member_names()
+    if not members:
+        raise ValueError("there is no member_1")
     shapes: dict[str, tuple[int, ...]] = {"projection.filters": (n, CELL_SIZE, CELL_SIZE)}
 
-    def dense(name: str, n_inputs: int) -> int:
-        n_outputs = weights.arrays[f"{name}.bias"].size if name != "score" else 1
-        shapes.update({f"{name}.kernel": (n_inputs, n_outputs), f"{name}.bias": (n_outputs,)})
+    def dense(layer: str, n_inputs: int) -> int:
+        n_outputs = weights.arrays[f"{layer}.bias"].size
+        shapes.update({f"{layer}.kernel": (n_inputs, n_outputs), f"{layer}.bias": (n_outputs,)})
         return n_outputs
 
-    width = 3 * n + 6
-    cell_layers = weights.layer_names("cell_")
-    if not cell_layers:
-        raise ValueError("there is no layer cell_1")
-    for name in cell_layers:
-        width = dense(name, width)
-    n_context = weights.arrays["context.kernel"].shape[-1]
-    shapes["context.kernel"] = (width, n_context)
-    # The mean and the maximum over cells, and what is said of the tile.
-    width = 2 * dense("neighbour", width + n_context) + 4 * n + 1
-    for name in [*weights.layer_names("tile_"), "score"]:
-        width = dense(name, width)
+    for judge in ("screen", *members):
+        width = 3 * n + 6
+        cell_layers = weights.layer_names(f"{judge}_cell_")
+        if not cell_layers:
+            raise ValueError(f"there is no layer {judge}_cell_1")
+        for layer in cell_layers:
+            width = dense(layer, width)
+        n_context = weights.arrays[f"{judge}_context.kernel"].shape[-1]
+        shapes[f"{judge}_context.kernel"] = (width, n_context)
+        # The mean and the maximum over cells, and what is said of the tile.
+        width = 2 * dense(f"{judge}_neighbour", width + n_context) + 4 * n + 1
+        for layer in weights.layer_names(f"{judge}_tile_"):
+            width = dense(layer, width)
+        shapes.update({f"{judge}_score.kernel": (width, 1), f"{judge}_score.bias": (1,)})
     for name, shape in shapes.items():
         if weights.arrays[name].shape != shape:
             raise ValueError(f"{name} has shape {weights.arrays[name].shape}, not {shape}")
@@ -209,7 +232,8 @@ def _check_shapes(weights: Weights) -> None:
 def untrained_weights() -> Weights:
     """The encoder alone, which is fixed: it describes tiles, and scores none."""
     projection = np.load(SEARCH_PROJECTION, allow_pickle=False).astype(np.float32)
-    return Weights({"projection.filters": band_filters(N_FILTERS)}, projection, threshold=1.0)
+    filters = {"projection.filters": band_filters(N_FILTERS)}
+    return Weights(filters, projection, doubt=(-np.inf, np.inf), threshold=1.0)
 
 
 def describe(grey_tiles: Bytes, weights: Weights | None = None) -> Descriptors:

@@ -18,7 +18,7 @@ from dupnet.descriptors import CODE_LENGTH, N_FILTERS, N_ORIENTATIONS, POWER_FLO
 from dupnet.filters import band_filters
 from dupnet.tiles import CELL_SIZE
 
-__all__ = ["CellFeatures", "CellProjection", "NeighbourhoodMean", "PoolCells", "TileFeatures"]
+__all__ = ["Cascade", "CellFeatures", "CellProjection", "NeighbourhoodMean", "PoolCells", "TileFeatures"]
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601), as in JPEG and in OpenCV."""
@@ -220,3 +220,34 @@ class PoolCells(keras.layers.Layer):  # type: ignore[misc]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], 2 * (input_shape[-1] or 0))
+
+
+@keras.saving.register_keras_serializable(package="dupnet")
+class Cascade(keras.layers.Layer):  # type: ignore[misc]
+    """The screen's score where it is sure, the mean of the ensemble's where it is in doubt: (batch, 1 + n),
+    the screen's first -> (batch, 1).
+
+    In doubt is a logit between the bounds of ``doubt``. Over the first unit inside them the one score passes
+    into the other, so that the result never jumps. While it trains, the mean of all: each learns from every
+    pair.
+    """
+
+    def __init__(self, doubt: tuple[float, float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.doubt = tuple(doubt)
+
+    def call(self, scores: Any, training: bool = False) -> Any:
+        if training:
+            return ops.mean(scores, axis=-1, keepdims=True)
+        screened, ensemble = scores[:, :1], ops.mean(scores[:, 1:], axis=-1, keepdims=True)
+        sure = ops.clip(screened, 1e-7, 1 - 1e-7)
+        logit = ops.log(sure) - ops.log1p(-sure)
+        lowest, highest = self.doubt
+        doubt = ops.clip(ops.minimum(logit - lowest, highest - logit), 0.0, 1.0)
+        return screened + doubt * (ensemble - screened)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], 1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "doubt": self.doubt}

@@ -1,8 +1,8 @@
-"""The Keras networks, ``dupnet_v0`` and ``dupnet``: built, saved and loaded with their settings.
+"""The Keras networks, ``dupnet_v0`` and ``dupnet``, saved and loaded with their settings.
 
-Written with ``keras`` and ``keras.ops`` alone, so that any Keras backend runs them. ``dupnet find`` and
-``dupnet.compare`` need none: :mod:`dupnet.descriptors` and :mod:`dupnet.comparison` evaluate the same
-``dupnet`` from plain arrays, which :func:`to_arrays` and :func:`from_arrays` carry to and fro.
+``dupnet find`` and ``dupnet.compare`` need no Keras: :mod:`dupnet.descriptors` and :mod:`dupnet.comparison`
+evaluate the same ``dupnet`` from plain arrays, which :func:`to_arrays` and :func:`from_arrays` carry to and
+fro.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -22,20 +22,19 @@ import numpy.typing as npt
 import pandas as pd
 from keras import ops
 
-from dupnet.descriptors import N_FILTERS
 from dupnet.files import atomic_path, check_keras_file
-from dupnet.layers import CellFeatures, CellProjection, NeighbourhoodMean, PoolCells, TileFeatures
-from dupnet.tiles import CELL_SIZE, TILE_SIZE
+from dupnet.layers import Cascade, CellFeatures, CellProjection, NeighbourhoodMean, PoolCells, TileFeatures
+from dupnet.networks import DupnetConfig, DupnetV0Config, JudgeConfig, dupnet, dupnet_v0
 
 __all__ = [
     "FORMAT_VERSION",
     "DupnetConfig",
     "DupnetV0Config",
+    "JudgeConfig",
     "build",
     "dupnet",
     "dupnet_v0",
     "from_arrays",
-    "judge",
     "layer_table",
     "load_arrays",
     "load_model",
@@ -52,150 +51,11 @@ SETTINGS_NAME = "dupnet.json"
 
 LARGE_KERNEL, SCALE_ENDING = 1_000_000, ".scale"
 
+JUDGES = {"screen", "ensemble"}
+"""Settings of ``dupnet`` that hold settings."""
+
 LARGEST_SETTINGS, LARGEST_DEPTH, LARGEST_SIZE, LARGEST_ARRAY = 2**16, 16, 1024, 2**26
 """Bytes of settings, layers of a kind, any one size, and weights of an array that a file may ask for."""
-
-
-@dataclass(frozen=True)
-class DupnetV0Config:
-    """Settings of :func:`dupnet_v0`.
-
-    The defaults are the network of the original's figure.
-    """
-
-    tile_size: int = TILE_SIZE
-    filters: tuple[int, ...] = (16, 32, 64, 128, 256)
-    dense_units: int = 128
-    threshold: float = 0.5
-    architecture: str = field(default="dupnet_v0", init=False)
-
-
-@dataclass(frozen=True)
-class DupnetConfig:
-    """Settings of :func:`dupnet`.
-
-    ``channels`` is 3 for RGB tiles, 1 for grey ones. ``n_filters`` filters of ``cell_size`` x ``cell_size``
-    pixels see each cell in eight orientations. ``cell_units`` are the widths of the layers that judge one
-    cell, of which there is at least one; ``context_units`` the numbers whose mean over its neighbours a cell
-    is seen beside, ``neighbour_units`` the width of the layer that sees it so, ``tile_units`` those after the
-    cells are pooled. A score from ``threshold`` up reads "duplicate".
-    """
-
-    tile_size: int = TILE_SIZE
-    channels: int = 3
-    cell_size: int = CELL_SIZE
-    n_filters: int = N_FILTERS
-    cell_units: tuple[int, ...] = (16, 8)
-    context_units: int = 4
-    neighbour_units: int = 8
-    tile_units: tuple[int, ...] = (32, 16)
-    threshold: float = 0.5
-    architecture: str = field(default="dupnet", init=False)
-
-
-def dupnet(config: DupnetConfig | None = None) -> keras.Model:
-    """The siamese network: two uint8 RGB tiles (batch, size, size, 3) -> score (batch, 1) in [0, 1].
-
-    One ``encoder``, called twice, turns a tile into a small descriptor; one ``head`` compares two descriptors
-    without the pixels. By construction the score is the same in either order and under joint flips and
-    quarter turns of both tiles.
-
-    Raises
-    ------
-    ValueError
-        If the tile is not a whole number of cells.
-    """
-    config = config or DupnetConfig()
-    if config.tile_size % config.cell_size or config.tile_size < config.cell_size:
-        raise ValueError(
-            f"tile_size is {config.tile_size}; it must be a multiple of the cells' {config.cell_size}."
-        )
-    encoder = _encoder(config)
-    head = _head(config, encoder)
-    tile1, tile2 = _tile_inputs(config.tile_size, config.channels)
-    model = keras.Model([tile1, tile2], head([encoder(tile1), encoder(tile2)]), name="dupnet")
-    model.settings = config
-    return model
-
-
-def _encoder(config: DupnetConfig) -> keras.Model:
-    tile = keras.Input((config.tile_size, config.tile_size, config.channels), dtype="uint8", name="tile")
-    projection = CellProjection(config.n_filters, config.cell_size, name="projection")
-    return keras.Model(tile, projection(tile), name="encoder")
-
-
-def _head(config: DupnetConfig, encoder: keras.Model) -> keras.Model:
-    first, second = (
-        {part: keras.Input(spec.shape[1:], name=f"{part}{side}") for part, spec in encoder.output.items()}
-        for side in (1, 2)
-    )
-    cells = CellFeatures(name="cell_features")(first, second)
-    whole = TileFeatures(name="tile_features")(first, second)
-    return keras.Model([first, second], judge(config)([cells, whole]), name="head")
-
-
-def judge(config: DupnetConfig) -> keras.Model:
-    """The dense layers of ``dupnet``, all that :mod:`dupnet.recipe` trains.
-
-    What two descriptors say of each cell (batch, rows, cols, 3 * n_filters + 6) and of the tile
-    (batch, 4 * n_filters + 1), as :func:`dupnet.comparison.compare_cells` gives it -> score (batch, 1).
-    """
-    side = config.tile_size // config.cell_size
-    inputs = [
-        keras.Input((side, side, 3 * config.n_filters + 6), name="cells"),
-        keras.Input((4 * config.n_filters + 1,), name="whole"),
-    ]
-    cells, whole = inputs
-    for number, units in enumerate(config.cell_units, start=1):
-        cells = keras.layers.Dense(units, activation="relu", name=f"cell_{number}")(cells)
-    beside = keras.layers.Dense(config.context_units, use_bias=False, name="context")(cells)
-    beside = NeighbourhoodMean(name="neighbourhood")(beside)
-    cells = keras.layers.Concatenate(name="beside")([cells, beside])
-    cells = keras.layers.Dense(config.neighbour_units, activation="relu", name="neighbour")(cells)
-    pooled = PoolCells(name="pool")(cells)
-    tile = keras.layers.Concatenate(name="join")([pooled, whole])
-    for number, units in enumerate(config.tile_units, start=1):
-        tile = keras.layers.Dense(units, activation="relu", name=f"tile_{number}")(tile)
-    score = keras.layers.Dense(1, activation="sigmoid", name="score")(tile)
-    return keras.Model(inputs, score, name="judge")
-
-
-def dupnet_v0(config: DupnetV0Config | None = None) -> keras.Model:
-    """The original's network: two uint8 RGB tiles (batch, size, size, 3) -> score (batch, 1) in [0, 1].
-
-    Both tiles are stacked to six channels; each 3 x 3 convolution is followed by ReLU and 2 x 2 max pooling.
-    The score depends on the order of the tiles and on their orientation.
-
-    Raises
-    ------
-    ValueError
-        If the tile cannot be halved as often as there are convolutions.
-    """
-    config = config or DupnetV0Config()
-    halvings = len(config.filters)
-    if config.tile_size % 2**halvings or config.tile_size < 2**halvings:
-        raise ValueError(
-            f"tile_size is {config.tile_size}; {halvings} poolings need a multiple of {2**halvings}."
-        )
-    tile1, tile2 = _tile_inputs(config.tile_size)
-    stacked = keras.layers.Concatenate(name="stack")([tile1, tile2])
-    features = keras.layers.Rescaling(1.0 / 255.0, name="rescale")(stacked)
-    for number, filters in enumerate(config.filters, start=1):
-        features = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv_{number}")(
-            features
-        )
-        features = keras.layers.MaxPooling2D(2, name=f"pool_{number}")(features)
-    features = keras.layers.Flatten(name="flatten")(features)
-    features = keras.layers.Dense(config.dense_units, activation="relu", name="dense")(features)
-    score = keras.layers.Dense(1, activation="sigmoid", name="score")(features)
-    model = keras.Model([tile1, tile2], score, name="dupnet_v0")
-    model.settings = config
-    return model
-
-
-def _tile_inputs(tile_size: int, channels: int = 3) -> list[Any]:
-    shape = (tile_size, tile_size, channels)
-    return [keras.Input(shape, dtype="uint8", name=name) for name in ("tile1", "tile2")]
 
 
 def to_arrays(model: keras.Model) -> dict[str, npt.NDArray[np.float32]]:
@@ -233,17 +93,22 @@ def build(config: DupnetConfig | DupnetV0Config) -> keras.Model:
     return dupnet(config) if isinstance(config, DupnetConfig) else dupnet_v0(config)
 
 
-def _layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers that are no models themselves, inner models taken apart, each once."""
+def _layers(
+    model: keras.Model, whole: Callable[[keras.Model], bool] = lambda _: False
+) -> list[keras.layers.Layer]:
+    """The layers that are no models themselves, inner models taken apart but for those that stay ``whole``,
+    each once."""
     found: dict[str, keras.layers.Layer] = {}
     for layer in model.layers:
-        inner = _layers(layer) if isinstance(layer, keras.Model) else [layer]
+        is_apart = isinstance(layer, keras.Model) and not whole(layer)
+        inner = _layers(layer, whole) if is_apart else [layer]
         found.update((one.name, one) for one in inner)
     return list(found.values())
 
 
 def layer_table(model: keras.Model) -> pd.DataFrame:
-    """One row an input or layer, for :func:`dupnet.figures.network`; what is shared stands once.
+    """One row an input or layer, for :func:`dupnet.figures.network`; what is shared stands once, and members
+    of an ensemble that are built as the first in one row each.
 
     Returns
     -------
@@ -252,12 +117,17 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
         largest) and ``parameters`` (their number).
     """
     rows = [(f"{tensor.name}: RGB tile", _shape_text(tensor), 0) for tensor in model.inputs]
-    rows += [
-        (f"{layer.name}: {_what_it_does(layer)}", _shape_text(layer.output), layer.count_params())
-        for layer in _layers(model)
-        if not isinstance(layer, keras.layers.InputLayer)
-    ]
+    for layer in _layers(model, whole=_is_another_member):
+        if isinstance(layer, keras.Model):
+            rows.append((f"{layer.name}: built as member_1", _shape_text(layer.output), layer.count_params()))
+        elif not isinstance(layer, keras.layers.InputLayer):
+            does = _what_it_does(layer)
+            rows.append((f"{layer.name}: {does}", _shape_text(layer.output), layer.count_params()))
     return pd.DataFrame(rows, columns=["layer", "output_shape", "parameters"])
+
+
+def _is_another_member(model: keras.Model) -> bool:
+    return bool(model.name.startswith("member_") and model.name != "member_1")
 
 
 def _what_it_does(layer: keras.layers.Layer) -> str:
@@ -278,6 +148,8 @@ def _what_it_does(layer: keras.layers.Layer) -> str:
             return "mean and maximum over cells"
         case TileFeatures():
             return "compare the two tiles as wholes"
+        case Cascade():
+            return "the screen where it is sure, else the ensemble"
     return str(type(layer).__name__).lower()
 
 
@@ -418,29 +290,31 @@ def _config_from(settings_text: str, name: str) -> DupnetConfig | DupnetV0Config
     kinds: dict[Any, Any] = {"dupnet": DupnetConfig, "dupnet_v0": DupnetV0Config}
     if architecture not in ("dupnet", "dupnet_v0"):
         raise ValueError(f"{name}: architecture {architecture!r} is unknown; known are {', '.join(kinds)}.")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
     try:
+        values = _with_tuples(stored)
+        for key in JUDGES & set(values):
+            values[key] = JudgeConfig(**_with_tuples(values[key]))
         config: DupnetConfig | DupnetV0Config = kinds[architecture](**values)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise ValueError(f"{name}: settings of another version ({error}); train again.") from None
     _check_sizes(config, name)
     return config
 
 
+def _with_tuples(stored: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+
+
 def _check_sizes(config: DupnetConfig | DupnetV0Config, name: str) -> None:
     """Raise for settings that are no sizes, or whose network would not fit into memory."""
-    for key, value in asdict(config).items():
-        if key == "architecture":
-            continue
-        is_many = isinstance(getattr(type(config), key), tuple)
-        sizes = value if is_many else (value,)
-        if key == "threshold":
-            is_sound = isinstance(value, int | float) and 0 <= value <= 1
-        else:
-            least = 1 if key == "cell_units" else 0
-            is_sound = isinstance(sizes, tuple) and least <= len(sizes) <= LARGEST_DEPTH
-            is_sound = is_sound and all(type(size) is int and 0 < size <= LARGEST_SIZE for size in sizes)
-        if not is_sound:
+    values = asdict(config)
+    of_judges = [
+        (f"{judge}.{key}", value)
+        for judge in JUDGES & set(values)
+        for key, value in values.pop(judge).items()
+    ]
+    for key, value in [*values.items(), *of_judges]:
+        if not _is_sound(key.rpartition(".")[2], value):
             raise ValueError(f"{name}: {key} is {value!r}; such a network is not built.")
     if isinstance(config, DupnetConfig):
         largest = config.n_filters * config.cell_size**2
@@ -449,3 +323,17 @@ def _check_sizes(config: DupnetConfig | DupnetV0Config, name: str) -> None:
         largest = side**2 * math.prod(config.filters[-1:]) * config.dense_units
     if largest > LARGEST_ARRAY:
         raise ValueError(f"{name}: an array of {largest:,} weights; such a network is not built.")
+
+
+def _is_sound(key: str, value: Any) -> bool:
+    if key == "architecture":
+        return True
+    if key == "threshold":
+        return isinstance(value, int | float) and 0 <= value <= 1
+    if key == "doubt":
+        are_numbers = isinstance(value, tuple) and all(isinstance(bound, int | float) for bound in value)
+        return are_numbers and len(value) == 2 and -math.inf < value[0] < value[1] < math.inf
+    sizes = value if key in ("filters", "cell_units", "tile_units") else (value,)
+    least = 1 if key == "cell_units" else 0
+    is_sound = isinstance(sizes, tuple) and least <= len(sizes) <= LARGEST_DEPTH
+    return is_sound and all(type(size) is int and 0 < size <= LARGEST_SIZE for size in sizes)

@@ -23,6 +23,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from keras import ops
 
 from dupnet import sources
 from dupnet.comparison import compare_cells
@@ -70,26 +71,25 @@ AT_A_TIME = 4096
 class Recipe:
     """Settings of a training from scratch, written beside its result.
 
-    The defaults are those of the shipped weights: drawing ``n_train`` pairs takes by far the most of the
-    time. Training is in ``n_rounds`` of ``epochs`` each, from the same start: after each but the last its
-    network finds ``n_confused`` pairs of tiles that it takes for each other (:mod:`dupnet.mining`). They join
-    the others from the next on, and so do ``n_faint`` pairs that show little
-    (:func:`dupnet.hard_pairs.draw_faint_pair`). The last round is run from ``n_starts`` starts, of which the
-    one with the least loss on validation pairs is kept. The threshold must reach ``precision`` on ``n_usual``
+    The defaults are those of the shipped weights: drawing ``n_train`` pairs takes the most of the time.
+    Training is in ``n_rounds`` from the same start, of ``mining_epochs`` each and the last of ``epochs``:
+    after each but the last its network finds ``n_confused`` pairs of tiles that it takes for each other
+    (:mod:`dupnet.mining`). They join the others from the next on, and so do ``n_faint`` pairs that show
+    little (:func:`dupnet.hard_pairs.draw_faint_pair`). The threshold must reach ``precision`` on ``n_usual``
     validation pairs as collections hold them.
     """
 
     model: DupnetConfig = field(default_factory=DupnetConfig)
-    n_train: int = 305_000
-    n_faint: int = 60_000
+    n_train: int = 465_000
+    n_faint: int = 100_000
     n_validation: int = 24_000
     n_usual: int = 24_000
     n_confused: int = 20_000
     n_rounds: int = 3
-    n_starts: int = 3
-    epochs: int = 40
-    batch_size: int = 256
-    learning_rate: float = 2e-3
+    mining_epochs: int = 10
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 1.5e-3
     weight_decay: float = 1e-4
     precision: float = 0.9999
     seed: int = 0
@@ -219,12 +219,15 @@ def train_from_pairs(
     recipe, out = recipe or Recipe(), Path(out)
     keras.utils.set_random_seed(recipe.seed)
     model = dupnet(recipe.model)
-    head = model.get_layer("head").get_layer("judge")
+    head = model.get_layer("head")
     watched = PairFeatures([validation], 1024, None)
-    history = fit(head, PairFeatures(train, recipe.batch_size, recipe.seed), recipe, watched)
+    history = fit(
+        head.get_layer("judges"), PairFeatures(train, recipe.batch_size, recipe.seed), recipe, watched
+    )
     judged = {"validation": watched, "usual": watched if usual is None else PairFeatures([usual], 1024, None)}
     for name, pairs in judged.items():
-        pairs.table["score"] = head.predict(pairs, verbose=0).ravel()
+        scores = head.get_layer("judges").predict(pairs, verbose=0)
+        pairs.table["score"] = np.asarray(head.get_layer("score")(scores)).ravel()
         write_csv(pairs.table, out / f"{name}_scores.csv")
     threshold = _threshold(judged["usual"].table, recipe.precision)
     trained = from_arrays(to_arrays(model), replace(recipe.model, threshold=threshold))
@@ -237,29 +240,37 @@ def train_from_pairs(
 
 
 def fit(
-    head: keras.Model, train: PairFeatures, recipe: Recipe, validation: PairFeatures | None = None
+    judges: keras.Model, train: PairFeatures, recipe: Recipe, validation: PairFeatures | None = None
 ) -> pd.DataFrame:
-    """Train the dense layers (:func:`dupnet.models.judge`) in place; returns losses, one row an epoch.
+    """Train the dense layers (:func:`dupnet.networks.judges`) in place, each judge for itself; returns
+    losses, one row an epoch.
 
     The learning rate falls along half a cosine to nought. Meanwhile every feature has mean nought and
     deviation one, for they differ tenfold in size; afterwards the layers that see them first hold that.
     """
     spreads = [_spread(features) for features in (train.cells, train.tile)]
     levelled = [
-        (part - mean) / deviation for part, (mean, deviation) in zip(head.inputs, spreads, strict=True)
+        (part - mean) / deviation for part, (mean, deviation) in zip(judges.inputs, spreads, strict=True)
     ]
-    model = keras.Model(head.inputs, head(levelled))
+    model = keras.Model(judges.inputs, judges(levelled))
     schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, train.num_batches * recipe.epochs)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
-    model.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
+    model.compile(optimizer, _loss_of_each)
     history = model.fit(train, validation_data=validation, epochs=recipe.epochs, verbose=2)
-    names = [layer.name for layer in head.layers]
-    for name, (mean, deviation) in zip(("cell_1", names[names.index("join") + 1]), spreads, strict=True):
-        kernel, bias = head.get_layer(name).get_weights()
-        seen = kernel[-len(mean) :]  # of the tile, behind what is pooled of its cells
-        seen /= deviation[:, None]
-        head.get_layer(name).set_weights([kernel, bias - mean @ seen])
+    for judge in (layer for layer in judges.layers if isinstance(layer, keras.Model)):
+        names = [layer.name for layer in judge.layers]
+        first_of_tile = names[names.index(f"{judge.name}_join") + 1]
+        for name, (mean, deviation) in zip((f"{judge.name}_cell_1", first_of_tile), spreads, strict=True):
+            kernel, bias = judge.get_layer(name).get_weights()
+            seen = kernel[-len(mean) :]  # of the tile, behind what is pooled of its cells
+            seen /= deviation[:, None]
+            judge.get_layer(name).set_weights([kernel, bias - mean @ seen])
     return pd.DataFrame(history.history).rename_axis("epoch").reset_index()
+
+
+def _loss_of_each(is_duplicate: Any, scores: Any) -> Any:
+    """Cross entropy of every judge's score, the mean of all."""
+    return keras.losses.binary_crossentropy(ops.broadcast_to(is_duplicate, ops.shape(scores)), scores)
 
 
 def _spread(features: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -315,11 +326,14 @@ def train(
     pairs: list[Path] = [hard]
     mined: list[Path] = []
     histories: list[pd.DataFrame] = []
-    for number in range(1, recipe.n_rounds):
+    for number in range(1, recipe.n_rounds + 1):
         folder, confused = out / f"round{number}", out / f"confused{number}.npy"
         if not (folder / "recipe.json").exists():
-            train_from_pairs(pairs, validation, folder, recipe, usual)
+            epochs = recipe.epochs if number == recipe.n_rounds else recipe.mining_epochs
+            train_from_pairs(pairs, validation, folder, replace(recipe, epochs=epochs), usual)
         histories.append(pd.read_csv(folder / "history.csv").assign(round=number))
+        if number == recipe.n_rounds:
+            break
         if not confused.exists():
             weights = load_weights(folder / "dupnet.npz")
             found = acquisitions("train", data, airbus)
@@ -327,18 +341,10 @@ def train(
             write_confused(found, SHARES, recipe.n_confused, confused, weights, seed=seed)
         mined.append(confused)
         pairs = [hard, faint, *mined]
-    starts = {
-        out / f"start{start}": replace(recipe, seed=recipe.seed + start) for start in range(recipe.n_starts)
-    }
-    for folder, settings in starts.items():
-        if not (folder / "recipe.json").exists():
-            train_from_pairs(pairs, validation, folder, settings, usual)
-    last = {folder: pd.read_csv(folder / "history.csv") for folder in starts}
-    best = min(last, key=lambda folder: float(last[folder]["val_loss"].iloc[-1]))
     for name in ("dupnet.keras", "dupnet.npz", "validation_scores.csv", "usual_scores.csv", "recipe.json"):
         with atomic_path(out / name) as beside:
-            shutil.copyfile(best / name, beside)
-    history = pd.concat([*histories, last[best].assign(round=recipe.n_rounds)], ignore_index=True)
+            shutil.copyfile(folder / name, beside)
+    history = pd.concat(histories, ignore_index=True)
     write_csv(history.assign(epoch=history.index), out / "history.csv")
     return load_model(out / "dupnet.keras")
 
@@ -369,7 +375,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "n_usual",
         "n_confused",
         "n_rounds",
-        "n_starts",
+        "mining_epochs",
         "epochs",
         "seed",
     ):

@@ -179,13 +179,12 @@ def seeds(target: str) -> list[bytes]:
 
 def _small_models() -> list[bytes]:
     """The smallest networks of both kinds, weights all nought, as files."""
-    from dupnet.models import DupnetConfig, DupnetV0Config, build, save_model
+    from dupnet.models import DupnetConfig, DupnetV0Config, JudgeConfig, build, save_model
 
+    judge = JudgeConfig((1,), 1, 1, ())
     configs = (
         DupnetV0Config(tile_size=2, filters=(1,), dense_units=1),
-        DupnetConfig(
-            tile_size=32, n_filters=2, cell_units=(1,), context_units=1, neighbour_units=1, tile_units=()
-        ),
+        DupnetConfig(tile_size=32, n_filters=2, screen=judge, ensemble=judge, n_members=1),
     )
     found = []
     for config in configs:

@@ -102,7 +102,7 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     garbage.write_bytes(b"not an archive")
     with np.load(WEIGHTS) as shipped:
         arrays = dict(shipped)
-    arrays["cell_1.kernel"] = arrays["cell_1.kernel"][1:]  # a network that sees one number less
+    arrays["screen_cell_1.kernel"] = arrays["screen_cell_1.kernel"][1:]  # sees one number less
     other = tmp_path / "other.npz"
     np.savez(other, **arrays)
     for path in (pickled, garbage, other, tmp_path / "missing.npz"):

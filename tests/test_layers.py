@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from dupnet.filters import band_filters, centred_filters, orientations
-from dupnet.layers import CellFeatures, CellProjection, NeighbourhoodMean, PoolCells, TileFeatures
+from dupnet.layers import Cascade, CellFeatures, CellProjection, NeighbourhoodMean, PoolCells, TileFeatures
 
 
 def turned(array: np.ndarray, element: int) -> np.ndarray:
@@ -81,3 +81,29 @@ def test_pool_is_mean_and_maximum() -> None:
     cells = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
     found = ops.convert_to_numpy(PoolCells()(cells))
     np.testing.assert_allclose(found, np.concatenate([cells.mean((1, 2)), cells.max((1, 2))], 1), atol=1e-6)
+
+
+def test_the_ensemble_judges_what_the_screen_doubts() -> None:
+    def logit(score: float) -> float:
+        return float(np.log(score / (1 - score)))
+
+    cascade = Cascade((logit(0.01), logit(0.9)))
+    ensemble = [0.3, 0.4, 0.8]
+    for screened, expected in ((0.001, 0.001), (0.01, 0.01), (0.95, 0.95), (0.5, 0.5), (0.1, 0.5)):
+        found = np.asarray(cascade(np.array([[screened, *ensemble]], np.float32)))
+        assert found.shape == (1, 1)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    # Half a unit inside the bound, half of each.
+    half = 1 / (1 + np.exp(-(logit(0.01) + 0.5)))
+    found = np.asarray(cascade(np.array([[half, *ensemble]], np.float32)))
+    np.testing.assert_allclose(found, (half + 0.5) / 2, atol=1e-5)
+    # No step anywhere, the ends included.
+    screened = np.linspace(0, 1, 200_001, dtype=np.float32)
+    found = np.asarray(cascade(np.stack([screened, *(np.full_like(screened, e) for e in ensemble)], axis=1)))
+    assert np.isfinite(found).all() and np.abs(np.diff(found[:, 0])).max() < 1e-3
+
+
+def test_every_judge_learns_from_every_pair() -> None:
+    cascade = Cascade((-1.0, 1.0))
+    scores = np.array([[0.9, 0.1, 0.2, 0.4]], np.float32)
+    np.testing.assert_allclose(np.asarray(cascade(scores, training=True)), 0.4, atol=1e-6)

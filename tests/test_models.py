@@ -1,4 +1,4 @@
-"""Networks: shapes as described, invariances by construction, files that come back or are refused."""
+"""Models: files that come back or are refused, the same scores in another backend, tables of layers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from small_networks import SMALL, SMALL_V0, scores, small_dupnet, tiles
 
 from dupnet import models
 from dupnet.models import (
@@ -32,31 +33,10 @@ from dupnet.models import (
     to_arrays,
 )
 
-SMALL = DupnetConfig(tile_size=96, n_filters=3, cell_units=(12,), neighbour_units=10, tile_units=(9,))
-SMALL_V0 = DupnetV0Config(tile_size=32, filters=(3, 4), dense_units=5)
-
-
-def tiles(n: int, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs that resemble each other more or less, with uneven texture."""
-    rng = np.random.default_rng(seed)
-    first = rng.integers(0, 256, (n, size, size, 3)) * np.linspace(0.02, 1, size)[:, None, None]
-    second = first + rng.normal(0, 1, first.shape) * np.linspace(0, 60, n)[:, None, None, None]
-    return first.astype(np.uint8), np.clip(second, 0, 255).astype(np.uint8)
-
 
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
-    keras.utils.set_random_seed(0)
-    model = dupnet(SMALL)
-    # Biases start at nought, which would hide a mistake in them.
-    for variable in model.trainable_variables:
-        if variable.name == "bias":
-            variable.assign(np.random.default_rng(1).normal(0, 0.3, variable.shape))
-    return model
-
-
-def scores(model: keras.Model, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.asarray(model.predict([first, second], verbose=0)).ravel()
+    return small_dupnet()
 
 
 def test_dupnet_v0_is_the_figure() -> None:
@@ -76,94 +56,16 @@ def test_dupnet_v0_is_the_figure() -> None:
 
 def test_dupnet_table_counts_the_shared_encoder_once() -> None:
     model = dupnet()
-    assert layer_table(model)["parameters"].sum() == model.count_params()
+    table = layer_table(model)
+    assert table["parameters"].sum() == model.count_params()
+    assert (
+        table["layer"].str.startswith("member_2").sum()
+        == table["layer"].str.startswith("member_3").sum()
+        == 1
+    )
     assert sum(layer.name == "encoder" for layer in model.layers) == 1
     shared = [layer for layer in model.layers if layer.name == "encoder"]
     assert len(shared[0]._inbound_nodes) >= 2  # called for either tile
-
-
-@pytest.mark.parametrize(("config", "size"), [(SMALL, 96), (SMALL_V0, 32)])
-def test_score_is_one_number_from_0_to_1(config: DupnetConfig | DupnetV0Config, size: int) -> None:
-    found = build(config).predict(list(tiles(3, size)), verbose=0)
-    assert found.shape == (3, 1)
-    assert ((found >= 0) & (found <= 1)).all()
-
-
-def test_swap_symmetry(network: keras.Model) -> None:
-    first, second = tiles(6, 96)
-    found = scores(network, first, second)
-    np.testing.assert_allclose(scores(network, second, first), found, atol=1e-5)
-    assert np.ptp(found) > 1e-4
-
-
-TURNS: list[Callable[[np.ndarray], np.ndarray]] = [
-    lambda t, k=k, m=m: np.rot90(t[:, ::-1] if m else t, k, axes=(1, 2))  # type: ignore[misc]
-    for k in range(4)
-    for m in (False, True)
-]
-
-
-@pytest.mark.parametrize("turn", TURNS)
-def test_flips_and_quarter_turns_of_both_change_nothing(
-    network: keras.Model, turn: Callable[[np.ndarray], np.ndarray]
-) -> None:
-    first, second = tiles(6, 96)
-    turned = scores(network, turn(first), turn(second))
-    np.testing.assert_allclose(turned, scores(network, first, second), atol=1e-5)
-
-
-def test_turning_one_tile_alone_does_change_the_score(network: keras.Model) -> None:
-    first, second = tiles(6, 96)
-    changed = scores(network, np.rot90(first, 1, (1, 2)), second) - scores(network, first, second)
-    assert np.abs(changed).max() > 1e-4
-
-
-def test_encoder_against_plain_numpy(network: keras.Model) -> None:
-    first, _ = tiles(2, 96)
-    encoder = network.get_layer("encoder")
-    found = {name: np.asarray(part) for name, part in encoder.predict(first, verbose=0).items()}
-    filters = to_arrays(network)["projection.filters"].astype(np.float64)
-    filters = (
-        filters
-        - filters.mean(1, keepdims=True)
-        - filters.mean(2, keepdims=True)
-        + filters.mean((1, 2), keepdims=True)
-    )
-    filters /= np.linalg.norm(filters, axis=(1, 2), keepdims=True)
-    grey = np.rint(first @ np.array([0.299, 0.587, 0.114]))
-    for row in range(3):
-        for col in range(3):
-            cell = grey[1, row * 32 : row * 32 + 32, col * 32 : col * 32 + 32]
-            assert abs(found["mean"][1, row, col, 0] - cell.mean()) <= 0.51
-            for number, one in enumerate(filters):
-                copies = np.array(
-                    [float((np.rot90(turned, k) * cell).sum()) for turned in (one, one.T) for k in range(4)]
-                )
-                power = np.square(copies).sum() + 0.2
-                codes, expected = found["codes"][1, row, col, number], 127 * copies / np.sqrt(power)
-                # Grey that lies on a tie may round the other way in float32: one level in one pixel.
-                np.testing.assert_allclose(np.sort(codes), np.sort(expected), atol=0.7)
-                assert abs(found["powers"][1, row, col, number] - 16 * (np.log(power) + 1.7)) <= 0.6
-
-
-def test_stripes_carry_no_power(network: keras.Model) -> None:
-    """What is constant along rows or columns repeats from tile to tile and proves nothing."""
-    stripes = np.zeros((1, 96, 96, 3), np.uint8)
-    stripes[:, :40] = 255
-    stripes[:, :, 80:] += 90
-    found = network.get_layer("encoder").predict(stripes, verbose=0)
-    powered = np.asarray(found["powers"]).max(axis=-1).ravel() > 1
-    assert np.sum(powered) <= 4  # only where a row edge and a column edge cross
-    assert not np.asarray(found["codes"])[0, 2].any()
-
-
-def test_gradients_pass_the_rounding_of_the_encoder() -> None:
-    keras.utils.set_random_seed(0)
-    model = dupnet(SMALL)
-    before = to_arrays(model)["projection.filters"].copy()
-    model.compile(keras.optimizers.SGD(10.0), "binary_crossentropy")
-    model.train_on_batch(list(tiles(4, 96)), np.array([[1.0], [0.0], [1.0], [0.0]]))
-    assert np.abs(to_arrays(model)["projection.filters"] - before).max() > 0
 
 
 @pytest.mark.parametrize(("config", "size"), [(SMALL, 96), (SMALL_V0, 32)])
@@ -312,6 +214,35 @@ def test_settings_that_ask_for_too_much_or_nonsense_are_refused(
         load_model(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: config.update(n_members=0), "n_members is 0"),
+        (lambda config: config.update(doubt=[1, 1]), r"doubt is \(1, 1\)"),
+        (lambda config: config.update(doubt=[-1, "1"]), "doubt is"),
+        (lambda config: config.update(doubt=[-1]), "doubt is"),
+        (lambda config: config.update(doubt=[float("nan"), 1]), "doubt is"),
+        (lambda config: config["screen"].update(cell_units=[]), r"screen\.cell_units is \(\)"),
+        (lambda config: config["ensemble"].update(tile_units=[10**9]), r"ensemble\.tile_units is"),
+        (lambda config: config["ensemble"].update(context_units=True), r"ensemble\.context_units is True"),
+        (lambda config: config["ensemble"].update(depth=3), "another version .*depth"),
+        (lambda config: config.update(ensemble=3), "another version"),
+        (
+            lambda config: config.pop("screen") and config.update(cell_units=[16]),
+            "another version .*cell_units",
+        ),
+    ],
+)
+def test_settings_of_judges_are_refused_alike(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    path = tmp_path / "a.keras"
+    save_model(build(SMALL), path)
+    rewrite(path, lambda settings: change(settings["config"]))
+    with pytest.raises(ValueError, match=rf"a\.keras: .*{message}"):
+        load_model(path)
+
+
 def test_sizes_that_multiply_to_too_much_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.keras"
     for config, changed in (
@@ -351,13 +282,6 @@ def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_sizes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="tile_size is 100"):
-        dupnet(DupnetConfig(tile_size=100))
-    with pytest.raises(ValueError, match="multiple of 32"):
-        dupnet_v0(DupnetV0Config(tile_size=48))
-
-
 SCORE_IN_ANOTHER_BACKEND = """
 import sys, numpy as np
 from dupnet.models import load_arrays
@@ -383,6 +307,6 @@ def test_another_backend_gives_the_same_score(tmp_path: Path, network: keras.Mod
 
 
 def test_models_is_backend_neutral() -> None:
-    for module in (models, sys.modules["dupnet.layers"]):
+    for module in (models, sys.modules["dupnet.layers"], sys.modules["dupnet.networks"]):
         source = Path(str(module.__file__)).read_text(encoding="utf-8")
         assert "tensorflow" not in source and "import tf" not in source

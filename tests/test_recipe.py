@@ -14,7 +14,7 @@ from dupnet import recipe
 from dupnet.comparison import score_pairs
 from dupnet.descriptors import load_weights
 from dupnet.hard_pairs import USUAL_KINDS, Source, write_pairs
-from dupnet.models import DupnetConfig
+from dupnet.models import DupnetConfig, JudgeConfig
 from dupnet.recipe import COLUMNS, Recipe, airbus_parts, train_from_pairs
 
 
@@ -47,7 +47,7 @@ def test_training_in_small(tmp_path: Path) -> None:
     source = Source("noise", "noise", np.clip(noise, 0, 255).astype(np.uint8))
     for name, n, seed in (("train", 48, 0), ("validation", 24, 1)):
         write_pairs([source], {"noise": 1.0}, n, tmp_path / f"{name}.npy", seed=seed)
-    small = DupnetConfig(cell_units=(6, 6), neighbour_units=5, tile_units=(4,))
+    small = DupnetConfig(screen=JudgeConfig((4,), 1, 3, ()), ensemble=JudgeConfig((6, 6), 2, 5, (4,)))
     settings = Recipe(model=small, n_train=48, n_validation=24, epochs=2, batch_size=16)
     out = tmp_path / "run"
     train_from_pairs([tmp_path / "train.npy"], tmp_path / "validation.npy", out, settings)
@@ -73,7 +73,7 @@ def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
     monkeypatch.setattr(recipe, "acquisitions", lambda part, data, airbus: [source])
     monkeypatch.setattr(recipe, "n_workers", lambda: 1)
     monkeypatch.setattr(recipe.write_confused, "__kwdefaults__", {"seed": 0, "n_dark": 4, "n_light": 6})
-    small = DupnetConfig(cell_units=(6,), neighbour_units=5, tile_units=(4,))
+    small = DupnetConfig(screen=JudgeConfig((4,), 1, 3, ()), ensemble=JudgeConfig((6,), 2, 5, (4,)))
     settings = Recipe(
         model=small,
         n_train=40,
@@ -81,8 +81,8 @@ def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
         n_validation=20,
         n_usual=20,
         n_confused=9,
-        n_starts=2,
-        epochs=1,
+        mining_epochs=1,
+        epochs=2,
         batch_size=16,
     )
     recipe.train(tmp_path, recipe=settings)
@@ -93,20 +93,16 @@ def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
     usual = pd.read_csv(tmp_path / "usual_scores.csv")
     assert len(usual) == 20 and set(usual["kind"]) <= {"duplicate", *USUAL_KINDS}
     history = pd.read_csv(tmp_path / "history.csv")
-    assert history["round"].tolist() == [1, 2, 3] and history["epoch"].tolist() == [0, 1, 2]
-    histories = [pd.read_csv(tmp_path / f"start{start}" / "history.csv") for start in (0, 1)]
-    starts = [one["val_loss"].iloc[-1] for one in histories]
-    assert starts[0] != starts[1] and history["val_loss"].iloc[-1] == min(starts)
-    kept = (tmp_path / f"start{int(np.argmin(starts))}" / "dupnet.npz").read_bytes()
-    assert (tmp_path / "dupnet.npz").read_bytes() == kept
+    assert history["round"].tolist() == [1, 2, 3, 3] and history["epoch"].tolist() == [0, 1, 2, 3]
+    assert (tmp_path / "dupnet.npz").read_bytes() == (tmp_path / "round3" / "dupnet.npz").read_bytes()
 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     (tmp_path / "dupnet.npz").unlink()
     recipe.train(tmp_path, recipe=settings)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     assert load_weights(tmp_path / "dupnet.npz").threshold >= 0.5
-    with pytest.raises(ValueError, match="holds a run with epochs 1, not 2; choose another folder"):
-        recipe.train(tmp_path, recipe=replace(settings, epochs=2))
+    with pytest.raises(ValueError, match="holds a run with epochs 2, not 3; choose another folder"):
+        recipe.train(tmp_path, recipe=replace(settings, epochs=3))
 
 
 def test_the_threshold_is_one_half_or_precise_enough() -> None:

@@ -19,13 +19,18 @@ import numpy as np
 import pandas as pd
 
 from dupnet.files import write_csv
-from dupnet.models import DupnetConfig, judge
+from dupnet.layers import Cascade
+from dupnet.networks import DupnetConfig, JudgeConfig, judges
 from dupnet.recipe import PairFeatures, Recipe, fit
 
 K = DupnetConfig.n_filters
 CORRELATIONS = [*range(K), 3 * K]
 POWERS, GAIN, LEVELS = list(range(K, 3 * K)), [3 * K + 1], list(range(3 * K + 2, 3 * K + 6))
 """Columns of :class:`dupnet.layers.CellFeatures`."""
+
+SHIPPED = DupnetConfig.ensemble
+NEVER, ALWAYS = (98.0, 99.0), (-99.0, 99.0)
+"""Bounds of doubt beyond every logit, and around all of them."""
 
 
 class Design(NamedTuple):
@@ -43,16 +48,15 @@ DESIGNS = {
     "as shipped": Design(),
     "from another start": Design(seed=1),
     "a fifth of the epochs": Design(epochs=0.2),
-    "half as wide": Design(
-        {"cell_units": (6, 4), "context_units": 2, "neighbour_units": 4, "tile_units": (16, 8)}
-    ),
-    "twice as wide": Design(
-        {"cell_units": (24, 16), "context_units": 8, "neighbour_units": 16, "tile_units": (64, 32)}
-    ),
-    "one layer a cell": Design({"cell_units": (12,)}),
-    "context of one number": Design({"context_units": 1}),
-    "context of twelve numbers": Design({"context_units": 12}),
-    "one layer a tile": Design({"tile_units": (32,)}),
+    "one member": Design({"n_members": 1}),
+    "the screen alone": Design({"doubt": NEVER}),
+    "the ensemble alone": Design({"doubt": ALWAYS}),
+    "half as wide": Design({"ensemble": JudgeConfig((12, 8), 2, 6, (24, 12))}),
+    "twice as wide": Design({"ensemble": JudgeConfig((48, 32), 8, 24, (96, 48))}),
+    "one layer a cell": Design({"ensemble": replace(SHIPPED, cell_units=(24,))}),
+    "context of one number": Design({"ensemble": replace(SHIPPED, context_units=1)}),
+    "context of twelve numbers": Design({"ensemble": replace(SHIPPED, context_units=12)}),
+    "one layer a tile": Design({"ensemble": replace(SHIPPED, tile_units=(48,))}),
     "without the tile as a whole": Design(no_tile=True),
     "without gain": Design(blanked=GAIN),
     "without levels": Design(blanked=LEVELS),
@@ -92,10 +96,12 @@ def judged(
 ) -> dict[str, object]:
     """Weights, loss and errors at one half of a design's head."""
     keras.utils.set_random_seed(design.seed)
-    head = judge(replace(recipe.model, **design.model))
+    config = replace(recipe.model, **design.model)
+    head = judges(config)
     epochs = max(1, round(recipe.epochs * design.epochs))
     fit(head, _seen(train, design), replace(recipe, epochs=epochs))
-    scores, table = head.predict(_seen(validation, design), verbose=0).ravel(), validation.table
+    by_judge, table = head.predict(_seen(validation, design), verbose=0), validation.table
+    scores = np.asarray(Cascade(config.doubt)(by_judge)).ravel()
     is_duplicate = table["is_duplicate"].to_numpy()
     wrong, small = (scores >= 0.5) != (is_duplicate == 1), table["kind"].isin(["small", "ship"]).to_numpy()
     likely = np.clip(np.where(is_duplicate == 1, scores, 1 - scores), 1e-7, 1)
