@@ -114,16 +114,17 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``layer`` (name and what it does), ``output_shape`` (such as ``128 x 128 x 16``; of several the
-        largest) and ``parameters`` (their number).
+        largest), ``parameters`` (their number) and ``follows`` (whether it takes what the row above gives).
     """
-    rows = [(f"{tensor.name}: RGB tile", _shape_text(tensor), 0) for tensor in model.inputs]
+    rows = [(f"{tensor.name}: RGB tile", _shape_text(tensor), 0, False) for tensor in model.inputs]
     for layer in _layers(model, whole=_is_another_member):
-        if isinstance(layer, keras.Model):
-            rows.append((f"{layer.name}: built as member_1", _shape_text(layer.output), layer.count_params()))
-        elif not isinstance(layer, keras.layers.InputLayer):
-            does = _what_it_does(layer)
-            rows.append((f"{layer.name}: {does}", _shape_text(layer.output), layer.count_params()))
-    return pd.DataFrame(rows, columns=["layer", "output_shape", "parameters"])
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        # What comes first in a judge takes what is said of the cells, as another member does.
+        is_aside = isinstance(layer, keras.Model | TileFeatures) or layer.name.endswith("_cell_1")
+        does = "built as member_1" if isinstance(layer, keras.Model) else _what_it_does(layer)
+        rows.append((f"{layer.name}: {does}", _shape_text(layer.output), layer.count_params(), not is_aside))
+    return pd.DataFrame(rows, columns=["layer", "output_shape", "parameters", "follows"])
 
 
 def _is_another_member(model: keras.Model) -> bool:
@@ -145,11 +146,11 @@ def _what_it_does(layer: keras.layers.Layer) -> str:
         case NeighbourhoodMean():
             return "mean of 3 x 3 cells"
         case PoolCells():
-            return "mean and maximum over cells"
+            return "mean, maximum over cells"
         case TileFeatures():
             return "compare the two tiles as wholes"
         case Cascade():
-            return "the screen where it is sure, else the ensemble"
+            return "screen; in doubt, the members"
     return str(type(layer).__name__).lower()
 
 

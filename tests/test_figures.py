@@ -264,5 +264,10 @@ def test_titles_of_tiles_are_broken_to_their_width():
 def test_no_arrow_leads_to_an_input():
     names = ["tile1: RGB tile", "tile2: RGB tile", "dense"]
     layers = pd.DataFrame({"layer": names, "output_shape": ["4", "4", "2"], "parameters": [0, 0, 10]})
-    axes = figures.network(layers).axes[0]
-    assert sum(text.arrow_patch is not None for text in axes.texts if hasattr(text, "arrow_patch")) == 1
+    assert n_arrows(figures.network(layers)) == 1
+    assert n_arrows(figures.network(layers.assign(follows=False))) == 0
+    assert n_arrows(figures.network(layers.assign(follows=[False, True, True]))) == 2
+
+
+def n_arrows(figure):
+    return sum(getattr(text, "arrow_patch", None) is not None for text in figure.axes[0].texts)

@@ -144,7 +144,8 @@ def network(layers: pd.DataFrame, title: str = "") -> Figure:
     ----------
     layers
         One row a block: ``layer`` (what it does, in words), ``output_shape`` (text, ``128 x 128 x 16``) and
-        ``parameters`` (count). A ``layer`` that ends in "RGB tile" is an input; no arrow leads to it.
+        ``parameters`` (count). An arrow leads to a block from the one above where ``follows`` is true;
+        without that column, to all but inputs, whose ``layer`` ends in "RGB tile".
     title
         The network's name.
 
@@ -159,6 +160,8 @@ def network(layers: pd.DataFrame, title: str = "") -> Figure:
     with style():
         figure = new_figure(height=0.46 * (len(layers) + 1) + 0.3)
         axes = figure.subplots()
+        follows = ~layers["layer"].str.endswith("RGB tile") if "follows" not in layers else layers["follows"]
+        follows = follows.to_numpy(bool)
         for level, row in enumerate(layers.itertuples(index=False)):
             learned = int(str(row.parameters)) > 0
             axes.add_patch(
@@ -181,7 +184,7 @@ def network(layers: pd.DataFrame, title: str = "") -> Figure:
                 ha="right",
                 va="center",
             )
-            if level and not str(row.layer).endswith("RGB tile"):
+            if level and follows[level]:
                 axes.annotate(
                     "",
                     (2.8, level + 0.13),
