@@ -187,8 +187,10 @@ def _read_weights(path: Path) -> Weights:
         if config["architecture"] != "dupnet":
             raise ValueError(f"it holds {config['architecture']}")
         projection = np.load(SEARCH_PROJECTION, allow_pickle=False).astype(np.float32)
-        lowest, highest = config["doubt"]
-        weights = Weights(arrays, projection, (float(lowest), float(highest)), float(config["threshold"]))
+        lowest, highest = (float(bound) for bound in config["doubt"])
+        if not lowest < highest:
+            raise ValueError(f"doubt is between {lowest} and {highest}")
+        weights = Weights(arrays, projection, (lowest, highest), float(config["threshold"]))
         _check_shapes(weights)
         return weights
     except Exception as error:  # a damaged archive makes its parsers raise nearly anything

@@ -50,8 +50,9 @@ COLUMNS = (
 REJECTED_COLUMNS = ("image1", "image2", "row_offset", "col_offset", "score")
 """Columns of the table of proposals that verification found not to be duplicates."""
 
-SCORE_DECIMALS = 6
-"""Scores are float32, which holds six decimals; the seventh depends on how a matrix product was blocked."""
+SCORE_DECIMALS = 4
+"""What is scored beside a pair changes its score by up to 3e-6, for matrix products are blocked otherwise:
+with four decimals, runs that divide the work in other portions write the same tables."""
 
 Integers = npt.NDArray[np.int64]
 ScorePairs = Callable[[Integers, Integers], npt.NDArray[np.floating]]

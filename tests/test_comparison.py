@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.special import logit
 from textures import Bytes, noisy, textured, turned
 
 import dupnet
@@ -17,8 +20,11 @@ def mixed_pairs() -> tuple[Bytes, Bytes]:
     """Pairs from equal to unrelated, among them some that the score is unsure of."""
     first = textured(24)
     second = np.concatenate([noisy(first[:16], 0.0), textured(8, seed=5)])
-    for k in range(16):
-        second[k] = noisy(first[k : k + 1], 1.5 * k, seed=k)[0]
+    for k in range(8):
+        second[k] = noisy(first[k : k + 1], 3 * k, seed=k)[0]
+    for k, share in enumerate(np.linspace(0.1, 0.5, 8), start=8):
+        patch, other = (tiles[k, 96:128, 96:128].astype(float) for tiles in (first, textured(24, seed=7)))
+        second[k, 96:128, 96:128] = np.rint(patch + share * (other - patch))
     return first, second
 
 
@@ -41,6 +47,23 @@ def test_score_tells_copies_from_others(mixed_pairs: tuple[Bytes, Bytes]) -> Non
     assert scores[16:].max() < 0.01
 
 
+def test_the_ensemble_judges_what_the_screen_doubts(mixed_pairs: tuple[Bytes, Bytes]) -> None:
+    weights = load_weights()
+    one, two = (describe(tiles).verify for tiles in mixed_pairs)
+    screened, judged = (
+        score_pairs(one, two, replace(weights, doubt=doubt)) for doubt in ((98.0, 99.0), (-99.0, 99.0))
+    )
+    logits = logit(screened.astype(float))
+    lowest, highest = weights.doubt
+    is_sure, is_open = (logits < lowest) | (logits > highest), (logits > lowest + 1) & (logits < highest - 1)
+    assert is_sure.any() and is_open.any()
+    found = score_pairs(one, two)
+    np.testing.assert_array_equal(found[is_sure], screened[is_sure])
+    np.testing.assert_allclose(found[is_open], judged[is_open], atol=1e-5)
+    assert (found >= np.minimum(screened, judged) - 1e-5).all()
+    assert (found <= np.maximum(screened, judged) + 1e-5).all()
+
+
 def test_one_patch_that_differs_vetoes() -> None:
     tiles = textured(8)
     changed = tiles.copy()
@@ -52,12 +75,12 @@ def test_one_patch_that_differs_vetoes() -> None:
 def test_batches_do_not_matter(mixed_pairs: tuple[Bytes, Bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = (describe(tiles).verify for tiles in mixed_pairs)
     whole = score_pairs(one, two)
-    np.testing.assert_allclose(score_pairs(one[7:9], two[7:9]), whole[7:9], atol=1e-6)
+    np.testing.assert_allclose(score_pairs(one[7:9], two[7:9]), whole[7:9], atol=1e-5)
     many = np.arange(24 * comparison.CHUNK) % 24  # enough for threads
-    np.testing.assert_allclose(score_pairs(one[many], two[many]), whole[many], atol=1e-6)
+    np.testing.assert_allclose(score_pairs(one[many], two[many]), whole[many], atol=1e-5)
     np.testing.assert_array_equal(score_pairs(one[many], two[many]), score_pairs(one[many], two[many]))
     monkeypatch.setattr(comparison, "CHUNK", 5)
-    np.testing.assert_allclose(score_pairs(one, two), whole, atol=1e-6)
+    np.testing.assert_allclose(score_pairs(one, two), whole, atol=1e-5)
     alone = np.concatenate([describe(mixed_pairs[0][k : k + 1]).verify for k in range(24)])
     assert np.abs(alone[:, : 64 * 56].view(np.int8).astype(int) - one[:, : 64 * 56].view(np.int8)).max() <= 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -105,6 +106,10 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     arrays["screen_cell_1.kernel"] = arrays["screen_cell_1.kernel"][1:]  # sees one number less
     other = tmp_path / "other.npz"
     np.savez(other, **arrays)
-    for path in (pickled, garbage, other, tmp_path / "missing.npz"):
+    settings = json.loads(str(dict(np.load(WEIGHTS))["dupnet.json"]))
+    settings["config"]["doubt"] = [float("nan"), 5]
+    endless = tmp_path / "endless.npz"
+    np.savez(endless, **{**dict(np.load(WEIGHTS)), "dupnet.json": np.array(json.dumps(settings))})
+    for path in (pickled, garbage, other, endless, tmp_path / "missing.npz"):
         with pytest.raises(ValueError, match="holds no weights of dupnet"):
             load_weights(path)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dupnet.overlaps import (
     COLUMNS,
     REJECTED_COLUMNS,
+    SCORE_DECIMALS,
     complete,
     concatenate,
     image_index,
@@ -136,9 +137,11 @@ def brute_verify(table, images, decidable, threshold, grid):
         key = (images[image1], images[image2])
         below = [score for score in scores if score < threshold]
         if below:
-            rejected.append((*key, down, right, round(below[0], 6)))
+            rejected.append((*key, down, right, round(below[0], SCORE_DECIMALS)))
         else:
-            lowest, verdict = (round(min(scores), 6), "duplicate") if scores else (None, "undecidable")
+            lowest, verdict = (
+                (round(min(scores), SCORE_DECIMALS), "duplicate") if scores else (None, "undecidable")
+            )
             accepted.append((*key, overlap.tag, down, right, overlap.n_tiles, len(scores), lowest, verdict))
     return sorted(accepted, key=lambda row: row[:2] + row[3:5]), sorted(rejected)
 
