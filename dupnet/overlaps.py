@@ -50,9 +50,9 @@ COLUMNS = (
 REJECTED_COLUMNS = ("image1", "image2", "row_offset", "col_offset", "score")
 """Columns of the table of proposals that verification found not to be duplicates."""
 
-SCORE_DECIMALS = 4
-"""What is scored beside a pair changes its score by up to 3e-6, for matrix products are blocked otherwise:
-with four decimals, runs that divide the work in other portions write the same tables."""
+SCORE_DECIMALS = 5
+"""What is scored beside a pair changes its score by some 1e-7, for matrix products are blocked otherwise:
+rounded so, runs that divide the work in other portions seldom differ, and nearly sure ones are told apart."""
 
 Integers = npt.NDArray[np.int64]
 ScorePairs = Callable[[Integers, Integers], npt.NDArray[np.floating]]
