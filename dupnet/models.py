@@ -11,7 +11,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -51,7 +51,7 @@ SETTINGS_NAME = "dupnet.json"
 
 LARGE_KERNEL, SCALE_ENDING = 1_000_000, ".scale"
 
-JUDGES = {"screen", "ensemble"}
+JUDGES = ("screen", "ensemble")
 """Settings of ``dupnet`` that hold settings."""
 
 LARGEST_SETTINGS, LARGEST_DEPTH, LARGEST_SIZE, LARGEST_ARRAY = 2**16, 16, 1024, 2**26
@@ -93,15 +93,13 @@ def build(config: DupnetConfig | DupnetV0Config) -> keras.Model:
     return dupnet(config) if isinstance(config, DupnetConfig) else dupnet_v0(config)
 
 
-def _layers(
-    model: keras.Model, whole: Callable[[keras.Model], bool] = lambda _: False
-) -> list[keras.layers.Layer]:
-    """The layers that are no models themselves, inner models taken apart but for those that stay ``whole``,
-    each once."""
+def _layers(model: keras.Model, members: bool = True) -> list[keras.layers.Layer]:
+    """The layers that are no models themselves, inner models taken apart, each once; without ``members``,
+    those of an ensemble that are built as the first stay whole."""
     found: dict[str, keras.layers.Layer] = {}
     for layer in model.layers:
-        is_apart = isinstance(layer, keras.Model) and not whole(layer)
-        inner = _layers(layer, whole) if is_apart else [layer]
+        is_apart = isinstance(layer, keras.Model) and (members or not _is_another_member(layer))
+        inner = _layers(layer, members) if is_apart else [layer]
         found.update((one.name, one) for one in inner)
     return list(found.values())
 
@@ -117,7 +115,7 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
         largest), ``parameters`` (their number) and ``follows`` (whether it takes what the row above gives).
     """
     rows = [(f"{tensor.name}: RGB tile", _shape_text(tensor), 0, False) for tensor in model.inputs]
-    for layer in _layers(model, whole=_is_another_member):
+    for layer in _layers(model, members=False):
         if isinstance(layer, keras.layers.InputLayer):
             continue
         # What comes first in a judge takes what is said of the cells, as another member does.
@@ -293,8 +291,7 @@ def _config_from(settings_text: str, name: str) -> DupnetConfig | DupnetV0Config
         raise ValueError(f"{name}: architecture {architecture!r} is unknown; known are {', '.join(kinds)}.")
     try:
         values = _with_tuples(stored)
-        for key in JUDGES & set(values):
-            values[key] = JudgeConfig(**_with_tuples(values[key]))
+        values.update({key: JudgeConfig(**_with_tuples(values[key])) for key in JUDGES if key in values})
         config: DupnetConfig | DupnetV0Config = kinds[architecture](**values)
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{name}: settings of another version ({error}); train again.") from None
@@ -309,12 +306,9 @@ def _with_tuples(stored: dict[str, Any]) -> dict[str, Any]:
 def _check_sizes(config: DupnetConfig | DupnetV0Config, name: str) -> None:
     """Raise for settings that are no sizes, or whose network would not fit into memory."""
     values = asdict(config)
-    of_judges = [
-        (f"{judge}.{key}", value)
-        for judge in JUDGES & set(values)
-        for key, value in values.pop(judge).items()
-    ]
-    for key, value in [*values.items(), *of_judges]:
+    for judge in JUDGES:
+        values.update({f"{judge}.{key}": value for key, value in values.pop(judge, {}).items()})
+    for key, value in values.items():
         if not _is_sound(key.rpartition(".")[2], value):
             raise ValueError(f"{name}: {key} is {value!r}; such a network is not built.")
     if isinstance(config, DupnetConfig):

@@ -219,15 +219,12 @@ def train_from_pairs(
     recipe, out = recipe or Recipe(), Path(out)
     keras.utils.set_random_seed(recipe.seed)
     model = dupnet(recipe.model)
-    head = model.get_layer("head")
+    judges, cascade = (model.get_layer("head").get_layer(name) for name in ("judges", "score"))
     watched = PairFeatures([validation], 1024, None)
-    history = fit(
-        head.get_layer("judges"), PairFeatures(train, recipe.batch_size, recipe.seed), recipe, watched
-    )
+    history = fit(judges, PairFeatures(train, recipe.batch_size, recipe.seed), recipe, watched)
     judged = {"validation": watched, "usual": watched if usual is None else PairFeatures([usual], 1024, None)}
     for name, pairs in judged.items():
-        scores = head.get_layer("judges").predict(pairs, verbose=0)
-        pairs.table["score"] = np.asarray(head.get_layer("score")(scores)).ravel()
+        pairs.table["score"] = np.asarray(cascade(judges.predict(pairs, verbose=0))).ravel()
         write_csv(pairs.table, out / f"{name}_scores.csv")
     threshold = _threshold(judged["usual"].table, recipe.precision)
     trained = from_arrays(to_arrays(model), replace(recipe.model, threshold=threshold))

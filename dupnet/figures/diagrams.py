@@ -160,8 +160,8 @@ def network(layers: pd.DataFrame, title: str = "") -> Figure:
     with style():
         figure = new_figure(height=0.46 * (len(layers) + 1) + 0.3)
         axes = figure.subplots()
-        follows = ~layers["layer"].str.endswith("RGB tile") if "follows" not in layers else layers["follows"]
-        follows = follows.to_numpy(bool)
+        is_input = layers["layer"].str.endswith("RGB tile")
+        follows = layers.get("follows", ~is_input).to_numpy(bool)
         for level, row in enumerate(layers.itertuples(index=False)):
             learned = int(str(row.parameters)) > 0
             axes.add_patch(
