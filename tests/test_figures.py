@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sklearn.tree import DecisionTreeClassifier
 
 from dupnet import figures
 from dupnet.figures.signals import N_BINS, _edges
-from dupnet.tiles import Grid, overlap_at, overlaps
+from dupnet.tiles import overlap_at
 
 RNG = np.random.default_rng(0)
 
@@ -33,69 +32,6 @@ def texts(figure):
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def test_every_overlap_has_a_panel_with_its_tag_and_tiles():
-    figure = figures.overlap_key()
-    titles = [axes.get_title() for axes in figure.axes]
-    assert [title[:2] for title in titles] == [overlap.tag for overlap in overlaps()]
-    for axes, overlap in zip(figure.axes, overlaps(), strict=True):
-        assert [text.get_text() for text in axes.texts] == [str(index) for index in overlap.tiles1]
-
-
-def test_overlap_key_of_another_grid():
-    assert len(figures.overlap_key(Grid(2, 4)).axes) == 3 * 7
-
-
-def test_save_writes_the_same_bytes_twice_and_the_numbers(tmp_path):
-    table = pd.DataFrame({"x": [1, 2], "y": [1 / 3, 1e-9 + 1 / 3], "name": ["a", "b"]})
-    written = []
-    for folder in ("one", "two"):
-        saved = figures.save(
-            figures.distributions(pair_table(), ["correlation"]), "name", table, tmp_path / folder
-        )
-        written.append(saved.path.read_bytes())
-        assert saved._repr_png_() == saved.path.read_bytes()
-        assert saved.path == tmp_path / folder / "figures" / "name.png"
-        assert (
-            tmp_path / folder / "results" / "name.csv"
-        ).read_text() == "x,y,name\n1,0.333333,a\n2,0.333333,b\n"
-        assert str(tmp_path) not in repr(saved)
-    assert written[0] == written[1]
-    assert b"matplotlib" not in written[0].lower()
-
-
-def test_save_brings_a_large_picture_under_the_limit(tmp_path):
-    saved = figures.save(figures.show_tiles([picture(330, 330)], columns=1), "noise", folder=tmp_path)
-    assert saved.path.stat().st_size <= 300_000
-    figure = figures.show_tiles([picture(330, 330)], columns=1)
-    assert figures.save(figure, "noise", folder=tmp_path, max_bytes=200_000).path.stat().st_size <= 200_000
-    with pytest.raises(ValueError, match="stays above 1000 bytes"):
-        figures.save(figure, "noise", folder=tmp_path, max_bytes=1000)
-
-
-@pytest.mark.parametrize("name", ["", "Upper", "../escape", "with space", "a.png"])
-def test_save_refuses_other_names(tmp_path, name):
-    with pytest.raises(ValueError, match="name is"):
-        figures.save(figures.new_figure(), name, folder=tmp_path)
-
-
-@pytest.mark.parametrize("start", [".", "notebooks", "notebooks/eda"])
-def test_save_finds_the_notebooks_folder(tmp_path, monkeypatch, start):
-    (tmp_path / "notebooks" / "eda").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / start)
-    assert (
-        figures.save(figures.new_figure(), "empty").path == tmp_path / "notebooks" / "figures" / "empty.png"
-    )
-
-
-def test_style_is_undone_after_the_block():
-    import matplotlib
-
-    before = matplotlib.rcParams["font.size"]
-    with figures.style():
-        assert matplotlib.rcParams["font.size"] >= 9
-    assert matplotlib.rcParams["font.size"] == before
-
-
 def test_no_text_is_smaller_than_nine_points():
     drawn = [
         figures.overlap_key(),
@@ -113,14 +49,6 @@ def test_no_text_is_smaller_than_nine_points():
                 *axes.get_yticklabels(),
             ]
             assert all(text.get_fontsize() >= 9 for text in shown)
-
-
-def test_pair_outlines_what_each_image_shares():
-    image = picture(300, 300)
-    figure = figures.show_pair(image, image, overlap_at(1, 1))
-    boxes = [axes.patches[0].get_bbox() for axes in figure.axes]
-    assert np.allclose(boxes[0].extents, [101.5, 101.5, 297.5, 297.5])
-    assert np.allclose(boxes[1].extents, [1.5, 1.5, 197.5, 197.5])
 
 
 def test_distributions_put_duplicates_above_and_the_rest_below():
@@ -151,28 +79,6 @@ def test_reliability_against_hand_counts():
 
 def test_confusion_shows_its_counts():
     assert texts(figures.confusion([[1234, 2], [0, 7]])) == ["1,234", "2", "0", "7"]
-
-
-def test_decision_tree_shows_the_counts_of_every_node():
-    table = pair_table()
-    features = table[["correlation", "hash_distance"]]
-    fitted = DecisionTreeClassifier(max_depth=2, random_state=0).fit(features, table["is_duplicate"])
-    shown = texts(figures.decision_tree(fitted, list(features)))
-    assert any("300 not duplicate\n100 duplicate" in text for text in shown)
-    assert sum("duplicate" in text for text in shown) == fitted.tree_.node_count
-
-
-def test_scaling_recovers_the_exponent():
-    sizes = np.array([100, 1000, 10000])
-    table = pd.DataFrame({"n_images": sizes, "seconds": 3e-4 * sizes**1.5, "method": "brute force"})
-    assert "1.50" in figures.scaling(table).axes[0].get_legend().get_texts()[0].get_text()
-
-
-def test_network_sums_the_parameters():
-    layers = pd.DataFrame({"layer": ["input", "dense"], "output_shape": ["4", "2"], "parameters": [0, 1010]})
-    assert any("1,010" in text for text in texts(figures.network(layers)))
-    with pytest.raises(ValueError, match="parameters"):
-        figures.network(layers.drop(columns="parameters"))
 
 
 def test_remaining_figures_draw_and_save(tmp_path):
@@ -213,13 +119,6 @@ def test_remaining_figures_draw_and_save(tmp_path):
         assert pixels.std() > 5, f"{name} is blank"
 
 
-def test_pictures_refuse_what_does_not_fit_together():
-    with pytest.raises(ValueError, match="titles"):
-        figures.show_tiles([picture()], ["one", "two"])
-    with pytest.raises(ValueError, match="differences"):
-        figures.error_gallery([(picture(), picture(), "")], [])
-
-
 @pytest.mark.parametrize("step", [2, 0.25])
 @pytest.mark.parametrize("n_steps", [3, 59, 1000])
 def test_bins_of_a_distribution_hold_equally_many_of_the_values_steps(step, n_steps):
@@ -241,33 +140,3 @@ def test_score_histogram_counts_every_score_and_spreads_the_ends():
         text.get_text(): place for text, place in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)
     }
     assert labels["0.5"] == 0 and labels["0.99"] == pytest.approx(np.log10(99))
-
-
-def test_lines_of_many_points_are_told_apart_by_their_dashes():
-    points = pd.DataFrame(
-        [(name, x, x / 40) for name in ("one", "two") for x in range(40)], columns=["name", "x", "y"]
-    )
-    for table, dense in ((points, True), (points[points["x"] < 10], False)):
-        first, second = figures.lines(table, "x", "y", "name").axes[0].lines
-        assert (first.get_marker() == second.get_marker() == "") == dense
-        assert (first.get_linestyle() != second.get_linestyle()) == dense
-
-
-def test_titles_of_tiles_are_broken_to_their_width():
-    figure = figures.show_tiles([picture()] * 4, ["one place on another day, synthetic", "b\nc", "", "d"])
-    titles = [axes.get_title() for axes in figure.axes]
-    assert max(len(line) for line in titles[0].split("\n")) <= 20
-    assert titles[0].replace("\n", " ") == "one place on another day, synthetic"
-    assert titles[1] == "b\nc"
-
-
-def test_no_arrow_leads_to_an_input():
-    names = ["tile1: RGB tile", "tile2: RGB tile", "dense"]
-    layers = pd.DataFrame({"layer": names, "output_shape": ["4", "4", "2"], "parameters": [0, 0, 10]})
-    assert n_arrows(figures.network(layers)) == 1
-    assert n_arrows(figures.network(layers.assign(follows=False))) == 0
-    assert n_arrows(figures.network(layers.assign(follows=[False, True, True]))) == 2
-
-
-def n_arrows(figure):
-    return sum(getattr(text, "arrow_patch", None) is not None for text in figure.axes[0].texts)
