@@ -109,7 +109,7 @@ bench-designs: $(STAMP)  ## heads of other widths, and heads that see less, on w
 # The shipped weights: make train PAIRS=465000 FAINT=100000 AIRBUS=FOLDER, an hour and a half on two cores.
 # JAX, because these small layers take TensorFlow several times as long.
 train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (half an hour; fetches its sources; PAIRS=, FAINT=, AIRBUS=FOLDER)
-	@KERAS_BACKEND=jax $(PYTHON) -m dupnet.recipe --out runs/dupnet --n-train $(or $(PAIRS),100000) --n-faint $(or $(FAINT),40000) $(if $(AIRBUS),--airbus $(AIRBUS))
+	@KERAS_BACKEND=jax $(PYTHON) -m dupnet.training.recipe --out runs/dupnet --n-train $(or $(PAIRS),100000) --n-faint $(or $(FAINT),40000) $(if $(AIRBUS),--airbus $(AIRBUS))
 
 test-distributed: $(STAMP)  ## find on a Dask cluster, with workers killed on the way
 	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q -m distributed

@@ -24,10 +24,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.files import atomic_path, write_csv
-from dupnet.scenes import Collection, cut_collection
-from dupnet.sea import synthetic_sea
-from dupnet.sources import fetch_kitsap, read_acquisition
+from dupnet.acquisitions.scenes import Collection, cut_collection
+from dupnet.acquisitions.sea import synthetic_sea
+from dupnet.acquisitions.sources import fetch_kitsap, read_acquisition
+from dupnet.files.atomic import atomic_path, write_csv
 
 HERE = Path(__file__).resolve().parent
 SEED = 340  # one with which every kind of solid tile and an undecidable overlap occur

@@ -40,13 +40,15 @@ def main() -> int:
         setattr(dupnet, name, getattr(dupnet, name))
     pdoc.render.configure(docformat="numpy", footer_text=f"DupNet {dupnet.__version__}", show_source=False)
     # pdoc follows __all__, which names no modules; so they are named here, once each.
-    names = [module.name for module in pkgutil.iter_modules(dupnet.__path__, "dupnet.")]
+    names = [module.name for module in pkgutil.walk_packages(dupnet.__path__, "dupnet.")]
     names.remove("dupnet.__main__")
     modules = [importlib.import_module(name) for name in names]
+    # `figures` exports a function of the name of a module of its own, which pdoc therefore follows.
+    followed = [f"{room.__name__}.{name}" for room in modules for name in getattr(room, "__all__", ())]
     for module in modules:
         resolve_named_tuples(module)
     dupnet.__doc__ = f"{dupnet.__doc__}\n\n{index(modules)}"
-    pdoc.pdoc("dupnet", *names, output_directory=folder)
+    pdoc.pdoc("dupnet", *(name for name in names if name not in followed), output_directory=folder)
     print(folder / "dupnet.html")
     return 0
 

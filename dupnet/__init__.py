@@ -7,7 +7,7 @@ from typing import Any
 __version__ = "0.1.0"
 __all__ = ["__version__", "compare", "find_overlaps"]
 
-_HOME = {"compare": "dupnet.comparison", "find_overlaps": "dupnet.find"}
+_HOME = {"compare": "dupnet.network.comparison", "find_overlaps": "dupnet.find.engine"}
 
 
 def __getattr__(name: str) -> Any:

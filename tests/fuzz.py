@@ -40,9 +40,9 @@ INSTRUMENTED = (
     "PIL.JpegImagePlugin",
     "PIL.PngImagePlugin",
     "PIL.TiffImagePlugin",
-    "dupnet.descriptors",
-    "dupnet.images",
-    "dupnet.results",
+    "dupnet.network.descriptors",
+    "dupnet.images.reading",
+    "dupnet.find.results",
 )
 """Modules that are imported for it, with what they import of these packages."""
 
@@ -69,7 +69,7 @@ LARGEST = 4096
 
 def read_image(data: bytes) -> None:
     """Grey and colour are read alike, with a sane size, or both refused with a reason of one line."""
-    from dupnet.images import MAX_PIXELS, UnreadableImage, decode
+    from dupnet.images.reading import MAX_PIXELS, UnreadableImage, decode
 
     shapes = set()
     for grey in (True, False):
@@ -88,7 +88,7 @@ def read_image(data: bytes) -> None:
 
 def read_weights(data: bytes) -> None:
     """Arrays of numbers, or ValueError."""
-    from dupnet import descriptors
+    from dupnet.network import descriptors
 
     with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
         path = Path(folder, "weights.npz")
@@ -103,7 +103,7 @@ def read_weights(data: bytes) -> None:
 
 def read_record(data: bytes) -> None:
     """The record of a run, from a folder that anybody may have written: understood, or ValueError."""
-    from dupnet.results import read_results
+    from dupnet.find.results import read_results
 
     with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
         Path(folder, "run.json").write_bytes(data)
@@ -117,7 +117,7 @@ def read_record(data: bytes) -> None:
 
 def read_model(data: bytes) -> None:
     """A ``.keras`` file: a network as its settings say, float32, or ValueError."""
-    from dupnet.models import build, load_model
+    from dupnet.network.models import build, load_model
 
     with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
         path = Path(folder, "model.keras")
@@ -179,7 +179,7 @@ def seeds(target: str) -> list[bytes]:
 
 def _small_models() -> list[bytes]:
     """The smallest networks of both kinds, weights all nought, as files."""
-    from dupnet.models import DupnetConfig, DupnetV0Config, JudgeConfig, build, save_model
+    from dupnet.network.models import DupnetConfig, DupnetV0Config, JudgeConfig, build, save_model
 
     judge = JudgeConfig((1,), 1, 1, ())
     configs = (
@@ -263,7 +263,7 @@ def fuzz(target: str, arguments: list[str]) -> None:
     instrumented = INSTRUMENTED
     if target == "models":
         importlib.import_module("keras")
-        instrumented += ("dupnet.models",)
+        instrumented += ("dupnet.network.models",)
     with atheris.instrument_imports(include=[name for name in READERS if not name.startswith("keras")]):
         for name in instrumented:
             importlib.import_module(name)

@@ -29,10 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MODULES = {
     "tiles": ["test_tiles"],
-    "pairs": ["test_pairs"],
-    "overlaps": ["test_overlaps"],
-    "groups": ["test_groups"],
-    "placement": ["test_placement", "test_groups"],
+    "pairs.table": ["test_pairs"],
+    "find.overlaps": ["test_overlaps"],
+    "find.groups": ["test_groups"],
+    "find.placement": ["test_placement", "test_groups"],
 }
 """Modules of the package, and the tests that are theirs."""
 
@@ -181,10 +181,12 @@ def outcome(module: str, tree: ast.Module) -> str:
     return "fail" if status else "pass"
 
 
+def _path(module: str) -> Path:
+    return ROOT.joinpath("dupnet", *module.split(".")).with_suffix(".py")
+
+
 def _run(module: str, tree: ast.Module) -> int:
     import pytest
-
-    import dupnet
 
     # Not by the clock, for beside other work all takes long; the clock is for a test that waits for ever.
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
@@ -195,10 +197,11 @@ def _run(module: str, tree: ast.Module) -> int:
     os.dup2(silence, 2)
     try:
         mutated = types.ModuleType(f"dupnet.{module}")
-        mutated.__file__ = str(ROOT / "dupnet" / f"{module}.py")
-        mutated.__package__ = "dupnet"
+        mutated.__file__ = str(_path(module))
+        room, _, name = mutated.__name__.rpartition(".")
+        mutated.__package__ = room
         sys.modules[mutated.__name__] = mutated
-        setattr(dupnet, module, mutated)
+        setattr(importlib.import_module(room), name, mutated)
         exec(compile(tree, mutated.__file__, "exec"), mutated.__dict__)
         tests = [str(ROOT / "tests" / f"{name}.py") for name in MODULES[module]]
         options = ["-x", "-q", "--tb=no", f"--hypothesis-profile={PROFILE}"]
@@ -237,7 +240,7 @@ def main() -> int:
     results = ROOT / "benchmarks" / "results"
     counts = {path.stem: pd.read_csv(path) for path in results.glob("mutation*.csv")}
     for module in options.modules or MODULES:
-        source = (ROOT / "dupnet" / f"{module}.py").read_text(encoding="utf-8")
+        source = _path(module).read_text(encoding="utf-8")
         if outcome(module, ast.parse(source)) != "pass":
             print(f"{module}: its tests fail as it is", file=sys.stderr)
             return 1

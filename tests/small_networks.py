@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from dupnet.networks import DupnetConfig, DupnetV0Config, JudgeConfig, dupnet
+from dupnet.network.architectures import DupnetConfig, DupnetV0Config, JudgeConfig, dupnet
 
 SMALL = DupnetConfig(
     tile_size=96,

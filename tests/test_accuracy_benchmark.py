@@ -16,9 +16,9 @@ from benchmarks.accuracy import pairs as benchmark_pairs
 from benchmarks.accuracy import unrelated
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.signals import all_signals
-from dupnet import recipe
-from dupnet.descriptors import load_weights
+from dupnet.network.descriptors import load_weights
 from dupnet.tiles import TILE_SIZE
+from dupnet.training import recipe
 
 
 def test_airbus_groups_are_in_one_part_each() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dupnet.alterations import (
+from dupnet.acquisitions.alterations import (
     SOLID_KINDS,
     Processing,
     another_day_tile,
@@ -17,9 +17,9 @@ from dupnet.alterations import (
     process,
     solid_tile,
 )
-from dupnet.augment import hls_shift
+from dupnet.acquisitions.waves import fractal_noise
+from dupnet.augment.variation import hls_shift
 from dupnet.tiles import is_decidable, solid_kind
-from dupnet.waves import fractal_noise
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dupnet import cli
+from dupnet.commands import cli
 
 
 @pytest.mark.parametrize(

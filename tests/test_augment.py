@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dupnet.augment import (
+from dupnet.augment.variation import (
     N_DIHEDRAL,
     AugmentConfig,
     another_day,
@@ -23,7 +23,7 @@ from dupnet.augment import (
     reprocess,
     soft_blobs,
 )
-from dupnet.metrics import correlation, local_correlation
+from dupnet.metrics.pair_metrics import correlation, local_correlation
 
 NOTHING = AugmentConfig(hls_probability=0, jpeg_probability=0, reprocess_probability=0)
 
@@ -206,7 +206,7 @@ def test_equal_generators_give_equal_pairs(seed):
 
 def test_random_shift_stays_within_the_limits(monkeypatch):
     drawn = []
-    monkeypatch.setattr("dupnet.augment.hls_shift", lambda image, *shift: drawn.append(shift))
+    monkeypatch.setattr("dupnet.augment.variation.hls_shift", lambda image, *shift: drawn.append(shift))
     rng, config = np.random.default_rng(0), AugmentConfig()
     for _ in range(500):
         random_hls_shift(texture(0, 8), rng, config)

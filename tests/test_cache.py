@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dupnet.cache import FILES, Cache, Entry, Identity, identity_of
-from dupnet.descriptors import Descriptors
-from dupnet.search import hash_rows
+from dupnet.find.cache import FILES, Cache, Entry, Identity, identity_of
+from dupnet.find.search import hash_rows
+from dupnet.network.descriptors import Descriptors
 
 WIDTHS = (4, 6)
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dupnet import cli
-from dupnet.pairs import PAIR_COLUMNS
-from dupnet.results import read_results
-from dupnet.scenes import cut_collection
+from dupnet.acquisitions.scenes import cut_collection
+from dupnet.commands import cli
+from dupnet.find.results import read_results
+from dupnet.pairs.table import PAIR_COLUMNS
 from dupnet.tiles import CELL_SIZE, SMALLEST_TILE
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def test_help_is_light() -> None:
     """`dupnet --help` loads nothing that takes time: no array, table, image or network library."""
     code = (
         "import sys\n"
-        "from dupnet.cli import main\n"
+        "from dupnet.commands.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as end: assert end.code == 0\n"
         "heavy = {'numpy', 'pandas', 'cv2', 'PIL', 'keras', 'tensorflow', 'scipy', 'matplotlib'}\n"
@@ -204,9 +204,9 @@ def test_train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.C
 
     training = types.SimpleNamespace(train=train, TrainConfig=types.SimpleNamespace)
     models = types.SimpleNamespace(DupnetConfig=lambda: "dupnet", DupnetV0Config=lambda: "v0")
-    monkeypatch.setitem(sys.modules, "dupnet.training", training)
-    monkeypatch.setitem(sys.modules, "dupnet.models", models)
-    monkeypatch.setattr("dupnet.pairs.load_pairs", lambda path: path)
+    monkeypatch.setitem(sys.modules, "dupnet.training.fitting", training)
+    monkeypatch.setitem(sys.modules, "dupnet.network.models", models)
+    monkeypatch.setattr("dupnet.pairs.table.load_pairs", lambda path: path)
     (tmp_path / "image.png").touch()
     options = [
         "--out",
@@ -229,7 +229,7 @@ def test_train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.C
 def test_missing_files_are_noticed_before_keras_is_imported(
     found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("keras", "dupnet.models", "dupnet.training"):
+    for name in ("keras", "dupnet.network.models", "dupnet.training.fitting"):
         monkeypatch.setitem(sys.modules, name, None)
     images, table, absent = str(found / "images"), str(tmp_path / "pairs.csv"), str(tmp_path / "absent.keras")
     image = read_results(found / "out").groups["image"][0]
@@ -301,7 +301,7 @@ def test_interrupted(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dupnet.find.find_overlaps", interrupt)
+    monkeypatch.setattr("dupnet.find.engine.find_overlaps", interrupt)
     assert cli.main(["find", str(tmp_path), "--out", str(tmp_path / "out")]) == 130
     assert "goes on from here" in capsys.readouterr().err
 
@@ -310,6 +310,6 @@ def test_a_defect_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     def defect(*_: object, **__: object) -> None:
         raise KeyError("defect")
 
-    monkeypatch.setattr("dupnet.find.find_overlaps", defect)
+    monkeypatch.setattr("dupnet.find.engine.find_overlaps", defect)
     with pytest.raises(KeyError):
         cli.main(["find", str(tmp_path), "--out", str(tmp_path / "out")])

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from dupnet.cluster import Cluster
+from dupnet.cluster.scheduler import Cluster
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dupnet.collection import CACHE, combine, locked, open_collection
+from dupnet.find.collection import CACHE, combine, locked, open_collection
 
 
 def folder_of(path: Path, *names: str) -> Path:
@@ -89,7 +89,7 @@ def test_another_collection_is_refused_with_what_is_there(
 
 def test_a_killed_process_holds_nothing_and_leaves_nothing_half(tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
-    hold = "import sys, pathlib; from dupnet.collection import locked\n"
+    hold = "import sys, pathlib; from dupnet.find.collection import locked\n"
     hold += "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", hold, os.fspath(out)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

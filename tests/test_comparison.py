@@ -10,9 +10,9 @@ from scipy.special import logit
 from textures import Bytes, noisy, textured, turned
 
 import dupnet
-from dupnet import comparison
-from dupnet.comparison import compare_cells, score_pairs, verdicts
-from dupnet.descriptors import WEIGHTS, describe, load_weights
+from dupnet.network import comparison
+from dupnet.network.comparison import compare_cells, score_pairs, verdicts
+from dupnet.network.descriptors import WEIGHTS, describe, load_weights
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_compare_refuses_what_is_no_pair_of_tile_stacks() -> None:
 
 
 def test_numpy_and_keras_agree(mixed_pairs: tuple[Bytes, Bytes]) -> None:
-    models = pytest.importorskip("dupnet.models")
+    models = pytest.importorskip("dupnet.network.models")
     model = models.load_arrays(WEIGHTS)
     colour = [np.repeat(tiles[..., None], 3, axis=3) for tiles in mixed_pairs]
     by_keras = np.asarray(model.predict(colour, verbose=0)).ravel()
@@ -139,7 +139,7 @@ def test_numpy_and_keras_agree(mixed_pairs: tuple[Bytes, Bytes]) -> None:
 
 
 def test_compared_cells_are_what_the_layers_compute(mixed_pairs: tuple[Bytes, Bytes]) -> None:
-    models = pytest.importorskip("dupnet.models")
+    models = pytest.importorskip("dupnet.network.models")
     model = models.load_arrays(WEIGHTS)
     verify = [describe(tiles).verify for tiles in mixed_pairs]
     cells, tile = compare_cells(*verify)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dupnet import cli
+from dupnet.commands import cli
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_data_fetch(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from dupnet import sources
+    from dupnet.acquisitions import sources
 
     Image.fromarray(acquisition).save(tmp_path / "stand_in.png")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 from textures import noisy, textured
 
-from dupnet.comparison import score_pairs
-from dupnet.descriptors import WEIGHTS, describe, load_weights, verify_bytes
-from dupnet.filters import band_filters, orientations
+from dupnet.network.comparison import score_pairs
+from dupnet.network.descriptors import DESCRIPTOR_VERSION, WEIGHTS, describe, load_weights, verify_bytes
+from dupnet.network.filters import band_filters, orientations
 from dupnet.tiles import is_decidable
 
 
@@ -23,6 +24,23 @@ def test_sizes() -> None:
         assert found.verify.shape == (3, verify_bytes(size)) and found.verify.dtype == np.uint8
         assert found.decidable.tolist() == [True] * 3
     assert verify_bytes(256) == 4096
+
+
+def test_descriptors_are_those_of_their_version() -> None:
+    """A change of one byte asks for another DESCRIPTOR_VERSION, and then for other hashes here."""
+    row = np.arange(256)
+    tiles = [
+        (np.add.outer(row * (3 + k), row * (5 + 2 * k)) + np.multiply.outer(row, row) * (k + 1) // 7)
+        % (97 + 30 * k)
+        for k in range(3)
+    ]
+    found = describe(np.stack(tiles).astype(np.uint8))
+    hashes = [
+        hashlib.sha256(array.tobytes()).hexdigest()[:16]
+        for array in (found.search, found.verify, found.decidable)
+    ]
+    assert DESCRIPTOR_VERSION == 1
+    assert hashes == ["d198019917187fe4", "b0daaab7a7bae4f5", "75c8fd04ad916aec"]
 
 
 def test_no_tiles_at_all() -> None:

@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("benchmarks.designs", reason="benchmarks are not part of the installed package")
 
 from benchmarks.designs import __main__ as designs
-from dupnet.hard_pairs import Source, write_pairs
-from dupnet.layers import CellFeatures
-from dupnet.recipe import PairFeatures, Recipe
+from dupnet.network.layers import CellFeatures
+from dupnet.training.hard_pairs import Source, write_pairs
+from dupnet.training.recipe import PairFeatures, Recipe
 
 
 @pytest.fixture(scope="module")

@@ -22,12 +22,12 @@ import s3fs
 from distributed import Client
 from test_find import TABLES, acquisition, table_bytes
 
-from dupnet import cluster as cluster_module
-from dupnet.distributed import find_on_cluster
-from dupnet.find import find_overlaps
-from dupnet.leases import FILE
-from dupnet.scenes import cut_collection
-from dupnet.storage import Folder
+from dupnet.acquisitions.scenes import cut_collection
+from dupnet.cluster import scheduler as cluster_module
+from dupnet.cluster.distributed import find_on_cluster
+from dupnet.files.leases import FILE
+from dupnet.files.storage import Folder
+from dupnet.find.engine import find_overlaps
 
 N_IMAGES = 25
 SMALL = {"images_a_task": 1, "tiles_a_part": 4, "exact_up_to": 10}
@@ -311,7 +311,9 @@ def test_the_scheduler_lost_and_regained(step: str, bench: Bench) -> None:
 def test_the_client_killed_and_started_again(step: str, bench: Bench) -> None:
     arguments = f"{str(bench.images)!r}, {bench.cluster.address!r}, out={str(bench.out)!r}"
     options = {"tile_size": 64, "report": False, **SMALL}
-    command = f"from dupnet.distributed import find_on_cluster; find_on_cluster({arguments}, **{options})"
+    command = (
+        f"from dupnet.cluster.distributed import find_on_cluster; find_on_cluster({arguments}, **{options})"
+    )
     client = subprocess.Popen([sys.executable, "-c", command])
     wait_for(lambda: bench.count(STEPS[step]) >= 3, client)
     client.kill()
@@ -365,7 +367,15 @@ def test_a_task_that_fails_is_tried_three_times_more(cluster: Cluster, tmp_path:
 def second_run_stops(cluster: Cluster, bucket: str, work: Path) -> None:
     """Of two commands on one folder of the store the second stops; the first one's results stand."""
     with open(work / "first.log", "w+", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "dupnet.cli", "find", f"{bucket}/images", "--out", f"{bucket}/two"]
+        command = [
+            sys.executable,
+            "-m",
+            "dupnet.commands.cli",
+            "find",
+            f"{bucket}/images",
+            "--out",
+            f"{bucket}/two",
+        ]
         command += ["--tile-size", "64", "--scheduler", cluster.address, "--quiet"]
         first = subprocess.Popen(command, env=cluster.environment, stdout=log)
         try:

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
-from dupnet.evaluation import (
+from dupnet.evaluation.scores import (
     Confusion,
     best_threshold,
     bootstrap_groups,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dupnet.files import (
+from dupnet.files.atomic import (
     atomic_path,
     check_replaceable,
     claim,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dupnet.descriptors import SEARCH_PROJECTION, load_weights, untrained_weights
-from dupnet.filters import band_filters, centred_filters, search_directions
+from dupnet.network.descriptors import SEARCH_PROJECTION, load_weights, untrained_weights
+from dupnet.network.filters import band_filters, centred_filters, search_directions
 
 
 def test_shipped_search_directions_are_those_of_the_seed() -> None:

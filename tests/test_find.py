@@ -17,11 +17,11 @@ import pytest
 from test_images import REFUSED, encoded
 
 import dupnet
-from dupnet import cache as cache_module
-from dupnet import indexing
-from dupnet.find import PAIRS_AT_A_TIME, ScoredOnce, find_overlaps
-from dupnet.results import FindResult, read_results
-from dupnet.scenes import cut_collection
+from dupnet.acquisitions.scenes import cut_collection
+from dupnet.find import cache as cache_module
+from dupnet.find import describe as indexing
+from dupnet.find.engine import PAIRS_AT_A_TIME, ScoredOnce, find_overlaps
+from dupnet.find.results import FindResult, read_results
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 TABLES = ("overlaps.csv", "groups.csv", "cuts.csv", "unreadable.csv", "converted.csv")
@@ -521,7 +521,7 @@ def test_a_folder_that_is_not_ours(collection: Path, tmp_path: Path) -> None:
 
 
 def test_two_runs_at_a_time(collection: Path, tmp_path: Path) -> None:
-    from dupnet.collection import locked
+    from dupnet.find.collection import locked
 
     with locked(tmp_path), pytest.raises(BlockingIOError, match="Another dupnet is at work"):
         find_overlaps(collection / "images", out=tmp_path)

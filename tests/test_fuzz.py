@@ -35,9 +35,9 @@ def test_what_is_not_as_documented_is_noticed(monkeypatch: pytest.MonkeyPatch) -
     def broken(*_: object, **__: object) -> None:
         raise KeyError("a defect")
 
-    monkeypatch.setattr("dupnet.images.decode", broken)
-    monkeypatch.setattr("dupnet.models.load_model", broken)
-    monkeypatch.setattr("dupnet.results.read_table", broken)
+    monkeypatch.setattr("dupnet.images.reading.decode", broken)
+    monkeypatch.setattr("dupnet.network.models.load_model", broken)
+    monkeypatch.setattr("dupnet.find.results.read_table", broken)
     with pytest.raises(KeyError):
         fuzz.read_image(b"")
     with pytest.raises(KeyError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dupnet.gimp import HLSComparison, copy_name, parse_copy_name, read_comparisons
+from dupnet.augment.gimp import HLSComparison, copy_name, parse_copy_name, read_comparisons
 
 FOLDER = Path(__file__).parents[1] / "data" / "persistent" / "gimp_hls"
 COMPARISONS = read_comparisons(FOLDER)

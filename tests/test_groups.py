@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupnet.groups import CUT_COLUMNS, evidence, place, resolve
-from dupnet.overlaps import COLUMNS, REJECTED_COLUMNS, neighbours, vote
+from dupnet.find.groups import CUT_COLUMNS, evidence, place, resolve
+from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, neighbours, vote
 from dupnet.tiles import Grid, overlap_at
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dupnet.harbour import draw_harbour
+from dupnet.acquisitions.harbour import draw_harbour
 
 
 def harbour(place=0, day=0, azimuth=1.0, elevation=0.8):

@@ -8,11 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dupnet import hard_pairs
-from dupnet.alterations import QUALITY_RANGE
-from dupnet.comparison import score_pairs
-from dupnet.descriptors import describe, untrained_weights
-from dupnet.hard_pairs import (
+from dupnet.acquisitions.alterations import QUALITY_RANGE
+from dupnet.acquisitions.sea import synthetic_sea
+from dupnet.metrics.pair_metrics import correlation
+from dupnet.network.comparison import score_pairs
+from dupnet.network.descriptors import describe, untrained_weights
+from dupnet.pairs.reader import is_another
+from dupnet.tiles import is_decidable
+from dupnet.training import hard_pairs
+from dupnet.training.hard_pairs import (
     KINDS,
     USUAL_KINDS,
     Source,
@@ -21,10 +25,6 @@ from dupnet.hard_pairs import (
     draw_usual_pair,
     write_pairs,
 )
-from dupnet.metrics import correlation
-from dupnet.pair_reader import is_another
-from dupnet.sea import synthetic_sea
-from dupnet.tiles import is_decidable
 
 SHARES = {"sea": 0.5, "land": 0.5}
 

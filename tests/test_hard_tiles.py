@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from textures import Bytes, textured
 
-from dupnet.augment import jpeg
-from dupnet.hard_tiles import (
+from dupnet.augment.variation import jpeg
+from dupnet.metrics.pair_metrics import correlation
+from dupnet.pairs.reader import is_another
+from dupnet.training.hard_tiles import (
     cut_by_solid,
     detail_difference,
     draw_dark_look,
@@ -23,8 +25,6 @@ from dupnet.hard_tiles import (
     to_grey,
     with_ship,
 )
-from dupnet.metrics import correlation
-from dupnet.pair_reader import is_another
 
 N = 40
 """Draws of each kind."""

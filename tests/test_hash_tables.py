@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dupnet import hash_tables
-from dupnet.hash_tables import N_PROBES, N_TABLES, batches, hashed, members_of
+from dupnet.find import hash_tables
+from dupnet.find.hash_tables import N_PROBES, N_TABLES, batches, hashed, members_of
 
 
 def descriptors(n: int, seed: int = 0) -> np.ndarray:

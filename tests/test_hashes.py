@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dupnet.augment import jpeg
+from dupnet.augment.variation import jpeg
 from dupnet.hashes import (
     HASHES,
     block_mean_hash,

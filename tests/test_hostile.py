@@ -25,12 +25,12 @@ from hypothesis import strategies as st
 from test_find import acquisition
 from test_images import READ, REFUSED, bomb, encoded
 
-from dupnet import indexing
-from dupnet.cli import main
-from dupnet.descriptors import WEIGHTS, load_weights
-from dupnet.find import find_overlaps
-from dupnet.images import MAX_PIXELS, UnreadableImage, decode, list_images
-from dupnet.results import read_table
+from dupnet.commands.cli import main
+from dupnet.find import describe as indexing
+from dupnet.find.engine import find_overlaps
+from dupnet.find.results import read_table
+from dupnet.images.reading import MAX_PIXELS, UnreadableImage, decode, list_images
+from dupnet.network.descriptors import WEIGHTS, load_weights
 
 TRIED: Counter[str] = Counter()
 """How many inputs of each kind were tried."""

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dupnet import images
-from dupnet.images import UnreadableImage, list_images, load, read_grey, read_image, save_tiles
+from dupnet.images import reading as images
+from dupnet.images.reading import UnreadableImage, list_images, load, read_grey, read_image, save_tiles
 from dupnet.tiles import split_tiles
 
 

@@ -13,10 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textures import Bytes, textured
 
-from dupnet.cache import Cache, Entry, Identity
-from dupnet.descriptors import describe, untrained_weights, verify_bytes
-from dupnet.filters import SEARCH_BYTES
-from dupnet.indexing import (
+from dupnet.find.cache import Cache, Entry, Identity
+from dupnet.find.describe import (
     TILES_AT_A_TIME,
     Tiling,
     describe_all,
@@ -26,6 +24,8 @@ from dupnet.indexing import (
     settle,
     widths,
 )
+from dupnet.network.descriptors import describe, untrained_weights, verify_bytes
+from dupnet.network.filters import SEARCH_BYTES
 
 TILING = Tiling(64, 64)
 WEIGHTS = untrained_weights()

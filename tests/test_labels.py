@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dupnet.cli import main
-from dupnet.comparison import compare
-from dupnet.descriptors import load_weights
-from dupnet.images import read_image
-from dupnet.labels import OUTCOMES, judge_labels, outcome_counts, read_labels, tile_pairs
-from dupnet.pair_reader import PairReader
+from dupnet.commands.cli import main
+from dupnet.images.reading import read_image
+from dupnet.network.comparison import compare
+from dupnet.network.descriptors import load_weights
+from dupnet.pairs.labels import OUTCOMES, judge_labels, outcome_counts, read_labels, tile_pairs
+from dupnet.pairs.reader import PairReader
 from dupnet.review import Judgements, export_labels
 from dupnet.tiles import Grid, overlap_of_tag, overlaps, split_tiles
 

@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dupnet.filters import band_filters, centred_filters, orientations
-from dupnet.layers import Cascade, CellFeatures, CellProjection, NeighbourhoodMean, PoolCells, TileFeatures
+from dupnet.network.filters import band_filters, centred_filters, orientations
+from dupnet.network.layers import (
+    Cascade,
+    CellFeatures,
+    CellProjection,
+    NeighbourhoodMean,
+    PoolCells,
+    TileFeatures,
+)
 
 
 def turned(array: np.ndarray, element: int) -> np.ndarray:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupnet.leaks import audit
-from dupnet.overlaps import COLUMNS, neighbours
-from dupnet.splits import random_split, split
+from dupnet.find.overlaps import COLUMNS, neighbours
+from dupnet.splits.assignment import random_split, split
+from dupnet.splits.leaks import audit
 from dupnet.tiles import Grid, overlap_at
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from dupnet import leases
-from dupnet.leases import FILE, leased
-from dupnet.storage import Folder
+from dupnet.files import leases
+from dupnet.files.leases import FILE, leased
+from dupnet.files.storage import Folder
 
 EVERY = 0.05
 """Seconds between renewals here."""

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupnet.augment import N_DIHEDRAL, dihedral, hls_shift, jpeg
-from dupnet.metrics import (
+from dupnet.augment.variation import N_DIHEDRAL, dihedral, hls_shift, jpeg
+from dupnet.metrics.pair_metrics import (
     PAIR_METRICS,
     absolute_difference,
     colour_difference,

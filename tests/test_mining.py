@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dupnet import mining
-from dupnet.comparison import score_pairs
-from dupnet.descriptors import describe, load_weights
-from dupnet.hard_pairs import Place, Source, draw_tile
-from dupnet.mining import confused, write_confused
+from dupnet.network.comparison import score_pairs
+from dupnet.network.descriptors import describe, load_weights
 from dupnet.tiles import is_decidable
+from dupnet.training import mining
+from dupnet.training.hard_pairs import Place, Source, draw_tile
+from dupnet.training.mining import confused, write_confused
 
 SHARES = {"noise": 1.0}
 

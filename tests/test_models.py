@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from small_networks import SMALL, SMALL_V0, scores, small_dupnet, tiles
 
-from dupnet import models
-from dupnet.models import (
+from dupnet.network import models
+from dupnet.network.models import (
     DupnetConfig,
     DupnetV0Config,
     build,
@@ -284,7 +284,7 @@ def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
 
 SCORE_IN_ANOTHER_BACKEND = """
 import sys, numpy as np
-from dupnet.models import load_arrays
+from dupnet.network.models import load_arrays
 data = np.load(sys.argv[2])
 np.save(sys.argv[3], load_arrays(sys.argv[1]).predict([data["first"], data["second"]], verbose=0))
 """
@@ -307,6 +307,6 @@ def test_another_backend_gives_the_same_score(tmp_path: Path, network: keras.Mod
 
 
 def test_models_is_backend_neutral() -> None:
-    for module in (models, sys.modules["dupnet.layers"], sys.modules["dupnet.networks"]):
+    for module in (models, sys.modules["dupnet.network.layers"], sys.modules["dupnet.network.architectures"]):
         source = Path(str(module.__file__)).read_text(encoding="utf-8")
         assert "tensorflow" not in source and "import tf" not in source

@@ -5,9 +5,9 @@ import pytest
 import simplejpeg
 import tifffile
 
-from dupnet import mosaics
-from dupnet.images import UnreadableImage
-from dupnet.mosaics import BACKGROUND, mosaic, write_mosaics
+from dupnet.images.reading import UnreadableImage
+from dupnet.report import mosaics
+from dupnet.report.mosaics import BACKGROUND, mosaic, write_mosaics
 from dupnet.tiles import Grid
 
 GRID = Grid(3, 3, 16)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from small_networks import SMALL, SMALL_V0, scores, small_dupnet, tiles
 
-from dupnet.models import build, to_arrays
-from dupnet.networks import DupnetConfig, DupnetV0Config, dupnet, dupnet_v0
+from dupnet.network.architectures import DupnetConfig, DupnetV0Config, dupnet, dupnet_v0
+from dupnet.network.models import build, to_arrays
 
 
 @pytest.fixture(scope="module")

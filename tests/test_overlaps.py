@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupnet.overlaps import (
+from dupnet.find.overlaps import (
     COLUMNS,
     REJECTED_COLUMNS,
     SCORE_DECIMALS,

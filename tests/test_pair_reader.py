@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from textures import Bytes, textured
 
-from dupnet.augment import AugmentConfig
-from dupnet.images import UnreadableImage, read_image
-from dupnet.pair_reader import PairReader, is_another
+from dupnet.augment.variation import AugmentConfig
+from dupnet.images.reading import UnreadableImage, read_image
+from dupnet.pairs.reader import PairReader, is_another
 from dupnet.tiles import Grid, tile_slices
 
 SIZE = 64

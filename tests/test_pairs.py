@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from dupnet.hashes import block_mean_hash, hamming_distance
-from dupnet.pairs import (
+from dupnet.pairs.table import (
     MAX_NON_DUPLICATES,
     PAIR_COLUMNS,
     SPLITS,

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupnet.overlaps import neighbours
-from dupnet.placement import Relations, residual, solve
+from dupnet.find.overlaps import neighbours
+from dupnet.find.placement import Relations, residual, solve
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 

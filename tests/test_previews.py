@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dupnet.previews import (
+from dupnet.report.previews import (
     data_uri,
     difference_map,
     encode,

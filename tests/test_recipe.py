@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dupnet import recipe
-from dupnet.comparison import score_pairs
-from dupnet.descriptors import load_weights
-from dupnet.hard_pairs import USUAL_KINDS, Source, write_pairs
-from dupnet.models import DupnetConfig, JudgeConfig
-from dupnet.recipe import COLUMNS, Recipe, airbus_parts, train_from_pairs
+from dupnet.network.comparison import score_pairs
+from dupnet.network.descriptors import load_weights
+from dupnet.network.models import DupnetConfig, JudgeConfig
+from dupnet.training import recipe
+from dupnet.training.hard_pairs import USUAL_KINDS, Source, write_pairs
+from dupnet.training.recipe import COLUMNS, Recipe, airbus_parts, train_from_pairs
 
 
 def test_parts_of_an_acquisition_do_not_meet() -> None:

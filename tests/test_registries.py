@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from dupnet.registries import FetchError, download_competition, download_package, extract, sha256_of, unpack
+from dupnet.acquisitions.registries import (
+    FetchError,
+    download_competition,
+    download_package,
+    extract,
+    sha256_of,
+    unpack,
+)
 
 LARGE = random.Random(0).randbytes(3 << 20)
 MEMBERS = {"package/a.tif": LARGE, "package/b.tif": b"", "package/other": b"other"}

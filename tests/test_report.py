@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from chromium import chromium, needs_chromium, page_errors, wait_for
 
-from dupnet import report
+from dupnet.report import page as report
 from dupnet.tiles import Grid, overlaps
 
 SIZE = 32

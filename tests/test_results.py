@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dupnet.groups import CUT_COLUMNS
-from dupnet.results import FindResult, read_results, read_table, write_run, write_tables
+from dupnet.find.groups import CUT_COLUMNS
+from dupnet.find.results import FindResult, read_results, read_table, write_run, write_tables
 from dupnet.tiles import Grid
 
 TABLES = ("overlaps", "groups", "cuts", "unreadable", "converted")

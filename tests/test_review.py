@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from chromium import chromium, needs_chromium, page_errors, wait_for
 
-from dupnet.cli import main
-from dupnet.metrics import subtract_channel_medians
-from dupnet.previews import difference_map, encode
+from dupnet.commands.cli import main
+from dupnet.metrics.pair_metrics import subtract_channel_medians
+from dupnet.report.previews import difference_map, encode
 from dupnet.review import Judgements, Review, export_labels, open_review, read_judgements, read_pairs, widget
 from dupnet.review.page import make_server
 from dupnet.tiles import Grid, overlaps
@@ -382,7 +382,7 @@ def test_a_repeated_request_counts_once_and_labels_are_exported(review):
 @contextmanager
 def review_process(folder):
     """`dupnet review` as a process of its own, which can be killed."""
-    command = [sys.executable, "-c", "import sys; from dupnet.cli import main; sys.exit(main())"]
+    command = [sys.executable, "-c", "import sys; from dupnet.commands.cli import main; sys.exit(main())"]
     process = subprocess.Popen(
         [*command, "review", folder, "--no-browser"], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
     )

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dupnet.sources import ACQUISITIONS, read_acquisition
+from dupnet.acquisitions.sources import ACQUISITIONS, read_acquisition
 from dupnet.tiles import Grid, is_decidable, overlap_at, solid_kind, split_tiles
 
 DATA = Path(__file__).resolve().parents[1] / "data"

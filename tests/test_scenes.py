@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dupnet.alterations import Processing, encode_jpeg, process
-from dupnet.scenes import HARD_SOLID_SHARE, choose_positions, cut_collection, overlap_truth
+from dupnet.acquisitions.alterations import Processing, encode_jpeg, process
+from dupnet.acquisitions.scenes import HARD_SOLID_SHARE, choose_positions, cut_collection, overlap_truth
+from dupnet.acquisitions.waves import fractal_noise
 from dupnet.tiles import Grid, is_decidable, overlap_at, solid_kind, split_tiles
-from dupnet.waves import fractal_noise
 
 # Small, so that tests are quick: 3 x 3 tiles of 64 px.
 SMALL = {"image_size": 192, "stride": 64}

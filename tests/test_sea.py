@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dupnet.sea import TEXTURE_LEVELS, draw_day, ship_mask, synthetic_sea
+from dupnet.acquisitions.sea import TEXTURE_LEVELS, draw_day, ship_mask, synthetic_sea
 from dupnet.tiles import cell_texture, is_decidable, solid_kind
 
 

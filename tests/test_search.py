@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupnet import hash_tables, search
+from dupnet.find import hash_tables, search
 
 
 def planted(n: int, d: int, cosines: tuple[float, float], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

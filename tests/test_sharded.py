@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from test_find import TABLES, acquisition, table_bytes
 
-from dupnet import distributed
-from dupnet.cli import main
-from dupnet.distributed import find_on_cluster
-from dupnet.find import find_overlaps
-from dupnet.leases import leased
-from dupnet.scenes import cut_collection
-from dupnet.shards import read_shards
-from dupnet.storage import Folder
+from dupnet.acquisitions.scenes import cut_collection
+from dupnet.cluster import distributed
+from dupnet.cluster.distributed import find_on_cluster
+from dupnet.cluster.shards import read_shards
+from dupnet.commands.cli import main
+from dupnet.files.leases import leased
+from dupnet.files.storage import Folder
+from dupnet.find.engine import find_overlaps
 
 
 class Here:
@@ -188,7 +188,7 @@ def test_against(here: Here, images: Path, tmp_path: Path) -> None:
 def test_workers_of_another_version(
     here: Here, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dupnet import sharded_index
+    from dupnet.cluster import sharded_index
 
     monkeypatch.setattr(sharded_index, "_own_code", lambda tiling: "another")
     with pytest.raises(ValueError, match="another version"):
@@ -229,7 +229,7 @@ def test_the_report_of_images_held_against_a_store(here: Here, images: Path, tmp
 
 
 def test_the_second_run_on_a_store_stops(here: Here, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dupnet.leases.RENEWED_EVERY", 0.05)
+    monkeypatch.setattr("dupnet.files.leases.RENEWED_EVERY", 0.05)
     store = fsspec.filesystem("memory")
     for path in images.iterdir():
         store.pipe_file(f"/second/images/{path.name}", path.read_bytes())

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from test_sharded import Here
 
-from dupnet.search import candidates
-from dupnet.sharded_search import Search
-from dupnet.shards import TILES, Places, Shard
-from dupnet.storage import Folder
+from dupnet.cluster.sharded_search import Search
+from dupnet.cluster.shards import TILES, Places, Shard
+from dupnet.files.storage import Folder
+from dupnet.find.search import candidates
 
 
 def clustered(n: int, seed: int) -> np.ndarray:

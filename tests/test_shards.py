@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dupnet.cache import Entry, Identity
-from dupnet.descriptors import Descriptors
-from dupnet.filters import SEARCH_BYTES
-from dupnet.search import hash_rows
-from dupnet.shards import read_search, read_shards, read_tiles, read_verify, token, write_shard
-from dupnet.storage import Folder
+from dupnet.cluster.shards import read_search, read_shards, read_tiles, read_verify, token, write_shard
+from dupnet.files.storage import Folder
+from dupnet.find.cache import Entry, Identity
+from dupnet.find.search import hash_rows
+from dupnet.network.descriptors import Descriptors
+from dupnet.network.filters import SEARCH_BYTES
 
 WIDTH = 12
 """Bytes of a verify descriptor here."""

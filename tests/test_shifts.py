@@ -9,9 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dupnet.augment import AugmentConfig, hls_shift, jpeg
-from dupnet.metrics import structural_similarity_channels
-from dupnet.shifts import find_limits, measure_shifts, nearest_similarity, resaved_similarity, share_by_shift
+from dupnet.augment.shifts import (
+    find_limits,
+    measure_shifts,
+    nearest_similarity,
+    resaved_similarity,
+    share_by_shift,
+)
+from dupnet.augment.variation import AugmentConfig, hls_shift, jpeg
+from dupnet.metrics.pair_metrics import structural_similarity_channels
 
 
 def tile(seed: int, size: int = 64) -> np.ndarray:

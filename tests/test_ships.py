@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dupnet.ships import draw_ships
+from dupnet.acquisitions.ships import draw_ships
 
 
 def layers(land, seed, density=40.0, azimuth=0.0):

@@ -10,12 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dupnet.augment import AugmentConfig
-from dupnet.images import list_images, read_image
-from dupnet.metrics import PAIR_METRICS
-from dupnet.pair_reader import PairReader
-from dupnet.scenes import Collection, cut_collection
-from dupnet.signals import (
+from dupnet.acquisitions.scenes import Collection, cut_collection
+from dupnet.augment.variation import AugmentConfig
+from dupnet.evaluation.signals import (
     FEWEST_ROWS_A_PROCESS,
     acquisitions,
     every_pair,
@@ -26,6 +23,9 @@ from dupnet.signals import (
     pairs_of_overlaps,
     separation,
 )
+from dupnet.images.reading import list_images, read_image
+from dupnet.metrics.pair_metrics import PAIR_METRICS
+from dupnet.pairs.reader import PairReader
 from dupnet.tiles import Grid, overlap_of_tag, tile_slices
 
 GRID = Grid(3, 3, 64)
@@ -168,7 +168,7 @@ def test_measure_in_processes_gives_the_same_numbers(collection: tuple[Path, Col
 def test_measure_varies_the_tiles_as_the_reader_does(
     collection: tuple[Path, Collection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dupnet.pair_reader.MIN_EVIDENCE_CELLS", 2)  # a tile of 64 px has but four cells
+    monkeypatch.setattr("dupnet.pairs.reader.MIN_EVIDENCE_CELLS", 2)  # a tile of 64 px has but four cells
     folder = collection[0] / "images"
     pairs = pairs_of_overlaps(collection[1].truth.head(6), GRID)
     settings = {"augment": AugmentConfig(), "another_day_share": 0.5, "seed": 5, "tile_size": 64}

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dupnet import sources
-from dupnet.registries import FetchError, sha256_of
-from dupnet.sources import ACQUISITIONS, RemoteAcquisition, fetch, fetch_airbus, read_acquisition
+from dupnet.acquisitions import sources
+from dupnet.acquisitions.registries import FetchError, sha256_of
+from dupnet.acquisitions.sources import ACQUISITIONS, RemoteAcquisition, fetch, fetch_airbus, read_acquisition
 
 # A build backend inside the package: pip must ask a package for its metadata, and there is no network to
 # get one from.

@@ -14,8 +14,8 @@ pytest.importorskip("benchmarks.speed", reason="benchmarks are not part of the i
 
 from benchmarks.speed import output, searching
 from benchmarks.speed.__main__ import LeftOut, peer
-from dupnet.images import save_tiles
-from dupnet.scenes import cut_collection
+from dupnet.acquisitions.scenes import cut_collection
+from dupnet.images.reading import save_tiles
 
 EXACT = ["dupnet, every pair", "faiss flat"]
 

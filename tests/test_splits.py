@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-from dupnet.splits import group_array, random_split, read_strata, split, strata_of
+from dupnet.splits.assignment import group_array, random_split, read_strata, split, strata_of
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 RATIOS = (0.8, 0.1, 0.1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from dupnet.storage import Folder
+from dupnet.files.storage import Folder
 
 
 @pytest.fixture(params=["disk", "memory", "S3"])

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dupnet.augment import N_DIHEDRAL, dihedral
-from dupnet.tile_metrics import (
+from dupnet.augment.variation import N_DIHEDRAL, dihedral
+from dupnet.metrics.tile_metrics import (
     TILE_METRICS,
     block_medians,
     channel_entropy,

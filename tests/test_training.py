@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from test_pair_reader import SIZE, cut_in_tiles, reader
 
-from dupnet import training
-from dupnet.augment import AugmentConfig
-from dupnet.models import DupnetV0Config, build
-from dupnet.pair_reader import PairReader
-from dupnet.training import PairBatches, TrainConfig, predict_pairs, train
+from dupnet.augment.variation import AugmentConfig
+from dupnet.network.models import DupnetV0Config, build
+from dupnet.pairs.reader import PairReader
+from dupnet.training import fitting as training
+from dupnet.training.fitting import PairBatches, TrainConfig, predict_pairs, train
 
 CONFIG = TrainConfig(
     model=DupnetV0Config(tile_size=SIZE, filters=(4, 4, 4), dense_units=4),

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dupnet.waves import (
+from dupnet.acquisitions.waves import (
     GRAVITY,
     KELVIN_ANGLE,
     directional_spread,

@@ -7,8 +7,8 @@ import threading
 import pytest
 from threadpoolctl import threadpool_limits
 
-from dupnet import workers
-from dupnet.workers import map_in_order, n_workers, one_blas_thread
+from dupnet.files import workers
+from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
 
 
 def test_map_in_order_runs_ahead_but_not_far() -> None:

@@ -29,17 +29,17 @@ from benchmarks.accuracy.pairs import (
     table_of_pairs,
 )
 from benchmarks.accuracy.signals import COLOUR_PIXELS, Signal, all_signals
-from dupnet.descriptors import load_weights
-from dupnet.evaluation import (
+from dupnet.acquisitions.sources import ACQUISITIONS, fetch
+from dupnet.evaluation.scores import (
     cross_validated_scores,
     expected_calibration_error,
     quality_with_intervals,
     reliability_table,
     threshold_for_precision,
 )
-from dupnet.files import write_csv
-from dupnet.metrics import PAIR_METRICS
-from dupnet.sources import ACQUISITIONS, fetch
+from dupnet.files.atomic import write_csv
+from dupnet.metrics.pair_metrics import PAIR_METRICS
+from dupnet.network.descriptors import load_weights
 
 ALL_METRICS = "all metrics together"
 SLOW_METRICS = ("crop_resistant_hash", "colour_moment_hash")
@@ -231,7 +231,7 @@ def perturb(
     another day nothing should be called a duplicate.
     """
     rng = np.random.default_rng(0)
-    from dupnet.augment import jpeg
+    from dupnet.augment.variation import jpeg
 
     rows = []
     originals = np.stack([jpeg(tile, 95) for tile in tiles])

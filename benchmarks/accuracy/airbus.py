@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.accuracy.unrelated import describe_images
-from dupnet import comparison, descriptors
+from dupnet.network import comparison, descriptors
 from dupnet.tiles import overlap_of_tag
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.markdown import markdown
 from dupnet import figures
-from dupnet.files import atomic_path
+from dupnet.files.atomic import atomic_path
 
 PANELS = (
     "JPEG quality",

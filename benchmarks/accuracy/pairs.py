@@ -16,12 +16,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.accuracy.signals import grey
-from dupnet.augment import AugmentConfig, another_day, hls_shift, jpeg, reprocess
-from dupnet.pair_reader import PairBatch, PairReader
-from dupnet.pairs import make_pairs
-from dupnet.recipe import COLUMNS
-from dupnet.sources import read_acquisition
+from dupnet.acquisitions.sources import read_acquisition
+from dupnet.augment.variation import AugmentConfig, another_day, hls_shift, jpeg, reprocess
+from dupnet.pairs.reader import PairBatch, PairReader
+from dupnet.pairs.table import make_pairs
 from dupnet.tiles import is_decidable
+from dupnet.training.recipe import COLUMNS
 
 Tile = npt.NDArray[np.uint8]
 
@@ -70,7 +70,8 @@ def table_of_pairs(folder: Path, groups: Mapping[str, str]) -> pd.DataFrame:
 def hard_pairs(
     folder: Path, pairs: pd.DataFrame, n: int, seed: int
 ) -> Iterator[tuple[PairBatch, pd.DataFrame]]:
-    """``n`` pairs in batches, varied as in :mod:`dupnet.augment`, half of them duplicates, with their rows.
+    """``n`` pairs in batches, varied as in :mod:`dupnet.augment.variation`, half of them duplicates, with
+    their rows.
 
     A quarter of the duplicates is turned into one place on another day. Pairs of which a tile carries no
     evidence after all processing are left out: neither label would be true of them.

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.accuracy import embedding
-from dupnet import comparison, descriptors
 from dupnet.hashes import HASHES, block_mean_hash, hamming_distance
-from dupnet.metrics import PAIR_METRICS
+from dupnet.metrics.pair_metrics import PAIR_METRICS
+from dupnet.network import comparison, descriptors
 
 Tiles = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float64]
@@ -99,7 +99,7 @@ def _dupnet_search() -> Signal:
 
 
 def _dupnet_v0() -> Signal:
-    from dupnet.models import load_arrays
+    from dupnet.network.models import load_arrays
 
     model = load_arrays(V0_WEIGHTS)
     return Signal(

@@ -12,8 +12,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from benchmarks.accuracy.signals import V0_WEIGHTS, grey
-from dupnet import comparison, descriptors
-from dupnet.workers import n_workers
+from dupnet.files.workers import n_workers
+from dupnet.network import comparison, descriptors
 
 N_PAIRS = 65_536
 N_V0_PAIRS = 256
@@ -38,7 +38,7 @@ def measure(tiles1: npt.NDArray[np.uint8], tiles2: npt.NDArray[np.uint8], repeat
         "compare two descriptors": (N_PAIRS, lambda: comparison.score_pairs(many1, many2, weights)),
     }
     if V0_WEIGHTS.exists():
-        from dupnet.models import load_arrays
+        from dupnet.network.models import load_arrays
 
         model, n = load_arrays(V0_WEIGHTS), min(N_V0_PAIRS, len(tiles1))
         for size in BATCHES:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from dupnet import comparison, descriptors
-from dupnet.images import read_grey
+from dupnet.images.reading import read_grey
+from dupnet.network import comparison, descriptors
 from dupnet.tiles import split_tiles
 
 HIGHEST = 10

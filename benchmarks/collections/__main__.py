@@ -24,18 +24,18 @@ import pandas as pd
 from benchmarks.collections.hashes import KEY, THRESHOLDS, accepted_overlaps, hash_tiles
 from benchmarks.collections.kills import kill_and_resume
 from benchmarks.markdown import markdown
-from dupnet.comparison import score_pairs
-from dupnet.descriptors import describe
-from dupnet.files import write_csv
-from dupnet.find import find_overlaps
-from dupnet.groups import place
-from dupnet.images import read_grey
-from dupnet.leaks import audit
-from dupnet.metrics import correlation
-from dupnet.results import FindResult
-from dupnet.scenes import Collection, cut_collection
-from dupnet.sources import ACQUISITIONS, fetch, read_acquisition
-from dupnet.splits import random_split, split
+from dupnet.acquisitions.scenes import Collection, cut_collection
+from dupnet.acquisitions.sources import ACQUISITIONS, fetch, read_acquisition
+from dupnet.files.atomic import write_csv
+from dupnet.find.engine import find_overlaps
+from dupnet.find.groups import place
+from dupnet.find.results import FindResult
+from dupnet.images.reading import read_grey
+from dupnet.metrics.pair_metrics import correlation
+from dupnet.network.comparison import score_pairs
+from dupnet.network.descriptors import describe
+from dupnet.splits.assignment import random_split, split
+from dupnet.splits.leaks import audit
 from dupnet.tiles import overlap_at, split_tiles
 
 MAX_ERRORS = 100

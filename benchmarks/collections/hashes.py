@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.files.workers import map_in_order, n_workers
+from dupnet.find.overlaps import verify, vote
 from dupnet.hashes import block_mean_hash, opencv_phash
-from dupnet.images import read_grey
-from dupnet.overlaps import verify, vote
+from dupnet.images.reading import read_grey
 from dupnet.tiles import Grid, is_decidable, split_tiles
-from dupnet.workers import map_in_order, n_workers
 
 THRESHOLDS = {"pHash": (4, 12), "BlockMeanHash": (12, 26)}
 """Bits, of 64 and of 256, up to which two tiles agree: a strict and a lenient choice."""

@@ -18,15 +18,15 @@ import keras
 import numpy as np
 import pandas as pd
 
-from dupnet.files import write_csv
-from dupnet.layers import Cascade
-from dupnet.networks import DupnetConfig, JudgeConfig, judges
-from dupnet.recipe import PairFeatures, Recipe, fit
+from dupnet.files.atomic import write_csv
+from dupnet.network.architectures import DupnetConfig, JudgeConfig, judges
+from dupnet.network.layers import Cascade
+from dupnet.training.recipe import PairFeatures, Recipe, fit
 
 K = DupnetConfig.n_filters
 CORRELATIONS = [*range(K), 3 * K]
 POWERS, GAIN, LEVELS = list(range(K, 3 * K)), [3 * K + 1], list(range(3 * K + 2, 3 * K + 6))
-"""Columns of :class:`dupnet.layers.CellFeatures`."""
+"""Columns of :class:`dupnet.network.layers.CellFeatures`."""
 
 SHIPPED = DupnetConfig.ensemble
 NEVER, ALWAYS = (98.0, 99.0), (-99.0, 99.0)

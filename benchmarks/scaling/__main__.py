@@ -25,17 +25,17 @@ import pandas as pd
 import psutil
 from distributed import Client, LocalCluster
 
-from dupnet import distributed, sharded_index, sharded_search
-from dupnet.descriptors import load_weights
-from dupnet.distributed import IMAGES_A_TASK, TILES_A_PART, find_on_cluster
-from dupnet.files import write_csv
-from dupnet.filters import SEARCH_BYTES
-from dupnet.find import PAIRS_AT_A_TIME
-from dupnet.hash_tables import N_PROBES, N_TABLES
-from dupnet.indexing import Tiling
-from dupnet.sharded_index import code_of, list_folder
-from dupnet.shards import read_shards
-from dupnet.storage import Folder
+from dupnet.cluster import distributed, sharded_index, sharded_search
+from dupnet.cluster.distributed import IMAGES_A_TASK, TILES_A_PART, find_on_cluster
+from dupnet.cluster.sharded_index import code_of, list_folder
+from dupnet.cluster.shards import read_shards
+from dupnet.files.atomic import write_csv
+from dupnet.files.storage import Folder
+from dupnet.find.describe import Tiling
+from dupnet.find.engine import PAIRS_AT_A_TIME
+from dupnet.find.hash_tables import N_PROBES, N_TABLES
+from dupnet.network.descriptors import load_weights
+from dupnet.network.filters import SEARCH_BYTES
 
 RESULTS = Path(__file__).parents[1] / "results"
 

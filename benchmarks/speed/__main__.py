@@ -24,11 +24,11 @@ import pandas as pd
 
 from benchmarks.speed import output, searching
 from benchmarks.speed.peers import NOT_INSTALLED
-from dupnet.files import write_csv
-from dupnet.images import list_images, save_tiles
-from dupnet.overlaps import vote
-from dupnet.scenes import cut_collection
-from dupnet.sources import fetch_derna, read_acquisition
+from dupnet.acquisitions.scenes import cut_collection
+from dupnet.acquisitions.sources import fetch_derna, read_acquisition
+from dupnet.files.atomic import write_csv
+from dupnet.find.overlaps import vote
+from dupnet.images.reading import list_images, save_tiles
 from dupnet.tiles import overlap_at
 
 SIZES = (1000, 2000, 4356)

@@ -41,7 +41,7 @@ def floor(folder: str) -> Measured:
 
 def find(folder: str, out: str) -> Measured:
     """All of `dupnet find` but the report, from scratch."""
-    from dupnet.find import find_overlaps
+    from dupnet.find.engine import find_overlaps
 
     shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
@@ -52,7 +52,7 @@ def find(folder: str, out: str) -> Measured:
 
 def add(folder: str, out: str) -> Measured:
     """Add a folder of images to the collection that ``out`` holds."""
-    from dupnet.find import find_overlaps
+    from dupnet.find.engine import find_overlaps
 
     start = time.perf_counter()
     result = find_overlaps(folder, out=out, report=False, workers=THREADS, add=True)

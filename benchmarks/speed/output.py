@@ -10,8 +10,8 @@ import pandas as pd
 
 from benchmarks.markdown import markdown
 from dupnet.figures import scaling
-from dupnet.files import atomic_path
-from dupnet.search import EXACT_UP_TO
+from dupnet.files.atomic import atomic_path
+from dupnet.find.search import EXACT_UP_TO
 
 ALLOWED_MB, ALLOWED_BYTES_PER_TILE = 1000, 300
 """Peak memory that `find` may take: 1 GB and 300 bytes a tile."""

@@ -23,8 +23,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the leaks; returns 1 if there are any, else 0."""
-    from dupnet.leaks import audit
-    from dupnet.results import read_results, read_table
+    from dupnet.find.results import read_results, read_table
+    from dupnet.splits.leaks import audit
 
     result = read_results(options.dir)
     splits = read_table(options.splits)

@@ -11,7 +11,7 @@ from dupnet.commands.arguments import Commands, add_seed, add_workers, whole_num
 __all__ = ["add", "run"]
 
 ACQUISITIONS = ("kitsap", "derna", "yellowstone", "washington")
-"""Names of :data:`dupnet.sources.ACQUISITIONS`, which takes a while to import."""
+"""Names of :data:`dupnet.acquisitions.sources.ACQUISITIONS`, which takes a while to import."""
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -47,7 +47,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Fetch what is not there yet, and cut what is not cut yet."""
-    from dupnet import sources
+    from dupnet.acquisitions import sources
 
     if (options.image is None) == (options.source == "cut"):
         raise ValueError("name one image with `dupnet data cut IMAGE`, and none with any other source.")
@@ -70,9 +70,9 @@ def run(options: argparse.Namespace) -> None:
 
 def _cut(file: Path, out: Path, name: str, options: argparse.Namespace) -> None:
     """Cut an acquisition into the folder ``out``, unless that is done."""
-    from dupnet.files import claim
-    from dupnet.scenes import cut_collection
-    from dupnet.sources import read_acquisition
+    from dupnet.acquisitions.scenes import cut_collection
+    from dupnet.acquisitions.sources import read_acquisition
+    from dupnet.files.atomic import claim
 
     settings = {
         "n_images": options.n_images,

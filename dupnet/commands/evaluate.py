@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dupnet.commands.arguments import Commands, add_pair_table, add_tile_size, add_workers, score
 
 if TYPE_CHECKING:
-    from dupnet.pair_reader import PairReader
+    from dupnet.pairs.reader import PairReader
 
 __all__ = ["add", "run"]
 
@@ -82,9 +82,9 @@ def _judge_pairs(options: argparse.Namespace) -> None:
 
     import numpy as np
 
-    from dupnet.evaluation import confusion
-    from dupnet.pair_reader import PairReader
-    from dupnet.pairs import load_pairs
+    from dupnet.evaluation.scores import confusion
+    from dupnet.pairs.reader import PairReader
+    from dupnet.pairs.table import load_pairs
 
     pairs = load_pairs(options.pairs)
     split = "test" if options.split is None else options.split
@@ -97,7 +97,7 @@ def _judge_pairs(options: argparse.Namespace) -> None:
     if predict:
         scores = predict(reader)
     else:
-        from dupnet.comparison import compare
+        from dupnet.network.comparison import compare
 
         judged = [compare(batch.tiles1, batch.tiles2)["score"] for batch in reader.batches(64)]
         scores = np.concatenate(judged)
@@ -107,8 +107,8 @@ def _judge_pairs(options: argparse.Namespace) -> None:
 
 
 def _judge_labels(options: argparse.Namespace) -> None:
-    from dupnet.files import write_csv
-    from dupnet.labels import judge_labels, outcome_counts, read_labels
+    from dupnet.files.atomic import write_csv
+    from dupnet.pairs.labels import judge_labels, outcome_counts, read_labels
 
     if options.split is not None:
         raise ValueError(f"--split {options.split} goes with TABLE; of labels all are judged.")
@@ -143,16 +143,16 @@ def _network(options: argparse.Namespace) -> tuple[Callable[[PairReader], Any] |
     if options.model is not None:
         from functools import partial
 
-        from dupnet.files import check_keras_file
+        from dupnet.files.atomic import check_keras_file
 
         check_keras_file(options.model)  # before Keras, which takes its time and has its say
 
-        from dupnet.models import load_model
-        from dupnet.training import predict_pairs
+        from dupnet.network.models import load_model
+        from dupnet.training.fitting import predict_pairs
 
         predict, threshold = partial(predict_pairs, load_model(options.model)), 0.5
     else:
-        from dupnet.descriptors import load_weights
+        from dupnet.network.descriptors import load_weights
 
         predict, threshold = None, load_weights().threshold
     return predict, threshold if options.threshold is None else options.threshold

@@ -51,7 +51,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Find the overlaps, and say what was found and where it lies."""
-    from dupnet.find import find_overlaps
+    from dupnet.find.engine import find_overlaps
 
     result = find_overlaps(
         options.images,

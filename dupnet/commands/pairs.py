@@ -42,8 +42,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the table, and print its rows by split and label."""
-    from dupnet.pairs import make_pairs, pair_files, save_pairs
-    from dupnet.results import read_results
+    from dupnet.find.results import read_results
+    from dupnet.pairs.table import make_pairs, pair_files, save_pairs
 
     result = read_results(options.dir)
     if len(result.folders) != 1:

@@ -45,9 +45,9 @@ def run(options: argparse.Namespace) -> None:
     """Write ``splits.csv``, and print what each split has: images, groups, its share of each stratum."""
     import pandas as pd
 
-    from dupnet.files import write_csv
-    from dupnet.results import read_results
-    from dupnet.splits import SPLIT_NAMES, read_strata, split, strata_of
+    from dupnet.files.atomic import write_csv
+    from dupnet.find.results import read_results
+    from dupnet.splits.assignment import SPLIT_NAMES, read_strata, split, strata_of
 
     if options.column and not options.stratify:
         raise ValueError(

@@ -41,14 +41,14 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, and print the history."""
-    from dupnet.images import list_images
-    from dupnet.pairs import load_pairs
+    from dupnet.images.reading import list_images
+    from dupnet.pairs.table import load_pairs
 
     pairs = load_pairs(options.pairs)
     list_images(options.images)  # says what is wrong, before Keras, which takes its time and has its say
 
-    from dupnet.models import DupnetConfig, DupnetV0Config
-    from dupnet.training import TrainConfig, train
+    from dupnet.network.models import DupnetConfig, DupnetV0Config
+    from dupnet.training.fitting import TrainConfig, train
 
     config = TrainConfig(
         model=DupnetConfig() if options.model == "dupnet" else DupnetV0Config(),

@@ -152,7 +152,7 @@ def error_gallery(pairs: Sequence[tuple[Image, Image, str]], differences: Sequen
     pairs
         Tile 1 and tile 2, RGB uint8 (h, w, 3), and a caption of a few short lines.
     differences
-        One map a pair, RGB or grey uint8, as :func:`dupnet.previews.difference_map` makes it.
+        One map a pair, RGB or grey uint8, as :func:`dupnet.report.previews.difference_map` makes it.
 
     Raises
     ------

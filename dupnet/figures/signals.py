@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from dupnet.evaluation import expected_calibration_error, reliability_table, wilson_interval
+from dupnet.evaluation.scores import expected_calibration_error, reliability_table, wilson_interval
 from dupnet.figures.style import COLOURS, new_figure, require_columns, style
 
 __all__ = ["confusion", "distributions", "reliability", "score_histogram"]
@@ -236,7 +236,7 @@ def reliability(
 
     Returns
     -------
-    The figure, and its table, as :func:`dupnet.evaluation.reliability_table` makes it.
+    The figure, and its table, as :func:`dupnet.evaluation.scores.reliability_table` makes it.
     """
     table = reliability_table(scores, is_duplicate, n_bins)
     error = expected_calibration_error(scores, is_duplicate, n_bins)

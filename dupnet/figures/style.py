@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dupnet.files import atomic_path, write_csv
+from dupnet.files.atomic import atomic_path, write_csv
 
 __all__ = ["COLOURS", "PALETTE", "SavedFigure", "new_figure", "require_columns", "save", "style"]
 

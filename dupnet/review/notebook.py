@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import escape
 
-from dupnet.previews import encode
+from dupnet.report.previews import encode
 from dupnet.review.judgements import VERDICTS
 from dupnet.review.queue import Review
 

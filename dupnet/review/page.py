@@ -18,8 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from dupnet.files import write_csv
-from dupnet.previews import encode
+from dupnet.files.atomic import write_csv
+from dupnet.report.previews import encode
 from dupnet.review.judgements import VERDICTS, labels
 from dupnet.review.queue import Review
 
@@ -56,7 +56,7 @@ def create_app(review: Review, token: str, port: int) -> Flask:
     """
     from flask import Flask, Response, abort, jsonify, render_template, request
 
-    app = Flask("dupnet", static_folder=None, template_folder=str(files("dupnet") / "templates"))
+    app = Flask("dupnet", static_folder=None, template_folder=str(files("dupnet.review") / "templates"))
     hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
     # Cookies do not know ports: two reviews on one machine need two names.
     cookie = f"dupnet_review_{port}"
@@ -98,7 +98,7 @@ def create_app(review: Review, token: str, port: int) -> Flask:
     def asset(name: str) -> Response:
         if name not in _ASSETS:
             abort(404)
-        text = (files("dupnet") / "templates" / name).read_text(encoding="utf-8")
+        text = (files("dupnet.review") / "templates" / name).read_text(encoding="utf-8")
         return Response(text, mimetype=_ASSETS[name])
 
     @app.get("/state")

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.files import check_replaceable, write_csv
-from dupnet.images import Folders, UnreadableImage, load, locate
-from dupnet.metrics import subtract_channel_medians
-from dupnet.previews import difference_map, outline, reduce_to, shared_regions, shown_name
+from dupnet.files.atomic import check_replaceable, write_csv
+from dupnet.images.reading import Folders, UnreadableImage, load, locate
+from dupnet.metrics.pair_metrics import subtract_channel_medians
+from dupnet.report.previews import difference_map, outline, reduce_to, shared_regions, shown_name
 from dupnet.review.judgements import VERDICTS, Judgements, labels, read_judgements
 from dupnet.review.tables import as_pairs, read_table
 from dupnet.tiles import SMALLEST_TILE, TILE_SIZE, Grid, overlap_of_tag
@@ -163,7 +163,7 @@ class Review:
 
         Tiles that are too small to judge (of a stride below 64 px) are undecidable.
         """
-        from dupnet.comparison import UNDECIDABLE, compare
+        from dupnet.network.comparison import UNDECIDABLE, compare
 
         self._check(pair)
         n_tiles = self._overlaps[self._keys[pair][2]].n_tiles

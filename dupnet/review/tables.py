@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dupnet.files import read_csv, read_parquet
+from dupnet.files.atomic import read_csv, read_parquet
 from dupnet.tiles import Grid, overlap_at
 
 __all__ = ["as_pairs", "read_pairs", "read_table"]

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dupnet.gimp import copy_name
+from dupnet.augment.gimp import copy_name
 
 HERE = Path(__file__).parent
 HUES = (-180, -90, -30, -10, -5, 5, 10, 30, 90, 180)  # degrees

@@ -1,0 +1,248 @@
+"""``dupnet find`` on a Dask cluster: the same steps as tasks over shards, the same result byte for byte.
+
+The client lists the images and hands them out in batches; a worker describes each into a shard (``KEY.*`` in
+the store). Then come tasks that compare the descriptors of two parts of the collection, and tasks that score
+pairs of tiles. The client alone sees the collection as a whole: names, about 150 bytes a tile at most,
+candidates, overlaps. No worker holds more than two parts, and none needs all.
+
+Whatever a task writes is a function of its name, so it may run twice: after a worker was lost, or in two
+places at once. What is in the store when a run ends, however it ends, is not computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from dupnet.cluster.scheduler import Cluster
+from dupnet.cluster.sharded_index import Image, code_of, describe_on, list_folder, worker_weights
+from dupnet.cluster.sharded_search import Search
+from dupnet.cluster.shards import Places, read_verify
+from dupnet.files.leases import FILE, leased
+from dupnet.files.storage import Folder
+from dupnet.files.workers import n_workers
+from dupnet.find.collection import CACHE, RECORD, combine, locked, parse_record
+from dupnet.find.describe import Tiling, widths
+from dupnet.find.engine import (
+    SEARCH_THRESHOLD,
+    Clock,
+    FindResult,
+    ScoredOnce,
+    conclude,
+    recorded_options,
+    write_all,
+)
+from dupnet.find.search import EXACT_UP_TO
+from dupnet.images.reading import Sources
+from dupnet.network.comparison import score_pairs
+from dupnet.network.descriptors import load_weights
+from dupnet.tiles import TILE_SIZE
+
+__all__ = ["IMAGES_A_TASK", "TILES_A_PART", "find_on_cluster"]
+
+IMAGES_A_TASK = 512
+"""Images that one task describes: 4 to 10 s of work, which is what the loss of a worker can cost it."""
+
+TILES_A_PART = 2**18
+"""Tiles of a part: 67 MB of search descriptors, and as many of buckets. A task compares two parts: smaller
+ones need less memory, and make more tasks that read more (benchmarks/scaling)."""
+
+Numbers = npt.NDArray[np.int64]
+
+
+def find_on_cluster(
+    folder: str | os.PathLike[str],
+    scheduler: str,
+    *,
+    out: str | os.PathLike[str],
+    tile_size: int = TILE_SIZE,
+    stride: int | None = None,
+    add: bool = False,
+    against: str | os.PathLike[str] | None = None,
+    report: bool = True,
+    progress: bool = False,
+    images_a_task: int = IMAGES_A_TASK,
+    tiles_a_part: int = TILES_A_PART,
+    exact_up_to: int = EXACT_UP_TO,
+) -> FindResult:
+    """Find every overlap of a folder of images with the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    folder : path or URL
+        Images on any file system that fsspec knows. Client and workers reach it by the same address.
+    scheduler : str
+        Address of the Dask scheduler, such as ``tcp://10.0.0.1:8786``.
+    out : path or URL
+        Where tables and shards go; for client and workers the same. A run that was stopped goes on there.
+    tile_size, stride, add, against, report, progress
+        As for :func:`dupnet.find.engine.find_overlaps`. Mosaics and report are made by the client, which
+        reads the images for them from where they are.
+    images_a_task, tiles_a_part : int
+        Images that one task describes, and tiles of which it compares twice as many. The result does not
+        depend on them.
+    exact_up_to : int
+        As for :func:`dupnet.find.search.candidates`.
+
+    Raises
+    ------
+    ValueError
+        If the options do not fit together, no image can be used, ``out`` holds something else, or the
+        workers have another version of dupnet.
+    OSError
+        If a folder is missing, ``out`` cannot be written, another run is at work in it, or the cluster does
+        not answer for long.
+    """
+    for name, portion in (("images_a_task", images_a_task), ("tiles_a_part", tiles_a_part)):
+        if portion < 1:
+            raise ValueError(f"{name} is {portion}; it must be at least 1.")
+    tiling = Tiling.checked(tile_size, stride)
+    weights = load_weights()
+    code = code_of(tiling, weights)
+    clock = Clock()
+    results = Folder(out)
+    cache = results.folder(CACHE)
+    with ExitStack() as stack:
+        check_lease = stack.enter_context(_held(results, cache))
+        other = None if against is None else Folder(against)
+        folders, images = _open_collection(results, Folder(folder), add, other)
+        sources = (*folders, *([other.parent] if other else []))
+        cluster = stack.enter_context(Cluster(scheduler, progress))
+        store = cache.folder(f"shards-{code}")
+        for stale in cache.folders():
+            if stale.startswith("shards-") and stale != store.name:
+                tqdm.write("dupnet: describing all images again, their shards were made by another version")
+                cache.remove(stale)
+        with clock("describe"):
+            described, places = describe_on(cluster, store, images, tiling, code, images_a_task)
+        check_lease()
+        is_against = None
+        if other is not None:
+            is_against = np.array([images[image].folder == other.address for image in described.images])
+        with clock("search"):
+            n_tiles = tiling.grid(described.height, described.width).n_tiles
+            search = Search(store, places, n_tiles, is_against)
+            found = search.run(cluster, cache, SEARCH_THRESHOLD, exact_up_to, tiles_a_part)
+        check_lease()
+        with clock("verify"):
+            score = ScoredOnce(search.hashes, partial(_scores, cluster, store, places, n_tiles, tiling, code))
+            result = conclude(found, described, search.decidable, score, tiling, weights, is_against)
+        if all(one.is_local for one in sources):
+            result.folders = tuple(one.path for one in sources)
+        result.options = recorded_options(folder, tiling, add, against, scheduler=scheduler)
+        result.seconds = clock.seconds
+        check_lease()
+        local_or_store = [one.path if one.is_local else one for one in sources]
+        _write(result, results, local_or_store if report else None, clock)
+    return result
+
+
+@contextmanager
+def _held(results: Folder, cache: Folder) -> Iterator[Callable[[], None]]:
+    """Hold the output folder for this run; yields a function that raises once it is held no more.
+
+    Raises
+    ------
+    BlockingIOError
+        If another run holds it.
+    ValueError
+        If it holds something, but nothing that dupnet wrote.
+    """
+    if results.is_local:
+        with locked(results.path):  # by the kernel, which does not forget
+            yield lambda: None
+        return
+    if results.files() and not {FILE, RECORD} & cache.files().keys():
+        raise ValueError(
+            f"{results.address!r} holds files, but none of `dupnet find`; choose a new or an empty folder."
+        )
+    with leased(cache) as check:
+        yield check
+
+
+def _open_collection(
+    results: Folder, this: Folder, add: bool, other: Folder | None
+) -> tuple[list[Folder], dict[str, Image]]:
+    """The collection's folders, and all images by name, sorted, with those held against them."""
+    cache = results.folder(CACHE)
+    is_known = RECORD in cache.files()
+    known = parse_record(cache.read(RECORD), f"{cache.address}/{RECORD}") if is_known else None
+    record = combine(known, this.address, other.address if other else None, add, results.address)
+    folders = [Folder(address) for address in record["folders"]]
+    images: dict[str, Image] = {}
+    for one in folders:
+        for name, image in list_folder(one).items():
+            if name in images:
+                raise ValueError(f"{name!r} is in both {images[name].folder!r} and {one.address!r}.")
+            images[name] = image
+    if other is not None:
+        images.update((f"{other.name}/{name}", image) for name, image in list_folder(other).items())
+    cache.write(RECORD, json.dumps(record).encode())
+    return folders, dict(sorted(images.items()))
+
+
+def _scores(
+    cluster: Cluster,
+    store: Folder,
+    places: Places,
+    n_tiles: int,
+    tiling: Tiling,
+    code: str,
+    pairs: list[Numbers],
+) -> list[npt.NDArray[np.float32]]:
+    """Scores (k,) of each portion (2, k) of pairs of tile rows, a task each."""
+
+    def task(portion: Numbers) -> tuple[Any, ...]:
+        rows, pair = np.unique(portion, return_inverse=True)
+        image, tile = np.divmod(rows, n_tiles)
+        used, shard = np.unique(places.shard[image], return_inverse=True)
+        keys = [places.shards[number].key for number in used]
+        return store.address, keys, shard, places.first_row[image] + tile, pair.reshape(2, -1), tiling, code
+
+    return cluster.run(_score_task, [task(portion) for portion in pairs], "verify")
+
+
+def _score_task(
+    store: str,
+    keys: Sequence[str],
+    shard: Numbers,
+    row: Numbers,
+    pair: Numbers,
+    tiling: Tiling,
+    code: str,
+) -> npt.NDArray[np.float32]:
+    """Scores (n,) of pairs (2, n) of tiles; tile ``k`` is row ``row[k]`` of shard ``keys[shard[k]]``."""
+    weights = worker_weights(tiling, code)
+    order = np.lexsort((row, shard))
+    verify = read_verify(Folder(store), keys, shard[order], row[order], widths(tiling, weights)[1])
+    place = np.argsort(order)[pair]
+    return score_pairs(verify[place[0]], verify[place[1]], weights, workers=1)
+
+
+def _write(result: FindResult, results: Folder, images: Sources | None, clock: Clock) -> None:
+    """Write what a local run writes; to a store by way of a folder here, ``run.json`` last."""
+    if results.is_local:
+        write_all(result, results.path, images, n_workers(), clock)
+        return
+    for name in ("run.json", "report.html", *(["mosaics"] if images is None else [])):
+        results.remove(name)
+    with TemporaryDirectory(prefix="dupnet-") as beside:
+        write_all(result, Path(beside), images, n_workers(), clock)
+        names = [path.relative_to(beside).as_posix() for path in Path(beside).rglob("*") if path.is_file()]
+        for name in sorted(set(names) - {"run.json"}):
+            results.write(name, Path(beside, name).read_bytes())
+        if images is not None:
+            mosaics = results.folder("mosaics")
+            for stale in mosaics.files().keys() - {Path(name).name for name in names if "/" in name}:
+                mosaics.remove(stale)
+        results.write("run.json", Path(beside, "run.json").read_bytes())

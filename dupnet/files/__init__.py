@@ -1,0 +1,26 @@
+"""Tables and pictures written whole or not at all; threads; local folders and remote stores as one thing."""
+
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "atomic": [
+            "atomic_path",
+            "check_keras_file",
+            "check_replaceable",
+            "claim",
+            "plain_names",
+            "read_csv",
+            "read_parquet",
+            "remove_partial",
+            "write_csv",
+            "write_parquet",
+        ],
+        "leases": ["FILE", "RENEWED_EVERY", "leased"],
+        "storage": ["Folder"],
+        "workers": ["map_in_order", "n_workers", "one_blas_thread"],
+    },
+)

@@ -1,0 +1,221 @@
+"""Files and tables: written beside and then renamed, so that none is ever half there; tables read; folders
+that remember what their files were made with.
+
+Names of images come from files of unknown origin, and a spreadsheet takes a cell that begins with ``=``,
+``+``, ``-`` or ``@`` for a formula. In a CSV such a name has an apostrophe before it, as spreadsheets write
+text; :func:`plain_names` takes it away again. A Parquet file holds names as they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+import uuid
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+__all__ = [
+    "atomic_path",
+    "check_keras_file",
+    "check_replaceable",
+    "claim",
+    "plain_names",
+    "read_csv",
+    "read_parquet",
+    "remove_partial",
+    "write_csv",
+    "write_parquet",
+]
+
+PARTIAL = ".partial-"
+"""Beginning of the name of a file that is being written."""
+
+NAMES = ("image", "image1", "image2")
+"""Columns that hold names of images."""
+
+FORMULA = r"^'*[=+\-@\t\r]"
+"""Beginnings of names that get an apostrophe; those that have one get another, so that it can be undone."""
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside ``path``; renamed to it when the block ends well, removed when it does not.
+
+    The temporary name keeps the suffix, because image libraries choose the format by it.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.parent / f"{PARTIAL}{uuid.uuid4().hex}{target.suffix}"
+    # Not by tempfile: so the umask applies by itself; reading it is not safe between threads.
+    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield beside
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def remove_partial(folder: str | os.PathLike[str], older_than: float = 0.0) -> None:
+    """Remove what killed processes were writing into a folder: files that no one will rename any more.
+
+    ``older_than`` in seconds spares those of a process that may be at work.
+    """
+    for path in Path(folder).glob(f"{PARTIAL}*"):
+        try:
+            if time.time() - path.stat().st_mtime >= older_than:
+                path.unlink()
+        except FileNotFoundError:  # renamed by now
+            continue
+
+
+def claim(folder: str | os.PathLike[str], record: str, settings: Mapping[str, Any], command: str) -> None:
+    """Claim a folder, made if it is missing, for the files that ``command`` makes with ``settings``.
+
+    The file ``record`` in it keeps the settings. A folder that holds no more than that, because nothing came
+    of an earlier run, is claimed anew.
+
+    Raises
+    ------
+    NotADirectoryError
+        If it is a file.
+    ValueError
+        If it holds files, but no record, or one of other settings.
+    """
+    name, marker = os.fspath(folder), Path(folder, record)
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise NotADirectoryError(f"{name!r} is a file; choose a folder.")
+    if all(
+        path.is_dir() or path == marker or path.name.startswith(PARTIAL) for path in Path(folder).rglob("*")
+    ):
+        with atomic_path(marker) as beside:
+            beside.write_text(json.dumps(settings), encoding="utf-8")
+        return
+    if not marker.exists():
+        raise ValueError(f"{name!r} holds files, but none of `{command}`; choose a new or an empty folder.")
+    try:
+        known = json.loads(marker.read_bytes())
+        other = [
+            f"{key} {known[key]!r}, not {value!r}" for key, value in settings.items() if known[key] != value
+        ]
+    except (KeyError, RecursionError, TypeError, ValueError):
+        raise ValueError(
+            f"{os.fspath(marker)!r} is damaged: what the files of its folder were made with is lost; choose "
+            "another folder."
+        ) from None
+    if other:
+        raise ValueError(
+            f"{name!r} holds what `{command}` made with {'; '.join(other)}. Choose another folder, or the "
+            "same settings."
+        )
+
+
+def check_replaceable(path: str | os.PathLike[str], columns: Collection[str]) -> None:
+    """Check that a table of these columns would take the place of no file but one of the same columns.
+
+    Raises
+    ------
+    ValueError
+        If ``path`` is a file of another kind.
+    OSError
+        If it cannot be read.
+    """
+    if not Path(path).exists():
+        return
+    try:
+        known = read_parquet(path) if Path(path).suffix == ".parquet" else read_csv(path, nrows=0)
+        is_alike = set(known.columns) == set(columns)
+    except ValueError:
+        is_alike = False
+    if not is_alike:
+        raise ValueError(
+            f"{os.fspath(path)!r} is there and is no table of {', '.join(columns)}; choose another file name."
+        )
+
+
+def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a table as CSV: UTF-8, ``\\n`` line ends, no index; the same table gives the same bytes.
+
+    Image names that a spreadsheet would compute are written as text; :func:`plain_names` reads them back.
+    """
+    for column in table.columns.intersection(NAMES):
+        names = table[column].astype(str)
+        if (formula := names.str.contains(FORMULA, regex=True)).any():
+            table = table.assign(**{column: table[column].where(~formula, "'" + names)})
+    with atomic_path(path) as beside:
+        table.to_csv(beside, index=False, lineterminator="\n")
+        # A lone carriage return in a name is left bare, and would be read as the end of the row.
+        if b"\r" in beside.read_bytes():
+            table.to_csv(beside, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+
+def read_csv(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
+    """A table from a CSV file, image names as their files have them; ``options`` are those of pandas.
+
+    Raises
+    ------
+    ValueError
+        If the file is no CSV table.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        return plain_names(pd.read_csv(path, **options))
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        fault = str(error).strip().rstrip(".")
+        raise ValueError(f"{os.fspath(path)!r} is no table in CSV and UTF-8 ({fault}); give one.") from None
+
+
+def plain_names(table: pd.DataFrame) -> pd.DataFrame:
+    """A table read from a CSV with the names of its images as their files have them."""
+    for column in table.columns.intersection(NAMES):
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            plain = table[column].str.replace(rf"^'(?={FORMULA[1:]})", "", regex=True)
+            table = table.assign(**{column: plain})
+    return table
+
+
+def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a table as Parquet, no index."""
+    with atomic_path(path) as beside:
+        table.to_parquet(beside, index=False)
+
+
+def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """A table from a Parquet file.
+
+    Raises
+    ------
+    ValueError
+        If the file is no Parquet table.
+    OSError
+        If it cannot be read.
+    """
+    with open(path, "rb") as file:  # pandas leaves the system's reason out of its errors
+        try:
+            return pd.read_parquet(file)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)!r} is no table in Parquet ({error}); give one.") from None
+
+
+def check_keras_file(path: str | os.PathLike[str]) -> None:
+    """Check that there is a ``.keras`` file, which needs no Keras: that takes seconds to import.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is none.
+    """
+    name = os.fspath(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{name!r}: no such file; write one with dupnet.network.models.save_model.")
+    if not name.endswith(".keras") or not zipfile.is_zipfile(path):
+        raise ValueError(f"{name}: not a .keras file; pass one that dupnet.network.models.save_model wrote.")

@@ -1,0 +1,270 @@
+"""What ``find`` found, on one page that needs nothing beside itself: no network, no other file, no plug-in.
+
+Names come from files of unknown origin: the template escapes them, control and direction characters are
+spelled out, and a content security policy allows only the page's own script and style, named by their hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dupnet.files.atomic import atomic_path
+from dupnet.images.reading import Sources, UnreadableImage, load_named
+from dupnet.report.mosaics import mosaic
+from dupnet.report.previews import data_uri, difference_map, reduce_to, shared_regions, shown_name
+from dupnet.tiles import Grid, Overlap, overlap_of_tag
+
+__all__ = ["render", "write"]
+
+Pixels = npt.NDArray[np.uint8]
+
+N_BINS = 25
+"""Bars of the score histogram."""
+
+MAX_ROWS = 500
+"""Rows that a list of files or cuts shows; the rest is in the CSV beside the report."""
+
+MOSAIC_SIDE, REGION_SIDE = 900, 320
+"""Longest side in pixels of a mosaic and of a pair's region; ``QUALITY`` (WebP) keeps either under 150 kB."""
+QUALITY = 70
+
+HEADLINE = (
+    "images",
+    "unreadable",
+    "duplicate",
+    "groups_of_several",
+    "images_in_groups",
+    "largest_group",
+    "cuts",
+)
+"""Counts of a run that stand in large figures; the others follow in a list."""
+
+COUNTS = {
+    "unreadable": "files left out",
+    "converted": "images converted to RGB",
+    "tiles_undecidable": "tiles with nothing to judge by (solid and the like)",
+    "tiles_equal": "tiles equal to another, searched once",
+    "candidates": "pairs of tiles that look alike",
+    "proposals": "overlaps proposed by them",
+    "duplicate": "duplicate overlaps",
+    "undecidable": "undecidable overlaps",
+    "cuts": "overlaps cut",
+    "groups_of_several": "groups of several images",
+    "largest_group": "images in the largest group",
+    "images_in_groups": "images that overlap another",
+}
+"""What the counts are called on the page, where their name does not say it."""
+
+
+class Result(Protocol):
+    """What the report reads of a :class:`dupnet.find.results.FindResult`."""
+
+    @property
+    def overlaps(self) -> pd.DataFrame: ...
+    @property
+    def groups(self) -> pd.DataFrame: ...
+    @property
+    def unreadable(self) -> pd.DataFrame: ...
+    @property
+    def converted(self) -> pd.DataFrame: ...
+    @property
+    def cuts(self) -> pd.DataFrame: ...
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def counts(self) -> Mapping[str, int]: ...
+
+
+def write(
+    result: Result,
+    images_folder: Sources,
+    path: str | os.PathLike[str],
+    n_groups: int = 8,
+    n_pairs: int = 24,
+) -> None:
+    """Write the report as one HTML file.
+
+    Parameters
+    ----------
+    result
+        What ``find`` returned.
+    images_folder
+        The folder, or several, that hold the images; a name is looked up in their order. Images that have
+        vanished meanwhile are left out.
+    path
+        The file to write.
+    n_groups, n_pairs
+        Largest groups shown as mosaics; least certain overlaps shown as pictures.
+    """
+    text = render(result, images_folder, n_groups, n_pairs)
+    with atomic_path(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def render(result: Result, images_folder: Sources, n_groups: int = 8, n_pairs: int = 24) -> str:
+    """The report's HTML; see :func:`write`. The same result and images give the same text."""
+    from jinja2 import Environment, FileSystemLoader
+
+    from dupnet import __version__
+
+    read = _reader(images_folder, result.grid)
+    templates = files("dupnet.report") / "templates"
+    style, script = ((templates / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    environment = Environment(loader=FileSystemLoader(str(templates)), autoescape=True, trim_blocks=True)
+    environment.filters["shown"] = lambda name: shown_name(str(name))
+    duplicates = result.overlaps[result.overlaps["verdict"] == "duplicate"]
+    return environment.get_template("report.html").render(
+        version=__version__,
+        style=style,
+        script=script,
+        policy="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src {_source(style)}; script-src {_source(script)}",
+        headline=_counts(result, [name for name in HEADLINE if name in result.counts]),
+        counts=_counts(result, [name for name in result.counts if name not in HEADLINE]),
+        bars=_bars(duplicates["score"]),
+        groups=list(_groups(result.groups, result.grid, images_folder, n_groups)),
+        pairs=list(_pairs(result.overlaps, result.grid, read, n_pairs)),
+        table=_table(result.overlaps),
+        unreadable=result.unreadable.head(MAX_ROWS).to_dict("records"),
+        n_unreadable=len(result.unreadable),
+        converted=result.converted.head(MAX_ROWS).to_dict("records"),
+        n_converted=len(result.converted),
+        cuts=_cuts(result.cuts),
+        n_cuts=len(result.cuts),
+        max_rows=MAX_ROWS,
+    )
+
+
+def _source(text: str) -> str:
+    """A script or style as a content security policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _reader(folders: Sources, grid: Grid) -> Callable[[str], Pixels | None]:
+    """A function from an image's name to its pixels, None if it is not there any more, or another."""
+
+    def read(name: str) -> Pixels | None:
+        try:
+            pixels = load_named(name, folders, grey=False)[0]
+        except (UnreadableImage, FileNotFoundError):
+            return None
+        return pixels if pixels.shape[:2] == (grid.height, grid.width) else None
+
+    return read
+
+
+def _counts(result: Result, names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(COUNTS.get(name, name.replace("_", " ")), f"{result.counts[name]:,}") for name in names]
+
+
+def _bars(scores: pd.Series) -> list[dict[str, Any]]:
+    """The score histogram; heights grow with the logarithm, so that few doubtful overlaps stay visible."""
+    values = scores.dropna().to_numpy(float).clip(0, 1)
+    lowest = values.min() if len(values) else 0.0
+    start = max(edge for edge in (0.0, 0.5, 0.9, 0.99, 0.999) if edge <= lowest)
+    counts, edges = np.histogram(values, np.linspace(start, 1, N_BINS + 1))
+    heights = np.log1p(counts) / np.log1p(max(counts.max(), 1))
+    return [
+        {"count": int(count), "low": low, "high": high, "height": 100 * height}
+        for count, low, high, height in zip(counts, edges[:-1], edges[1:], heights, strict=True)
+    ]
+
+
+def _groups(groups: pd.DataFrame, grid: Grid, folders: Sources, n_groups: int) -> Iterator[dict[str, Any]]:
+    sizes = groups["group"].value_counts(sort=False).sort_index()
+    largest = sizes[sizes > 1].sort_values(ascending=False, kind="stable").head(n_groups)
+    for group, n_images in largest.items():
+        members = groups[groups["group"] == group].sort_values(["row", "col", "image"])
+        rows, cols = int(members["row"].max()) + grid.rows, int(members["col"].max()) + grid.cols
+        picture = _mosaic(members, int(group), grid, folders, max(rows, cols))
+        yield {
+            "group": group,
+            "n_images": n_images,
+            "rows": rows,
+            "cols": cols,
+            "picture": None if picture is None else data_uri(picture, ".webp", QUALITY),
+            "shape": None if picture is None else picture.shape,
+            "images": members.head(MAX_ROWS).to_dict("records"),
+        }
+
+
+def _mosaic(members: pd.DataFrame, group: int, grid: Grid, folders: Sources, n_tiles: int) -> Pixels | None:
+    """The mosaic in a size to look at; None if an image of it cannot be read (any more)."""
+    size = grid.tile_size
+    divisors = [divisor for divisor in range(1, size + 1) if size % divisor == 0]
+    reduction = next((n for n in divisors if n_tiles * size // n <= MOSAIC_SIDE), size)
+    try:
+        return reduce_to(mosaic(members, group, folders, grid, reduction), MOSAIC_SIDE)
+    except (UnreadableImage, FileNotFoundError):
+        return None
+
+
+def _pairs(
+    overlaps: pd.DataFrame, grid: Grid, read: Callable[[str], Pixels | None], n_pairs: int
+) -> Iterator[dict[str, Any]]:
+    """The least certain overlaps first; those without a score, where nothing could be judged, last."""
+    doubt = (overlaps["score"].astype(float) - 0.5).abs().sort_values(kind="stable", na_position="last")
+    shown = 0
+    for row in overlaps.loc[doubt.index].itertuples(index=False):
+        if shown == n_pairs:
+            return
+        image1, image2 = read(row.image1), read(row.image2)
+        if image1 is None or image2 is None:
+            continue
+        overlap = overlap_of_tag(row.overlap_tag, grid)
+        region1, region2 = shared_regions(image1, image2, overlap, grid)
+        pictures = [region1, region2, difference_map(region1, region2)]
+        shown += 1
+        yield {
+            "image1": row.image1,
+            "image2": row.image2,
+            "tag": row.overlap_tag,
+            "score": None if pd.isna(row.score) else float(row.score),
+            "verdict": row.verdict,
+            "n_tiles": int(row.n_tiles),
+            "n_decidable": int(row.n_decidable),
+            "pictures": [data_uri(reduce_to(picture, REGION_SIDE), ".webp", QUALITY) for picture in pictures],
+            "key": _key(overlap, grid),
+        }
+
+
+def _key(overlap: Overlap, grid: Grid) -> dict[str, Any]:
+    """Where the two images lie, in tiles, for a small drawing: image 1 at the origin."""
+    (top, left), (bottom, right) = divmod(overlap.tiles1[0], grid.cols), divmod(overlap.tiles1[-1], grid.cols)
+    return {
+        "x": overlap.col_offset, "y": overlap.row_offset, "cols": grid.cols, "rows": grid.rows,
+        "shared": (left, top, right - left + 1, bottom - top + 1),
+    }  # fmt: skip
+
+
+def _table(overlaps: pd.DataFrame) -> dict[str, Any]:
+    """The overlaps by column, each name once: about 50 bytes an overlap."""
+    codes, names = pd.factorize(overlaps[["image1", "image2"]].to_numpy().ravel())
+    return {
+        "names": [shown_name(str(name)) for name in names],
+        "image1": codes[0::2].tolist(),
+        "image2": codes[1::2].tolist(),
+        "overlap_tag": overlaps["overlap_tag"].astype(str).tolist(),
+        "n_tiles": overlaps["n_tiles"].astype(int).tolist(),
+        "n_decidable": overlaps["n_decidable"].astype(int).tolist(),
+        "score": [None if np.isnan(score) else round(score, 4) for score in overlaps["score"].astype(float)],
+        "verdict": overlaps["verdict"].astype(str).tolist(),
+    }
+
+
+def _cuts(cuts: pd.DataFrame) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = cuts.head(MAX_ROWS).to_dict("records")
+    for row in rows:
+        row["missed"] = (
+            "" if pd.isna(row["row_residual"]) else f"{row['row_residual']:+d}, {row['col_residual']:+d}"
+        )
+    return rows
