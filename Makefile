@@ -67,10 +67,11 @@ test-pythons:  ## the fast tests on other Pythons, each in a .venv-NAME of its o
 			-m "not distributed and not soak" --ignore tests/test_notebooks.py; \
 	done
 
-lint: $(STAMP)  ## ruff (check and format, notebooks too) and mypy --strict
+lint: $(STAMP)  ## ruff (check and format, notebooks too), mypy --strict, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
 
 audit: $(STAMP)  ## known vulnerabilities of the pinned versions (needs the network; says so when there is none)
 	@$(PYTHON) -m pip check

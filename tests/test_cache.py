@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dupnet.find.cache import FILES, Cache, Entry, Identity, identity_of
+from dupnet.files.identity import Identity, identity_of
+from dupnet.find.cache import FILES, Cache, Entry
 from dupnet.find.search import hash_rows
 from dupnet.network.descriptors import Descriptors
 

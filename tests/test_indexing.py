@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textures import Bytes, textured
 
-from dupnet.find.cache import Cache, Entry, Identity
+from dupnet.files.identity import Identity
+from dupnet.find.cache import Cache, Entry
 from dupnet.find.describe import (
     TILES_AT_A_TIME,
     Tiling,

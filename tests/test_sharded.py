@@ -93,13 +93,25 @@ def test_portions_change_nothing(
 
 
 def test_through_the_scheduler_option(
-    here: Here, images: Path, expected: dict[str, bytes], tmp_path: Path
+    here: Here, images: Path, expected: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    find_overlaps(images, out=tmp_path, tile_size=64, scheduler="tcp://somewhere:8786")
+    command = [
+        "find",
+        str(images),
+        "--out",
+        str(tmp_path),
+        "--tile-size",
+        "64",
+        "--scheduler",
+        "tcp://a:8786",
+    ]
+    assert main(command) == 0
     assert table_bytes(tmp_path) == expected
     assert (tmp_path / "report.html").exists()
-    with pytest.raises(ValueError, match="scheduler needs out"):
-        find_overlaps(images, scheduler="tcp://somewhere:8786")
+    assert here.n_run["describe"] > 0  # on the cluster, not on this machine alone
+    for excluded in (["--check-content"], ["--workers", "2"]):
+        assert main([*command, *excluded]) == 2
+        assert "--scheduler excludes" in capsys.readouterr().err
 
 
 def test_a_store_that_is_no_disk(

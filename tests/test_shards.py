@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dupnet.cluster.shards import read_search, read_shards, read_tiles, read_verify, token, write_shard
+from dupnet.files.identity import Identity
 from dupnet.files.storage import Folder
-from dupnet.find.cache import Entry, Identity
+from dupnet.find.cache import Entry
 from dupnet.find.search import hash_rows
 from dupnet.network.descriptors import Descriptors
 from dupnet.network.filters import SEARCH_BYTES

@@ -14,8 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from dupnet.cluster.scheduler import Cluster
 from dupnet.cluster.shards import TILES, Places, read_shards, token, write_shard
+from dupnet.files.identity import Identity, identity_of
 from dupnet.files.storage import Folder
-from dupnet.find.cache import Entry, Identity, identity_of
+from dupnet.find.cache import Entry
 from dupnet.find.describe import Described, Tiling, describe_batch, made_by, settle, unusable_names
 from dupnet.images.reading import MAX_FILE_BYTES, list_images
 from dupnet.network.descriptors import Descriptors, Weights, load_weights

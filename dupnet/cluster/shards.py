@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dupnet.files.identity import Identity
 from dupnet.files.storage import Folder
-from dupnet.find.cache import Entry, Identity
+from dupnet.find.cache import Entry
 from dupnet.find.search import hash_rows
 from dupnet.network.descriptors import Descriptors
 from dupnet.network.filters import SEARCH_BYTES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 __all__ = [
     "Commands",
@@ -16,7 +17,10 @@ __all__ = [
     "whole_number",
 ]
 
-Commands = argparse._SubParsersAction
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+else:  # not generic when it runs
+    Commands = argparse._SubParsersAction
 """What a command's parser is added to; argparse has no public name for it."""
 
 

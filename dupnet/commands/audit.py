@@ -9,7 +9,7 @@ from dupnet.commands.arguments import Commands, add_results
 __all__ = ["add", "run"]
 
 
-def add(commands: Commands[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "audit",

@@ -14,7 +14,7 @@ ACQUISITIONS = ("kitsap", "derna", "yellowstone", "washington")
 """Names of :data:`dupnet.acquisitions.sources.ACQUISITIONS`, which takes a while to import."""
 
 
-def add(commands: Commands[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "data",

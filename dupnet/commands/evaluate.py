@@ -37,7 +37,7 @@ class _LabelsOption(argparse.Action):
             one.required = False
 
 
-def add(commands: Commands[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "evaluate",

@@ -10,7 +10,7 @@ from dupnet.commands.arguments import Commands, add_tile_size, add_workers, whol
 __all__ = ["add", "run"]
 
 
-def add(commands: Commands[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "find",
@@ -51,21 +51,27 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Find the overlaps, and say what was found and where it lies."""
-    from dupnet.find.engine import find_overlaps
+    common = {
+        "out": options.out,
+        "tile_size": options.tile_size,
+        "stride": options.stride,
+        "add": options.add,
+        "against": options.against,
+        "report": not options.no_report,
+        "progress": not options.quiet,
+    }
+    if options.scheduler:
+        from dupnet.cluster.distributed import find_on_cluster
 
-    result = find_overlaps(
-        options.images,
-        out=options.out,
-        tile_size=options.tile_size,
-        stride=options.stride,
-        add=options.add,
-        against=options.against,
-        check_content=options.check_content,
-        scheduler=options.scheduler,
-        report=not options.no_report,
-        workers=options.workers,
-        progress=not options.quiet,
-    )
+        if options.check_content or options.workers is not None:
+            raise ValueError("--scheduler excludes --check-content and --workers.")
+        result = find_on_cluster(options.images, options.scheduler, **common)
+    else:
+        from dupnet.find.engine import find_overlaps
+
+        result = find_overlaps(
+            options.images, check_content=options.check_content, workers=options.workers, **common
+        )
     print(result.summary())
     name = "overlaps.csv" if options.no_report else "report.html"
     # Path would make one slash of the two in a URL.

@@ -13,7 +13,7 @@ MAX_ROWS = 20
 """Strata that are printed; of more, the first and the last."""
 
 
-def add(commands: Commands[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "split",

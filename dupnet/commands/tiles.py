@@ -10,7 +10,7 @@ from dupnet.commands.arguments import Commands, add_tile_size, add_workers, whol
 __all__ = ["add", "run"]
 
 
-def add(commands: Commands[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "tiles",

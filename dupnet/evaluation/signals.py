@@ -85,23 +85,26 @@ def known_tiles(folder: str | os.PathLike[str], n_images: int = 300, grid: Grid 
 
 
 def known_overlaps(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """Every overlap of a folder of images: ``truth.csv`` beside it or, without one, what DupNet finds.
-
-    What is found is no truth: signals measured on it are measured against DupNet's own verdicts.
+    """Every overlap of a folder of images that was cut from acquisitions: ``truth.csv`` beside it.
 
     Returns
     -------
     pandas.DataFrame
         ``image1, image2, overlap_tag, row_offset, col_offset, n_tiles, is_duplicate``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such table.
     """
     path = Path(folder).absolute().parent / "truth.csv"
     columns = ["image1", "image2", "overlap_tag", "row_offset", "col_offset", "n_tiles", "is_duplicate"]
-    if path.exists():
-        return pd.read_csv(path, dtype={"overlap_tag": str})[columns]
-    from dupnet.find.engine import find_overlaps
-
-    found = find_overlaps(folder).overlaps
-    return found[found["verdict"] == "duplicate"].assign(is_duplicate=1)[columns].reset_index(drop=True)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"There is no {os.fspath(path)!r}: signals are measured against known overlaps, which "
+            "`dupnet data` writes beside the images that it cuts; what `dupnet find` finds is no truth."
+        )
+    return pd.read_csv(path, dtype={"overlap_tag": str})[columns]
 
 
 def acquisitions(folder: str | os.PathLike[str], images: Sequence[str]) -> pd.Series:

@@ -13,7 +13,7 @@ from typing import Any
 import fsspec
 
 from dupnet.files.atomic import atomic_path
-from dupnet.find.cache import Identity
+from dupnet.files.identity import Identity
 
 __all__ = ["Folder"]
 

@@ -7,7 +7,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cache": ["Cache", "Entry", "Identity", "identity_of"],
+        "cache": ["Cache", "Entry"],
         "collection": ["RECORD", "Collection", "combine", "locked", "open_collection", "parse_record"],
         "describe": [
             "Described",

@@ -8,7 +8,6 @@ leaves behind, rows without a line or half a line, is cut off when the cache is 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -21,23 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.files.atomic import atomic_path
+from dupnet.files.identity import Identity
 from dupnet.find.search import hash_rows
 from dupnet.network.descriptors import Descriptors
 
-__all__ = ["Cache", "Entry", "Identity", "identity_of"]
+__all__ = ["Cache", "Entry"]
 
 FORMAT = 2
 """Raised whenever the layout of the files changes."""
 
 FILES = ("search.rows", "verify.rows", "decidable.rows", "hashes.rows")
-
-
-class Identity(NamedTuple):
-    """What a file was when it was read: size in bytes, time of change in nanoseconds, hash (or "")."""
-
-    size: int
-    changed: int
-    content: str = ""
 
 
 class Entry(NamedTuple):
@@ -49,19 +41,6 @@ class Entry(NamedTuple):
     first_row: int
     n_rows: int
     note: str
-
-
-def identity_of(path: str | os.PathLike[str], content: bool = False) -> Identity:
-    """The identity of a file; ``content`` reads it and adds a hash (BLAKE2b, 16 bytes) of what is in it."""
-    state = os.stat(path)
-    if not content:
-        return Identity(state.st_size, state.st_mtime_ns)
-    with open(path, "rb") as file:
-        return Identity(state.st_size, state.st_mtime_ns, hashlib.file_digest(file, _digest).hexdigest())
-
-
-def _digest() -> Any:
-    return hashlib.blake2b(digest_size=16)
 
 
 class Cache:

@@ -17,8 +17,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from dupnet import __version__
+from dupnet.files.identity import Identity, identity_of
 from dupnet.files.workers import map_in_order
-from dupnet.find.cache import Cache, Entry, Identity, identity_of
+from dupnet.find.cache import Cache, Entry
 from dupnet.images.reading import UnreadableImage, load, none_usable
 from dupnet.network.descriptors import DESCRIPTOR_VERSION, Descriptors, Weights, describe
 from dupnet.tiles import CELL_SIZE, SMALLEST_TILE, Grid

@@ -69,7 +69,6 @@ def find_overlaps(
     add: bool = False,
     against: str | os.PathLike[str] | None = None,
     check_content: bool = False,
-    scheduler: str | None = None,
     report: bool = True,
     workers: int | None = None,
     progress: bool = False,
@@ -93,9 +92,6 @@ def find_overlaps(
         in the tables.
     check_content : bool
         Tell a changed file by its bytes, not by its size and time of change alone.
-    scheduler : str, optional
-        Address of a Dask scheduler whose workers do the work; see
-        :func:`dupnet.cluster.distributed.find_on_cluster`.
     report : bool
         Whether to write mosaics and the report into ``out``; without, those of an earlier run are removed.
     workers : int, optional
@@ -113,25 +109,12 @@ def find_overlaps(
     for name, address in (("folder", folder), ("out", out), ("against", against)):
         if address == "":
             raise ValueError(f"{name} is an empty path; name a folder ('.' is the current one).")
-    if scheduler is not None:
-        from dupnet.cluster.distributed import find_on_cluster
-
-        if out is None or check_content or workers is not None:
-            raise ValueError("scheduler needs out, and excludes check_content and workers.")
-        return find_on_cluster(
-            folder,
-            scheduler,
-            out=out,
-            tile_size=tile_size,
-            stride=stride,
-            add=add,
-            against=against,
-            report=report,
-            progress=progress,
-        )
     for address in (folder, out, against):
         if address is not None and "://" in os.fspath(address):
-            raise ValueError(f"{os.fspath(address)!r} is a URL; give a scheduler (--scheduler) or a path.")
+            raise ValueError(
+                f"{os.fspath(address)!r} is a URL; give a path, or work on a cluster (--scheduler, "
+                "dupnet.cluster.find_on_cluster)."
+            )
     if add and out is None:
         raise ValueError("add needs out, the folder of the collection to add to.")
     tiling = Tiling.checked(tile_size, stride)
