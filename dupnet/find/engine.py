@@ -111,10 +111,7 @@ def find_overlaps(
             raise ValueError(f"{name} is an empty path; name a folder ('.' is the current one).")
     for address in (folder, out, against):
         if address is not None and "://" in os.fspath(address):
-            raise ValueError(
-                f"{os.fspath(address)!r} is a URL; give a path, or work on a cluster (--scheduler, "
-                "dupnet.cluster.find_on_cluster)."
-            )
+            raise ValueError(f"{os.fspath(address)!r} is a URL; give a scheduler (--scheduler) or a path.")
     if add and out is None:
         raise ValueError("add needs out, the folder of the collection to add to.")
     tiling = Tiling.checked(tile_size, stride)
