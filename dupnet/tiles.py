@@ -33,6 +33,7 @@ __all__ = [
     "is_solid",
     "join_tiles",
     "mirror_tag",
+    "neighbours",
     "overlap_at",
     "overlap_of_tag",
     "overlaps",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 Array = npt.NDArray[np.generic]
+Integers = npt.NDArray[np.int64]
 
 TILE_SIZE = 256
 """Side of a tile in pixels: the stride at which the Airbus images were cut from their acquisitions."""
@@ -237,6 +239,52 @@ def mirror_tag(tag: str, grid: Grid = Grid()) -> str:
     """
     seen = overlap_of_tag(tag, grid)
     return overlap_at(-seen.row_offset, -seen.col_offset, grid).tag
+
+
+def neighbours(
+    group: npt.ArrayLike,
+    y: npt.ArrayLike,
+    x: npt.ArrayLike,
+    height: npt.ArrayLike,
+    width: npt.ArrayLike,
+    least: int,
+) -> tuple[Integers, Integers, Integers, Integers]:
+    """All pairs of images of one group that share ground, by their places.
+
+    Parameters
+    ----------
+    group, y, x, height, width : (n,) integers
+        Group of each image, its upper left pixel in the plane of the group, and its size.
+    least : int
+        Side in pixels that the common region must have at least, in both directions.
+
+    Returns
+    -------
+    first, second, y_offset, x_offset : (m,) int64
+        Numbers of the two images, first < second, in ascending order; the second's place less the first's.
+    """
+    import shapely
+
+    groups, top, left, rows, cols = (
+        np.asarray(values, dtype=np.int64) for values in (group, y, x, height, width)
+    )
+    bottom, right = top + rows, left + cols
+    # One plane for all groups, side by side; whole numbers below 2**53 are exact in it.
+    start = left.min(initial=0)
+    shift = groups * (right.max(initial=0) - start + 1) - start
+    boxes = shapely.box(left + shift, top, right + shift, bottom)
+    one, other = shapely.STRtree(boxes).query(boxes) if len(boxes) else np.zeros((2, 0), np.int64)
+    first, second = one[one < other].astype(np.int64), other[one < other].astype(np.int64)
+    common = np.minimum(
+        np.minimum(bottom[first], bottom[second]) - np.maximum(top[first], top[second]),
+        np.minimum(right[first], right[second]) - np.maximum(left[first], left[second]),
+    )
+    # The tree may round: what lies in another group is told apart here.
+    kept = (common >= least) & (groups[first] == groups[second])
+    first, second = first[kept], second[kept]
+    order = np.lexsort((second, first))
+    first, second = first[order], second[order]
+    return first, second, top[second] - top[first], left[second] - left[first]
 
 
 @lru_cache(maxsize=64)

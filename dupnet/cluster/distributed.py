@@ -32,21 +32,17 @@ from dupnet.files.leases import FILE, leased
 from dupnet.files.storage import Folder
 from dupnet.files.workers import n_workers
 from dupnet.find.collection import CACHE, RECORD, combine, locked, parse_record
-from dupnet.find.describe import Tiling, widths
-from dupnet.find.engine import (
-    SEARCH_THRESHOLD,
-    Clock,
-    FindResult,
-    ScoredOnce,
-    conclude,
-    recorded_options,
-    write_all,
-)
+from dupnet.find.engine import across, recorded_options, searched_tiles
+from dupnet.find.groups import resolve
+from dupnet.find.results import Clock, FindResult, conclude, write_all
+from dupnet.find.scoring import ScoredOnce
 from dupnet.find.search import EXACT_UP_TO
+from dupnet.find.tile_index import Tiling, columns
+from dupnet.find.tile_search import SEARCH_THRESHOLD, propose_by_tiles
 from dupnet.images.reading import Sources
 from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import load_weights
-from dupnet.tiles import TILE_SIZE
+from dupnet.tiles import TILE_SIZE, Grid
 
 __all__ = ["IMAGES_A_TASK", "TILES_A_PART", "find_on_cluster"]
 
@@ -130,17 +126,25 @@ def find_on_cluster(
         if other is not None:
             is_against = np.array([images[image].folder == other.address for image in described.images])
         with clock("search"):
-            n_tiles = tiling.grid(described.height, described.width).n_tiles
+            n_tiles = tiling.grid(*described.sizes[0].tolist()).n_tiles
             search = Search(store, places, n_tiles, is_against)
             found = search.run(cluster, cache, SEARCH_THRESHOLD, exact_up_to, tiles_a_part)
         check_lease()
-        with clock("verify"):
+        with clock("judge"):
             score = ScoredOnce(search.hashes, partial(_scores, cluster, store, places, n_tiles, tiling, code))
-            result = conclude(found, described, search.decidable, score, tiling, weights, is_against)
-        if all(one.is_local for one in sources):
-            result.folders = tuple(one.path for one in sources)
-        result.options = recorded_options(folder, tiling, add, against, scheduler=scheduler)
-        result.seconds = clock.seconds
+            tiles = propose_by_tiles(found, described, search.decidable, score, tiling, weights)
+            resolution = resolve(tiles.proposals, described.sizes, tiles.judge, tiling.tile_size)
+        result = conclude(
+            across(resolution, is_against),
+            described,
+            grid=Grid.of_image(int(described.sizes[0, 0]), int(described.sizes[0, 1]), tiling.stride),
+            weights=weights,
+            folders=[one.path for one in sources] if all(one.is_local for one in sources) else [],
+            options=recorded_options(folder, tiling, add, against, scheduler=scheduler),
+            searched=searched_tiles(tiling, against is not None),
+            counts=tiles.counts,
+            seconds=clock.seconds,
+        )
         check_lease()
         local_or_store = [one.path if one.is_local else one for one in sources]
         _write(result, results, local_or_store if report else None, clock)
@@ -224,7 +228,7 @@ def _score_task(
     """Scores (n,) of pairs (2, n) of tiles; tile ``k`` is row ``row[k]`` of shard ``keys[shard[k]]``."""
     weights = worker_weights(tiling, code)
     order = np.lexsort((row, shard))
-    verify = read_verify(Folder(store), keys, shard[order], row[order], widths(tiling, weights)[1])
+    verify = read_verify(Folder(store), keys, shard[order], row[order], columns(tiling, weights)["verify"])
     place = np.argsort(order)[pair]
     return score_pairs(verify[place[0]], verify[place[1]], weights, workers=1)
 

@@ -16,10 +16,11 @@ from dupnet.cluster.scheduler import Cluster
 from dupnet.cluster.shards import TILES, Places, read_shards, token, write_shard
 from dupnet.files.identity import Identity, identity_of
 from dupnet.files.storage import Folder
-from dupnet.find.cache import Entry
-from dupnet.find.describe import Described, Tiling, describe_batch, made_by, settle, unusable_names
+from dupnet.find.cache import Arrays, Entry
+from dupnet.find.describe import Described, settle, unusable_names
+from dupnet.find.tile_index import Tiling, describe_tiles, made_by
 from dupnet.images.reading import MAX_FILE_BYTES, list_images
-from dupnet.network.descriptors import Descriptors, Weights, load_weights
+from dupnet.network.descriptors import Weights, load_weights
 
 __all__ = ["Image", "code_of", "describe_on", "list_folder", "worker_weights"]
 
@@ -150,7 +151,9 @@ def describe_on(
     lost = [image for image in images if image not in place and image not in reasons]
     if lost:
         raise OSError(f"{store.address}: no shard holds {lost[0]!r}; another run may be clearing it.")
-    described = settle({image: place[image][1] for image in images if image not in reasons}, reasons)
+    described = settle(
+        {image: place[image][1] for image in images if image not in reasons}, reasons, one_size=True
+    )
     where = [place[image] for image in described.images]
     return described, Places(
         shards,
@@ -174,23 +177,23 @@ def _describe_task(store: str, batch: Mapping[str, Image], tiling: Tiling, code:
     weights = worker_weights(tiling, code)
     folder = Folder(next(iter(batch.values())).folder)
     refused: dict[str, str] = {}
-    waiting: dict[str, tuple[Entry, Descriptors]] = {}
+    waiting: dict[str, tuple[Entry, Arrays]] = {}
     names = list(batch)
     for start in range(0, len(names), IMAGES_AT_A_TIME):
         part = names[start : start + IMAGES_AT_A_TIME]
         with TemporaryDirectory(prefix="dupnet-") as beside:
             files = _files(folder, {image: batch[image] for image in part}, Path(beside))
-            described = describe_batch(part, files, tiling, weights)
+            described = describe_tiles(part, files, tiling, weights)
         for image, result in described.items():
             if isinstance(result, str):
                 refused[image] = result
             else:
-                entry, descriptors = result
+                entry, arrays = result
                 listed = batch[image].identity
                 # That of a copy is its own; a local file may have changed since it was listed.
                 if listed is not None and not folder.is_local:
                     entry = entry._replace(identity=listed)
-                waiting[image] = entry, descriptors
+                waiting[image] = entry, arrays
         n_tiles = sum(entry.n_rows for entry, _ in waiting.values())
         if waiting and (n_tiles >= TILES_A_SHARD or start + IMAGES_AT_A_TIME >= len(names)):
             key = token([[image, *batch[image]] for image in waiting])

@@ -18,9 +18,7 @@ import numpy.typing as npt
 
 from dupnet.files.identity import Identity
 from dupnet.files.storage import Folder
-from dupnet.find.cache import Entry
-from dupnet.find.search import hash_rows
-from dupnet.network.descriptors import Descriptors
+from dupnet.find.cache import Arrays, Entry
 from dupnet.network.filters import SEARCH_BYTES
 
 __all__ = [
@@ -66,21 +64,23 @@ def token(content: Any) -> str:
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
-def write_shard(store: Folder, key: str, images: Mapping[str, tuple[Entry, Descriptors]]) -> None:
+def write_shard(store: Folder, key: str, images: Mapping[str, tuple[Entry, Arrays]]) -> None:
     """Write the descriptors of images, and last the file that makes them count."""
     entries: dict[str, Entry] = {}
     n_rows = 0
     for image, (entry, _) in images.items():
         entries[image] = entry._replace(first_row=n_rows)
         n_rows += entry.n_rows
-    parts = [descriptors for _, descriptors in images.values()]
-    search = np.concatenate([part.search for part in parts])
+
+    def column(name: str) -> npt.NDArray[Any]:
+        return np.concatenate([arrays[name] for _, arrays in images.values()])
+
+    search, verify = column("search"), column("verify")
     tiles = np.zeros(n_rows, TILES)
     digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in search)
     tiles["digest"] = np.frombuffer(digests, "<u8").reshape(-1, 2)
-    verify = np.concatenate([part.verify for part in parts])
-    tiles["verify_hash"] = hash_rows(verify)
-    tiles["decidable"] = np.concatenate([part.decidable for part in parts])
+    tiles["verify_hash"] = column("hashes")
+    tiles["decidable"] = column("decidable")
     tiles["searched"] = search.any(axis=1)
     store.write(f"{key}.search", search.tobytes())
     store.write(f"{key}.verify", verify.tobytes())

@@ -28,6 +28,8 @@ def run(options: argparse.Namespace) -> int:
 
     result = read_results(options.dir)
     splits = read_table(options.splits)
+    if result.grid is None:
+        raise ValueError(f"{options.dir!r} has no common grid.")
     try:
         found = audit(splits, result.overlaps, result.groups, result.grid)
     except ValueError as error:

@@ -51,6 +51,11 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(
             f"{options.dir} holds images of {held}; pairs are made of one folder of this machine."
         )
+    if result.grid is None:
+        raise ValueError(
+            f"{options.dir} was searched at any offset, and pairs are whole tiles: run `dupnet find` with "
+            "--tile-size."
+        )
     parquet, csv = pair_files(options.out)
     pairs = make_pairs(
         result.folders[0],

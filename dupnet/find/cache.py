@@ -1,19 +1,24 @@
-"""The descriptors of a collection on disk: appended as they come, found again after a stop at any moment.
+"""What is kept of the images of a collection on disk: appended as it comes, found again after a stop at any
+moment.
 
-A folder holds flat files with one row a tile (search descriptors, verify descriptors and their hashes,
-decidable or not) and a journal with one JSON line an image, which names the image's file as it was (size and
-time of change, hash on demand) and its rows. Rows are written before the line that names them: what a stop
-leaves behind, rows without a line or half a line, is cut off when the cache is opened again.
+A folder holds flat files, one a column, with rows of a fixed number of bytes, and a journal with one JSON
+line an image, which names the image's file as it was (size and time of change, hash on demand), its rows, and
+a checksum of them. Rows are written before the line that names them: what a stop leaves behind, rows without
+a line or half a line, is cut off when the cache is opened again. What a power cut leaves behind, lines
+without their rows, is told by the checksum.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import time
+import zlib
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,19 +26,28 @@ import numpy.typing as npt
 
 from dupnet.files.atomic import atomic_path
 from dupnet.files.identity import Identity
-from dupnet.find.search import hash_rows
-from dupnet.network.descriptors import Descriptors
 
 __all__ = ["Cache", "Entry"]
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the layout of the files changes."""
 
-FILES = ("search.rows", "verify.rows", "decidable.rows", "hashes.rows")
+SYNC_SECONDS = 10.0
+"""What a power cut can cost at most, beside what was being read."""
+
+SAMPLE = 256
+"""Images whose rows are checked when a cache is opened: its last ones, which a power cut takes first, and as
+many spread over the rest. If one fails, all are checked."""
+
+RUN_ROWS = 65_536
+"""Rows that are read at once at most: what one call can return, of rows of up to 32 kB."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class Entry(NamedTuple):
-    """One image of the cache: its file, its size in pixels, its rows, and what was converted on reading."""
+    """One image of the cache: its file, its size in pixels, its rows, what was converted on reading, and the
+    CRC-32 of its rows."""
 
     identity: Identity
     height: int
@@ -41,33 +55,45 @@ class Entry(NamedTuple):
     first_row: int
     n_rows: int
     note: str
+    checksum: int = 0
 
 
 class Cache:
-    """Descriptors by image, in a folder; a context manager. One process at a time may have it open.
+    """Rows by image, in a folder; a context manager. One process at a time may have it open.
 
     Parameters
     ----------
     folder : path
         Made where it is missing.
     made_by : mapping
-        All that the descriptors depend on beside the images (weights, code, tile size). A cache made by
+        All that the rows depend on beside the images (weights, versions, tile size). A cache made by
         something else is emptied, and :attr:`discarded` says why.
-    widths : (int, int)
-        Bytes of a search and of a verify descriptor.
+    columns : mapping
+        Name of each column to the bytes of one of its rows.
+    check_all : bool
+        Check the rows of every image, not those of a sample alone.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], made_by: Mapping[str, Any], widths: tuple[int, int]
+        self,
+        folder: str | os.PathLike[str],
+        made_by: Mapping[str, Any],
+        columns: Mapping[str, int],
+        *,
+        check_all: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self.entries: dict[str, Entry] = {}
         self.discarded = ""
+        self.damaged: list[str] = []
+        """Images whose rows were not what had been written; they are no entries any more."""
         self.n_rows = 0
-        self._widths = (*widths, 1, 8)
+        self._columns = dict(columns)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._made_by = json.dumps({"format": FORMAT, "widths": widths, **made_by}, sort_keys=True)
-        self._open()
+        self._made_by = json.dumps({"format": FORMAT, "columns": self._columns, **made_by}, sort_keys=True)
+        self._lock = Lock()
+        self._synced = time.monotonic()
+        self._open(check_all)
 
     def __enter__(self) -> Cache:
         return self
@@ -76,86 +102,105 @@ class Cache:
         self.close()
 
     def close(self) -> None:
-        """Close the files."""
-        for file in (*self._rows, self._journal):
+        """Make all last, and close the files."""
+        with suppress(OSError):
+            self._sync()
+        for file in (*self._rows.values(), self._journal):
             with suppress(OSError):  # a full disk: what was not flushed is described again
                 file.close()
 
-    def append(self, key: str, entry: Entry, descriptors: Descriptors) -> None:
-        """Add the descriptors of one image (``first_row`` is set here). :meth:`flush` makes it last."""
-        hashes = hash_rows(descriptors.verify)
-        arrays = (descriptors.search, descriptors.verify, descriptors.decidable, hashes)
-        for file, array in zip(self._rows, arrays, strict=True):
-            file.write(np.ascontiguousarray(array).tobytes())
-        entry = entry._replace(first_row=self.n_rows)
+    def append(self, key: str, entry: Entry, arrays: Arrays) -> None:
+        """Add the rows of one image (``first_row`` and ``checksum`` are set here). :meth:`flush` makes it
+        last.
+
+        ``arrays`` has one array (n_rows, ...) for every column.
+        """
+        checksum = 0
+        for name, width in self._columns.items():
+            data = np.ascontiguousarray(arrays[name]).tobytes()
+            if len(data) != entry.n_rows * width:
+                raise ValueError(f"{name}: {len(data)} bytes; {entry.n_rows} rows of {width} are needed.")
+            self._rows[name].write(data)
+            checksum = zlib.crc32(data, checksum)
+        entry = entry._replace(first_row=self.n_rows, checksum=checksum)
         self.n_rows += entry.n_rows
         self._pending.append(json.dumps([key, *entry]) + "\n")
         self.entries[key] = entry
 
     def flush(self) -> None:
         """Write what was appended, rows first: a process killed later has lost nothing of it."""
-        for file in self._rows:
+        for file in self._rows.values():
             file.flush()
         self._journal.write("".join(self._pending).encode())
         self._journal.flush()
         self._pending.clear()
+        if time.monotonic() - self._synced > SYNC_SECONDS:
+            self._sync()
 
-    def search(self, first_rows: npt.NDArray[np.int64], n_rows: int) -> npt.NDArray[np.int8]:
-        """Search descriptors of images, one after the other: (len(first_rows) * n_rows, d) int8."""
-        rows = (first_rows[:, None] + np.arange(n_rows)).reshape(-1)
-        return self._read(0, rows).view(np.int8)
+    def read(self, column: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Rows of a column: (len(rows), bytes) uint8. Read, not mapped: pages of a mapped file would count as
+        this process's memory.
 
-    def verify(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """Verify descriptors of rows: (len(rows), bytes) uint8."""
-        return self._read(1, rows)
-
-    def decidable(self, first_rows: npt.NDArray[np.int64], n_rows: int) -> npt.NDArray[np.bool_]:
-        """Which tiles of images are decidable: (len(first_rows) * n_rows,) bool."""
-        rows = (first_rows[:, None] + np.arange(n_rows)).reshape(-1)
-        return self._read(2, rows)[:, 0].view(np.bool_)
-
-    def hashes(self, first_rows: npt.NDArray[np.int64], n_rows: int) -> npt.NDArray[np.uint64]:
-        """Hashes of the verify descriptors of images: (len(first_rows) * n_rows,) uint64."""
-        rows = (first_rows[:, None] + np.arange(n_rows)).reshape(-1)
-        return self._read(3, rows).reshape(-1).view(np.uint64)
-
-    def _read(self, which: int, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        # Read, not mapped: pages of a mapped file would count as this process's memory.
-        width = self._widths[which]
+        Raises
+        ------
+        OSError
+            If the file is shorter than it was.
+        """
+        width, file = self._columns[column], self._rows[column]
         found = np.empty((len(rows), width), np.uint8)
         if not len(rows):
             return found
-        descriptor = self._rows[which].fileno()
-        # Runs of rows that follow one another are read at once, up to what one call can return.
-        starts = np.union1d(np.flatnonzero(np.diff(rows, prepend=-2) != 1), np.arange(0, len(rows), 65_536))
-        for start, end in pairwise([*starts.tolist(), len(rows)]):
-            n_read = os.preadv(descriptor, [found[start:end].data], int(rows[start]) * width)
-            if n_read != (end - start) * width:
-                raise OSError(f"{self.folder}: the cache is damaged; delete this folder and run again.")
+        # Rows that follow one another are read at once.
+        starts = np.union1d(np.flatnonzero(np.diff(rows, prepend=-2) != 1), np.arange(0, len(rows), RUN_ROWS))
+        with self._lock:
+            for start, end in pairwise([*starts.tolist(), len(rows)]):
+                file.seek(int(rows[start]) * width)
+                if file.readinto(found[start:end].data) != (end - start) * width:
+                    raise OSError(f"{self.folder}: the cache is damaged; delete this folder and run again.")
         return found
 
-    def _open(self) -> None:
+    def rows_of(self, images: Iterable[str]) -> npt.NDArray[np.int64]:
+        """The rows of images, one image after the other."""
+        entries = [self.entries[image] for image in images]
+        counts = np.array([entry.n_rows for entry in entries], np.int64)
+        first = np.array([entry.first_row for entry in entries], np.int64)
+        start = np.cumsum(counts) - counts
+        return np.asarray(np.arange(counts.sum()) + np.repeat(first - start, counts), np.int64)
+
+    def _sync(self) -> None:
+        """Rows before the journal, so that a line on the disk has its rows there."""
+        for file in (*self._rows.values(), self._journal):
+            file.flush()
+            os.fsync(file.fileno())
+        self._synced = time.monotonic()
+
+    def _open(self, check_all: bool) -> None:
         marker = self.folder / "made_by.json"
         journal = self.folder / "journal.jsonl"
-        paths = [self.folder / name for name in FILES]
+        paths = {name: self.folder / f"{name}.rows" for name in self._columns}
         before = marker.read_text(errors="replace") if marker.exists() else ""
         if before != self._made_by:
             if before:
-                self.discarded = "made by another version of dupnet, other weights or another tile size"
-            for path in (marker, journal, *paths):  # the marker first: without it the rest counts for nothing
+                self.discarded = "made by another version of dupnet, other weights or other settings"
+            marker.unlink(missing_ok=True)  # first: without it the rest counts for nothing
+            for path in (journal, *self.folder.glob("*.rows")):
                 path.unlink(missing_ok=True)
             with atomic_path(marker) as beside:
                 beside.write_text(self._made_by)
-        self._rows = [open(path, "a+b", buffering=1 << 20) for path in paths]  # noqa: SIM115 (see close)
-        self._journal = open(journal, "a+b")  # noqa: SIM115
+        self._rows: dict[str, Any] = {
+            name: open(path, "a+b", buffering=1 << 20)  # noqa: SIM115 (see close)
+            for name, path in paths.items()
+        }
+        self._journal = open(journal, "a+b")  # noqa: SIM115 (see close)
         self._pending: list[str] = []
         self._read_journal()
-        for file, width in zip(self._rows, self._widths, strict=True):
-            file.truncate(self.n_rows * width)
+        for name, width in self._columns.items():
+            self._rows[name].truncate(self.n_rows * width)
+        self._check(check_all)
 
     def _read_journal(self) -> None:
         n_stored = min(
-            file.seek(0, os.SEEK_END) // width for file, width in zip(self._rows, self._widths, strict=True)
+            self._rows[name].seek(0, os.SEEK_END) // width for name, width in self._columns.items()
         )
         self._journal.seek(0)
         whole = 0
@@ -173,3 +218,23 @@ class Cache:
             self.n_rows += entry.n_rows
             whole += len(line)
         self._journal.truncate(whole)
+
+    def _check(self, check_all: bool) -> None:
+        """Forget the images whose rows are not those that were written."""
+        images = list(self.entries)
+        sample = images
+        if not check_all and len(images) > 2 * SAMPLE:
+            sample = [*images[-SAMPLE:], *images[: -SAMPLE : len(images) // SAMPLE]]
+        bad = [image for image in sample if not self._is_sound(self.entries[image])]
+        if bad and len(sample) < len(images):
+            bad = [image for image in images if not self._is_sound(self.entries[image])]
+        for image in bad:
+            del self.entries[image]
+        self.damaged = bad
+
+    def _is_sound(self, entry: Entry) -> bool:
+        rows = np.arange(entry.first_row, entry.first_row + entry.n_rows)
+        checksum = 0
+        for name in self._columns:
+            checksum = zlib.crc32(self.read(name, rows).data, checksum)
+        return checksum == entry.checksum

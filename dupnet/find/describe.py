@@ -1,11 +1,16 @@
-"""From files to descriptors in the cache: what is known is not read again, what cannot be used is listed."""
+"""From files to rows of a cache: what is known is not read again, what cannot be used is listed.
+
+What is kept of an image is another module's affair (:mod:`dupnet.find.tile_index`,
+:mod:`dupnet.find.point_index`): a *describer* takes a few images and returns their rows, or why there are
+none.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,108 +24,46 @@ from tqdm import tqdm
 from dupnet import __version__
 from dupnet.files.identity import Identity, identity_of
 from dupnet.files.workers import map_in_order
-from dupnet.find.cache import Cache, Entry
+from dupnet.find.cache import Arrays, Cache, Entry
 from dupnet.images.reading import UnreadableImage, load, none_usable
-from dupnet.network.descriptors import DESCRIPTOR_VERSION, Descriptors, Weights, describe
-from dupnet.tiles import CELL_SIZE, SMALLEST_TILE, Grid
+from dupnet.network.descriptors import Weights
 
 __all__ = [
     "Described",
-    "Tiling",
+    "Describer",
     "describe_all",
-    "describe_batch",
-    "index_of",
-    "made_by",
+    "read_entry",
     "settle",
     "unusable_names",
     "versions",
-    "widths",
 ]
-
-Grey = npt.NDArray[np.uint8]
 
 BATCH = 8
 """Images that a thread reads in a row: what a kill can cost each of them."""
 
-TILES_AT_A_TIME = 72
-"""Tiles that are described together, of whole images: enough to be fast, few enough for large images."""
-
-
-class Tiling(NamedTuple):
-    """Tiles of ``tile_size`` pixels, at every multiple of ``stride`` pixels."""
-
-    tile_size: int
-    stride: int
-
-    @classmethod
-    def checked(cls, tile_size: int, stride: int | None) -> Tiling:
-        """A tiling, with the tile size as the default of the stride.
-
-        Raises
-        ------
-        ValueError
-            If the tile size is not whole cells, or one alone, or the stride does not divide it.
-        """
-        if tile_size < SMALLEST_TILE or tile_size % CELL_SIZE:
-            raise ValueError(
-                f"tile_size is {tile_size}; it must be a multiple of {CELL_SIZE} pixels, at least "
-                f"{SMALLEST_TILE}."
-            )
-        stride = tile_size if stride is None else stride
-        if stride < 1 or tile_size % stride:
-            raise ValueError(f"stride is {stride}; it must divide the tile_size, {tile_size}.")
-        return cls(tile_size, stride)
-
-    def grid(self, height: int, width: int) -> Grid:
-        """The places of tiles in an image of that size."""
-        rows, cols = ((side - self.tile_size) // self.stride + 1 for side in (height, width))
-        return Grid(rows, cols, self.stride)
-
-    def split(self, grey: Grey) -> Grey:
-        """The tiles of an image, row by row: (n, tile_size, tile_size)."""
-        windows = np.lib.stride_tricks.sliding_window_view(grey, (self.tile_size, self.tile_size))
-        return windows[:: self.stride, :: self.stride].reshape(-1, self.tile_size, self.tile_size)
+Describer = Callable[[Sequence[str]], dict[str, tuple[Entry, Arrays] | str]]
+"""Names of images -> of each what goes into the cache, or the reason why nothing does."""
 
 
 class Described(NamedTuple):
-    """The usable images of a collection, sorted, their size, and the rest."""
+    """The usable images of a collection, sorted, their sizes, and the rest."""
 
     images: list[str]
-    height: int
-    width: int
+    sizes: npt.NDArray[np.int64]
+    """(n, 2): height and width of each image, in pixels."""
     unreadable: pd.DataFrame
     """``image, reason``"""
     converted: pd.DataFrame
     """``image, note``"""
 
 
-def index_of(folder: Path, tiling: Tiling, weights: Weights) -> Cache:
-    """The cache of descriptors in ``folder``; emptied if made by other code, weights or tiling."""
-    return Cache(folder, made_by(tiling, weights), widths(tiling, weights))
-
-
-def made_by(tiling: Tiling, weights: Weights) -> dict[str, str | int]:
-    """All that descriptors depend on, beside the images."""
-    return {
-        **versions(weights),
-        "descriptors": DESCRIPTOR_VERSION,
-        "tile_size": tiling.tile_size,
-        "stride": tiling.stride,
-    }
-
-
-def widths(tiling: Tiling, weights: Weights) -> tuple[int, int]:
-    """Bytes of a search and of a verify descriptor."""
-    one = describe(np.zeros((1, tiling.tile_size, tiling.tile_size), np.uint8), weights)
-    return one.search.shape[1], one.verify.shape[1]
-
-
 def describe_all(
     files: Mapping[str, Path],
     cache: Cache,
-    tiling: Tiling,
-    weights: Weights,
+    describer: Describer,
     *,
+    one_size: bool = False,
+    smallest: int = 1,
     check_content: bool = False,
     workers: int = 1,
     progress: bool = False,
@@ -132,9 +75,11 @@ def describe_all(
     files : mapping
         Image name to file, sorted by name.
     cache : Cache
-        Open; new descriptors are appended.
-    tiling, weights
-        How images are cut and described.
+        Open; what is new is appended.
+    describer : callable
+        See :data:`Describer`.
+    one_size, smallest
+        As for :func:`settle`.
     check_content : bool
         Tell a changed file by a hash of its bytes too.
     workers : int
@@ -158,12 +103,11 @@ def describe_all(
     new = [image for image, is_known in zip(named, known, strict=True) if not is_known]
 
     batches = [new[start : start + BATCH] for start in range(0, len(new), BATCH)]
-    work = partial(describe_batch, files=files, tiling=tiling, weights=weights, check_content=check_content)
     bar = tqdm(
         total=len(files), initial=len(files) - len(new), desc="describe", unit="image", disable=not progress
     )
     try:
-        for described in map_in_order(work, batches, workers):
+        for described in map_in_order(describer, batches, workers):
             for image, result in described.items():
                 if isinstance(result, str):
                     reasons[image] = result
@@ -174,12 +118,18 @@ def describe_all(
     finally:
         cache.flush()
         bar.close()
+    usable = {image: cache.entries[image] for image in named if image not in reasons}
+    return settle(usable, reasons, one_size=one_size, smallest=smallest)
 
-    return settle({image: cache.entries[image] for image in named if image not in reasons}, reasons)
 
+def settle(
+    usable: Mapping[str, Entry], reasons: Mapping[str, str], *, one_size: bool = False, smallest: int = 1
+) -> Described:
+    """The images that can be used among those that could be read, in their order, and why the rest is left
+    out.
 
-def settle(usable: Mapping[str, Entry], reasons: Mapping[str, str]) -> Described:
-    """Images of one size among those that could be read, in their order, and why the rest is left out.
+    ``one_size`` leaves out what is not of the most frequent size (of several, the largest); ``smallest`` what
+    has a side of fewer pixels.
 
     Raises
     ------
@@ -187,24 +137,28 @@ def settle(usable: Mapping[str, Entry], reasons: Mapping[str, str]) -> Described
         If not one file can be used.
     """
     reasons = dict(reasons)
-    if not usable:
-        raise none_usable(reasons)
-    sizes = Counter((entry.height, entry.width) for entry in usable.values())
-    # The most frequent size; of several, the largest.
-    height, width = max(sizes, key=lambda size: (sizes[size], size))
     for image, entry in usable.items():
-        if (entry.height, entry.width) != (height, width):
-            reasons[image] = (
-                f"wrong size: {entry.height} x {entry.width} pixels; most images here are {height} x {width}"
-            )
+        if min(entry.height, entry.width) < smallest:
+            reasons[image] = f"too small: {entry.height} x {entry.width} pixels; {smallest} are needed"
+    sizes = Counter((entry.height, entry.width) for image, entry in usable.items() if image not in reasons)
+    if not sizes:
+        raise none_usable(reasons)
+    if one_size:
+        height, width = max(sizes, key=lambda size: (sizes[size], size))
+        for image, entry in usable.items():
+            if image not in reasons and (entry.height, entry.width) != (height, width):
+                reasons[image] = (
+                    f"wrong size: {entry.height} x {entry.width} pixels; most images here are "
+                    f"{height} x {width}"
+                )
     readable = [image for image in usable if image not in reasons]
     # A name that is no text is spelled out: its odd bytes as \\udcXX.
     listed = [(image.encode(errors="backslashreplace").decode(), reasons[image]) for image in sorted(reasons)]
     notes = [(image, usable[image].note) for image in readable if usable[image].note]
+    shapes = [(usable[image].height, usable[image].width) for image in readable]
     return Described(
         readable,
-        height,
-        width,
+        np.array(shapes, np.int64).reshape(-1, 2),
         pd.DataFrame(listed, columns=["image", "reason"], dtype=object),
         pd.DataFrame(notes, columns=["image", "note"], dtype=object),
     )
@@ -240,6 +194,24 @@ def unusable_names(images: Iterable[str]) -> dict[str, str]:
     return {image: "its name is not UTF-8; rename the file" for image in images if not _is_text(image)}
 
 
+def read_entry(
+    path: Path, *, tile_size: int | None = None, check_content: bool = False
+) -> tuple[Entry, npt.NDArray[np.uint8]]:
+    """An image in grey, (height, width) uint8, and its entry, which has no rows yet.
+
+    Raises
+    ------
+    UnreadableImage
+        If it cannot be read, or changes meanwhile.
+    """
+    before = _identity(path, check_content)
+    grey, note = load(path, grey=True, tile_size=tile_size)
+    if _identity(path, False)[:2] != before[:2]:
+        raise UnreadableImage(path, "changed while it was read; run again")
+    height, width = grey.shape
+    return Entry(before, height, width, 0, 0, note), grey
+
+
 def _is_text(image: str) -> bool:
     try:
         image.encode()
@@ -257,53 +229,6 @@ def _is_known(files: Mapping[str, Path], cache: Cache, check_content: bool, imag
     except OSError:  # reading it will tell why
         return False
     return now == (entry.identity if check_content else entry.identity._replace(content=""))
-
-
-def describe_batch(
-    names: Sequence[str],
-    files: Mapping[str, Path],
-    tiling: Tiling,
-    weights: Weights,
-    check_content: bool = False,
-) -> dict[str, tuple[Entry, Descriptors] | str]:
-    """Of each image what goes into the cache, or the reason why nothing does."""
-    found: dict[str, tuple[Entry, Descriptors] | str] = {}
-    waiting: list[tuple[str, Entry, Grey]] = []
-
-    def describe_waiting() -> None:
-        together = np.concatenate([cut for _, _, cut in waiting])
-        # Padded: products of an odd number of rows take another path through BLAS, and round differently.
-        place = np.arange(len(together) + -len(together) % 4)
-        described = describe(together[np.minimum(place, len(together) - 1)], weights)
-        start = 0
-        for name, entry, cut in waiting:
-            rows = slice(start, start + len(cut))
-            start += len(cut)
-            arrays = described.search[rows], described.verify[rows], described.decidable[rows]
-            found[name] = entry, Descriptors(*arrays)
-        waiting.clear()
-
-    for name in names:
-        try:
-            waiting.append((name, *_read(files[name], tiling, check_content)))
-        except UnreadableImage as error:
-            found[name] = error.reason
-        if waiting and (sum(len(cut) for _, _, cut in waiting) >= TILES_AT_A_TIME or name == names[-1]):
-            describe_waiting()
-    return found
-
-
-def _read(path: Path, tiling: Tiling, check_content: bool) -> tuple[Entry, Grey]:
-    before = _identity(path, check_content)
-    grey, note = load(path, grey=True, tile_size=tiling.stride)
-    if _identity(path, False)[:2] != before[:2]:
-        raise UnreadableImage(path, "changed while it was read; run again")
-    height, width = grey.shape
-    if min(height, width) < tiling.tile_size:
-        reason = f"wrong size: {height} x {width} pixels, less than a tile of {tiling.tile_size} px"
-        raise UnreadableImage(path, reason)
-    cut = tiling.split(grey)
-    return Entry(before, height, width, 0, len(cut), note), cut
 
 
 def _identity(path: Path, content: bool) -> Identity:

@@ -1,63 +1,37 @@
 """From a folder of images to every overlap in it, groups, mosaics and a report.
 
-Each image is read once: decoded in grey, described tile by tile, its descriptors kept in a cache. All that
-follows (search, verification, groups) is a function of the sorted images and their descriptors. So a run that
-was stopped and resumed, or to which images were added, ends with the same bytes as one that did all at once.
+Each image is read once for the search, and what is kept of it goes into a cache. All that follows (search,
+judging, groups) is a function of the sorted images and of what is kept of them. So a run that was stopped and
+resumed, or to which images were added, ends with the same bytes as one that did all at once.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from dupnet.files.workers import map_in_order, n_workers
-from dupnet.find.cache import Cache
+from dupnet.files.workers import n_workers
 from dupnet.find.collection import CACHE, locked, open_collection
-from dupnet.find.describe import Described, Tiling, describe_all, index_of, versions
+from dupnet.find.describe import describe_all
 from dupnet.find.groups import Resolution, resolve
-from dupnet.find.overlaps import ScorePairs, vote
-from dupnet.find.results import FindResult, write_run, write_tables
-from dupnet.find.search import Candidates, candidates
-from dupnet.images.reading import Sources, list_images
-from dupnet.network.comparison import score_pairs
-from dupnet.network.descriptors import Weights, load_weights
-from dupnet.tiles import TILE_SIZE, Grid, overlap_at
+from dupnet.find.results import Clock, FindResult, conclude, write_all
+from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
+from dupnet.find.tile_search import search_tiles
+from dupnet.images.reading import list_images
+from dupnet.network.descriptors import load_weights
+from dupnet.tiles import TILE_SIZE, Grid
 
-__all__ = [
-    "PAIRS_AT_A_TIME",
-    "SEARCH_THRESHOLD",
-    "Clock",
-    "FindResult",
-    "ScoredOnce",
-    "conclude",
-    "find_overlaps",
-    "recorded_options",
-    "write_all",
-]
-
-SEARCH_THRESHOLD = 0.6
-"""Cosine of two search descriptors from which their tiles are a candidate: far below what duplicates have
-(0.87 and more), above what chance brings about."""
-
-PAIRS_AT_A_TIME = 1024
-"""Pairs of tiles that one thread scores at a time: 8 MB of descriptors."""
-
-OVERLAPS_AT_A_TIME = 65_536
-"""Overlaps that are verified together. As PAIRS_AT_A_TIME, it decides the last digits of scores."""
-
-Rows = npt.NDArray[np.int64]
+__all__ = ["across", "find_overlaps", "recorded_options", "searched_tiles"]
 
 
 def find_overlaps(
@@ -129,47 +103,76 @@ def find_overlaps(
         collection = open_collection(work, folder, add, against)
         # Each thread works on an image or a block of its own; threads within a product would only wait.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
-        cache = stack.enter_context(index_of(work / CACHE, tiling, weights))
+        cache = stack.enter_context(open_tiles(work / CACHE, tiling, weights, check_all=check_content))
         if cache.discarded:
             warnings.warn(f"All images are described again: the cache was {cache.discarded}.", stacklevel=2)
+        if cache.damaged:
+            warnings.warn(
+                f"{len(cache.damaged)} images are described again: their rows in the cache were damaged.",
+                stacklevel=2,
+            )
         with clock("describe"):
             described = describe_all(
                 collection.files,
                 cache,
-                tiling,
-                weights,
+                partial(
+                    describe_tiles,
+                    files=collection.files,
+                    tiling=tiling,
+                    weights=weights,
+                    check_content=check_content,
+                ),
+                one_size=True,
                 check_content=check_content,
                 workers=workers,
                 progress=progress,
             )
-        grid = tiling.grid(described.height, described.width)
-        first_rows = np.array([cache.entries[name].first_row for name in described.images], np.int64)
-        decidable = cache.decidable(first_rows, grid.n_tiles)
         is_against = None
         if against is not None:
             is_against = np.array([collection.is_against(name) for name in described.images])
         with clock("search"):
-            found = candidates(
-                cache.search(first_rows, grid.n_tiles),
-                decidable,
-                SEARCH_THRESHOLD,
-                sides=None if is_against is None else np.repeat(is_against, grid.n_tiles),
-                workers=workers,
-                progress=progress,
-            )
-        score_portion = partial(_score_cached, cache, first_rows, grid.n_tiles, weights)
-        score = ScoredOnce(
-            cache.hashes(first_rows, grid.n_tiles),
-            lambda portions: map_in_order(score_portion, portions, workers),
+            search = search_tiles(cache, described, tiling, weights, is_against, workers, progress)
+        with clock("judge"):
+            resolution = resolve(search.proposals, described.sizes, search.judge, tiling.tile_size)
+        result = conclude(
+            across(resolution, is_against),
+            described,
+            grid=Grid.of_image(int(described.sizes[0, 0]), int(described.sizes[0, 1]), tiling.stride),
+            weights=weights,
+            folders=collection.lookup,
+            options=recorded_options(folder, tiling, add, against, check_content=check_content),
+            searched=searched_tiles(tiling, against is not None),
+            counts=search.counts,
+            seconds=clock.seconds,
         )
-        with clock("verify"):
-            result = conclude(found, described, decidable, score, tiling, weights, is_against)
-        result.folders = collection.lookup
-        result.options = recorded_options(folder, tiling, add, against, check_content=check_content)
-        result.seconds = clock.seconds
         if out is not None:
             write_all(result, work, result.folders if report else None, workers, clock)
     return result
+
+
+def across(resolution: Resolution, is_against: npt.NDArray[np.bool_] | None) -> Resolution:
+    """The overlaps between images held against the others, (n_images,) bool, and these; all without it.
+
+    Places in a group imply overlaps within one side too.
+    """
+    if is_against is None:
+        return resolution
+
+    def kept(table: pd.DataFrame) -> pd.DataFrame:
+        sides = is_against[table["image1"].to_numpy(np.int64)], is_against[table["image2"].to_numpy(np.int64)]
+        return table[sides[0] != sides[1]].reset_index(drop=True)
+
+    return resolution._replace(overlaps=kept(resolution.overlaps), revisits=kept(resolution.revisits))
+
+
+def searched_tiles(tiling: Tiling, against: bool) -> dict[str, Any]:
+    """What a search on a grid searches, as :attr:`dupnet.find.results.FindResult.searched`."""
+    return {
+        "offsets": "grid",
+        "grid": tiling.stride,
+        "smallest_region": tiling.tile_size,
+        "against": against,
+    }
 
 
 def recorded_options(
@@ -188,183 +191,3 @@ def recorded_options(
         "against": None if against is None else os.fspath(against),
         **others,
     }
-
-
-def conclude(
-    found: Candidates,
-    described: Described,
-    decidable: npt.NDArray[np.bool_],
-    score: ScorePairs,
-    tiling: Tiling,
-    weights: Weights,
-    is_against: npt.NDArray[np.bool_] | None = None,
-) -> FindResult:
-    """From candidates to verified overlaps and groups, wherever the descriptors are.
-
-    Parameters
-    ----------
-    found : Candidates
-        Pairs of rows; tile ``t`` of image ``i`` is row ``i * n_tiles + t``.
-    described : Described
-        The images.
-    decidable : (n_rows,) bool
-        Tiles that can be judged.
-    score : callable
-        (rows, rows) -> score of each pair of rows.
-    tiling, weights
-        How images were cut and described.
-    is_against : (n_images,) bool, optional
-        Images held against the others: only overlaps between the two are kept.
-
-    Returns
-    -------
-    FindResult
-        Without folders, options and seconds.
-    """
-    grid = tiling.grid(described.height, described.width)
-    proposals = vote(found.rows1, found.rows2, found.cosine, grid)
-    resolution = resolve(
-        proposals, described.images, score, decidable, weights.threshold, grid, OVERLAPS_AT_A_TIME
-    )
-    if is_against is not None:  # places in a group imply overlaps within one side too
-        side = pd.Series(is_against, index=described.images)
-        across = (
-            side.loc[resolution.overlaps["image1"]].array != side.loc[resolution.overlaps["image2"]].array
-        )
-        resolution = resolution._replace(overlaps=resolution.overlaps[across].reset_index(drop=True))
-    picture_grid = Grid.of_image(described.height, described.width, tiling.stride)
-    return FindResult(
-        overlaps=_with_tags_of(resolution.overlaps, picture_grid),
-        groups=resolution.groups,
-        cuts=_with_tags_of(resolution.cuts, picture_grid),
-        unreadable=described.unreadable,
-        converted=described.converted,
-        grid=picture_grid,
-        folders=(),
-        options={},
-        counts=_counts(resolution, found, described, decidable, len(proposals)),
-        versions=versions(weights),
-    )
-
-
-class Clock:
-    """Seconds by step."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[step] = time.perf_counter() - start
-
-
-class ScoredOnce:
-    """Scores of pairs of tile rows; pairs of equal content, which crops of one acquisition often are, are
-    scored once.
-
-    They are scored in portions, and a score's last digits depend on the portion. Content alone decides what
-    is in each, so that they come out the same wherever the portions are scored.
-
-    Parameters
-    ----------
-    hashes : (n_rows,) uint64
-        Of the verify descriptors of all rows.
-    score : callable
-        Portions, a list of (2, k) rows with k at most ``PAIRS_AT_A_TIME`` -> the (k,) scores of each.
-    """
-
-    def __init__(
-        self,
-        hashes: npt.NDArray[np.uint64],
-        score: Callable[[list[Rows]], Iterable[npt.NDArray[np.float32]]],
-    ) -> None:
-        self.hashes = hashes
-        self.score = score
-        self.known_keys = np.zeros(0, np.uint64)
-        self.known_scores = np.zeros(0, np.float32)
-
-    def __call__(self, rows1: Rows, rows2: Rows) -> npt.NDArray[np.float32]:
-        wanted = self.hashes[rows1] * np.uint64(0x9E3779B97F4A7C15) + self.hashes[rows2]
-        keys, first, place = np.unique(wanted, return_index=True, return_inverse=True)
-        new = ~np.isin(keys, self.known_keys)
-        pairs = np.stack([rows1[first[new]], rows2[first[new]]])
-        portions = [pairs[:, at : at + PAIRS_AT_A_TIME] for at in range(0, pairs.shape[1], PAIRS_AT_A_TIME)]
-        all_keys = np.concatenate([self.known_keys, keys[new]])
-        scores = np.concatenate([self.known_scores, *self.score(portions)])
-        order = np.argsort(all_keys)
-        self.known_keys, self.known_scores = all_keys[order], scores[order]
-        found = self.known_scores[np.searchsorted(self.known_keys, keys)]
-        return np.asarray(found[place], np.float32)
-
-
-def _score_cached(
-    cache: Cache, first_rows: Rows, n_tiles: int, weights: Weights, pairs: Rows
-) -> npt.NDArray[np.float32]:
-    """Scores (k,) of pairs (2, k) of tile rows, of which the cache has the descriptors."""
-    image, tile = np.divmod(pairs, n_tiles)
-    in_cache, place = np.unique(first_rows[image] + tile, return_inverse=True)
-    verify = cache.verify(in_cache)
-    return score_pairs(verify[place[0]], verify[place[1]], weights, workers=1)
-
-
-def _with_tags_of(overlaps: pd.DataFrame, grid: Grid) -> pd.DataFrame:
-    """Overlaps, tag and number of tiles as the grid of the stride counts them where tiles lie closer."""
-    offsets = zip(overlaps["row_offset"], overlaps["col_offset"], strict=True)
-    seen = [overlap_at(int(row), int(col), grid) for row, col in offsets]
-    counted = {"overlap_tag": [one.tag for one in seen], "n_tiles": [one.n_tiles for one in seen]}
-    return overlaps.assign(**{name: values for name, values in counted.items() if name in overlaps and seen})
-
-
-def _counts(
-    resolution: Resolution,
-    found: Candidates,
-    described: Described,
-    decidable: npt.NDArray[np.bool_],
-    n_proposals: int,
-) -> dict[str, int]:
-    sizes = resolution.groups["group"].value_counts()
-    verdicts = resolution.overlaps["verdict"].value_counts()
-    return {
-        "images": len(resolution.groups),
-        "unreadable": len(described.unreadable),
-        "converted": len(described.converted),
-        "tiles": len(decidable),
-        "tiles_undecidable": int((~decidable).sum()),
-        "tiles_equal": found.n_equal,
-        "candidates": len(found.rows1),
-        "proposals": n_proposals,
-        "overlaps": len(resolution.overlaps),
-        "duplicate": int(verdicts.get("duplicate", 0)),
-        "undecidable": int(verdicts.get("undecidable", 0)),
-        "cuts": len(resolution.cuts),
-        "groups": len(sizes),
-        "groups_of_several": int((sizes > 1).sum()),
-        "largest_group": int(sizes.max()),
-        "images_in_groups": int(sizes[sizes > 1].sum()),
-    }
-
-
-def write_all(result: FindResult, out: Path, images: Sources | None, workers: int, clock: Clock) -> None:
-    """Write the tables, with ``images`` the mosaics and the report too, and last run.json.
-
-    What an earlier run drew goes: it shows other groups, or may.
-    """
-    for name in ("run.json", "report.html"):
-        (out / name).unlink(missing_ok=True)
-    if images is None and (out / "mosaics").is_dir():
-        shutil.rmtree(out / "mosaics")
-    with clock("tables"):
-        write_tables(result, out)
-    if images is not None:
-        from dupnet.report.mosaics import write_mosaics
-        from dupnet.report.page import write
-
-        with clock("mosaics"):
-            written = write_mosaics(result.groups, images, out / "mosaics", result.grid, workers=workers)
-            for stale in set(os.listdir(out / "mosaics")) - set(written["file"]):
-                (out / "mosaics" / stale).unlink()
-        with clock("report"):
-            write(result, images, out / "report.html")
-    write_run(result, out)

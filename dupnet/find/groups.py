@@ -1,65 +1,68 @@
-"""From overlaps to groups: one consistent place on a common grid for every image of a rebuilt acquisition.
+"""From overlaps to groups: one consistent place for every image of a rebuilt acquisition.
 
-Each duplicate overlap says where image 2 lies as seen from image 1, and around a loop of overlaps the
-offsets must sum to nought. A few do not: a wrong overlap, or two days of one place that look alike in one
-tile. Then the weakest overlaps of the loop are *cut*, and reported: those whose evidence is outweighed by
-what contradicts them, be it other overlaps or pairs of images that would lie on common ground although
-verification told them apart (:mod:`dupnet.find.placement` has the method). The result depends on neither the
-order of files nor that of rows.
+Each duplicate overlap says where image 2 lies as seen from image 1, and around a loop of overlaps the offsets
+must sum to zero. A few do not: a wrong overlap, or two days of one place that look alike in one tile. Then
+the weakest overlaps of the loop are *rejected*, and reported: those whose evidence is outweighed by what
+contradicts them, be it other overlaps or pairs of images that would lie on common ground although judging
+told them apart (:mod:`dupnet.find.placement` has the method). The result depends on neither the order of
+files nor that of rows.
+
+Images whose places agree form a *mosaic*. A *group* is what must not be torn apart: all that duplicate or
+altered overlaps join, rejected ones included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from dupnet.find.overlaps import ScorePairs, complete, concatenate, image_index, verify
-from dupnet.find.placement import Relations, residual, solve
-from dupnet.tiles import Grid
-
-__all__ = ["CUT_COLUMNS", "Placement", "Resolution", "evidence", "place", "resolve"]
-
-CUT_COLUMNS = (
-    "image1",
-    "image2",
-    "overlap_tag",
-    "row_offset",
-    "col_offset",
-    "n_decidable",
-    "score",
-    "reason",
-    "row_residual",
-    "col_residual",
+from dupnet.find.overlaps import (
+    ALTERED,
+    DUPLICATE,
+    KEY,
+    REFUSED,
+    REVISIT,
+    UNDECIDABLE,
+    Judge,
+    concatenate,
+    overlap_keys,
 )
-"""Columns of the cuts table: each overlap that was given up, why, and by how many tiles it misses its place.
- ``reason`` is ``loop`` (its offset contradicts stronger overlaps; the residual is its offset less the placed
-one, that is the sum around the loop) or ``neighbours`` (its two sides would overlap elsewhere too, and there
-they are not duplicates: they became groups of their own, and the residual is empty)."""
+from dupnet.find.placement import Relations, residual, solve
+from dupnet.tiles import neighbours
+
+__all__ = ["Placement", "Resolution", "evidence", "place", "resolve"]
 
 DOUBT = 1e-3
 """No tile is trusted beyond one error in a thousand, whatever its score: the best signals measured make a
 few errors in ten thousand pairs of tiles."""
 
-_KEY = ["image1", "image2", "row_offset", "col_offset"]
-
 
 class Placement(NamedTuple):
-    """``groups``: ``image, group, row, col``, one row an image; ``cuts``: the columns ``CUT_COLUMNS``."""
+    """Where images lie, and the overlaps that contradict it.
 
-    groups: pd.DataFrame
-    cuts: pd.DataFrame
+    ``places``: ``group, mosaic, y, x``, one row an image, in the order of the images; groups and mosaics are
+    numbered by their first image, ``y, x`` (pixels) count from zero in each mosaic. ``rejected``: overlaps as
+    they were judged, with ``reason, y_residual, x_residual``.
+    """
+
+    places: pd.DataFrame
+    rejected: pd.DataFrame
 
 
 class Resolution(NamedTuple):
-    """What is known of a collection in the end: the overlaps that were not cut, the groups, the cuts."""
+    """What is known of a collection in the end."""
 
     overlaps: pd.DataFrame
-    groups: pd.DataFrame
-    cuts: pd.DataFrame
+    """Duplicate, altered and undecidable overlaps that agree with the places."""
+    places: pd.DataFrame
+    rejected: pd.DataFrame
+    revisits: pd.DataFrame
+    refused: pd.DataFrame
 
 
 def evidence(score: npt.ArrayLike, n_decidable: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -72,82 +75,103 @@ def evidence(score: npt.ArrayLike, n_decidable: npt.ArrayLike) -> npt.NDArray[np
     return np.asarray(-np.asarray(n_decidable) * np.log(doubt))
 
 
-def place(overlaps: pd.DataFrame, images: Sequence[str], rejected: pd.DataFrame | None = None) -> Placement:
-    """Place every image on the grid of its group, cutting the overlaps that stronger evidence contradicts.
+def place(judged: pd.DataFrame, n_images: int) -> Placement:
+    """Place every image in its mosaic, rejecting the overlaps that stronger evidence contradicts.
 
     Parameters
     ----------
-    overlaps : DataFrame
-        The overlaps table. Rows with the verdict ``duplicate`` join images; ``undecidable`` ones do not.
-    images : sequence of str
-        Every readable image, sorted.
-    rejected : DataFrame, optional
-        ``image1, image2, row_offset, col_offset, score``: overlaps that verification judged not to be
-        duplicates. Each counts, by one tile's evidence, against placing the two images at that very offset.
-
-    Returns
-    -------
-    Placement
-        ``groups``: ``image`` (sorted), ``group`` (numbered by first image; an image without overlaps is a
-        group of one), ``row, col`` (place of the image's upper left tile, from 0 in each group). ``cuts``:
-        ``CUT_COLUMNS``.
+    judged : DataFrame
+        Judged overlaps (:data:`dupnet.find.overlaps.JUDGED`). Those with the verdict ``duplicate`` or
+        ``altered`` join images. Each ``refused`` one or ``revisit`` counts, by one tile's evidence, against
+        placing the two images at that very offset. ``undecidable`` ones say nothing.
+    n_images : int
+        Number of images.
 
     Raises
     ------
     ValueError
-        If the images are not sorted and unique, or a table pairs images that are not among them.
+        If a table pairs images that there are not, or one with itself.
     """
-    index = image_index(images)
-    duplicates = overlaps[overlaps["verdict"] == "duplicate"].drop_duplicates(_KEY)
-    duplicates = duplicates.sort_values(_KEY, kind="stable", ignore_index=True)
-    # Thousandths, at least one: a score of nought still joins where nothing speaks against it.
-    weight = np.maximum(_thousandths(duplicates["score"], duplicates["n_decidable"]), 1)
-    joining = _relations(duplicates, weight, index, "overlaps")
-    relations = joining
-    if rejected is not None:
-        rejected = rejected.drop_duplicates(_KEY)
-        weight = -_thousandths(1 - rejected["score"], np.ones(len(rejected)))
-        parting = _relations(rejected, weight, index, "rejected")
-        relations = Relations(*(np.concatenate(columns) for columns in zip(joining, parting, strict=True)))
+    judged = judged.drop_duplicates(KEY).sort_values(KEY, kind="stable", ignore_index=True)
+    joining = judged[judged["verdict"].isin([DUPLICATE, ALTERED])].reset_index(drop=True)
+    parting = judged[judged["verdict"].isin([REFUSED, REVISIT])]
+    # Thousandths, at least one: a score of zero still joins where nothing speaks against it.
+    agreeing = joining["n_decidable"] - joining["n_differing"]
+    weight = np.maximum(_thousandths(joining["score"], agreeing), 1)
+    joined = _relations(joining, weight, n_images)
+    parted = _relations(parting, -_thousandths(1 - parting["score"], np.ones(len(parting))), n_images)
+    both = Relations(*(np.concatenate(columns) for columns in zip(joined, parted, strict=True)))
 
-    first_image, position = solve(len(index), relations)
-    firsts, group = np.unique(first_image, return_inverse=True)
+    first_image, position = solve(n_images, both)
+    firsts, mosaic = np.unique(first_image, return_inverse=True)
     origin = np.full((len(firsts), 2), np.iinfo(np.int64).max)
-    np.minimum.at(origin, group, position)
-    position = position - origin[group]
-    groups = pd.DataFrame(
-        {"image": index.to_numpy(), "group": group, "row": position[:, 0], "col": position[:, 1]}
+    np.minimum.at(origin, mosaic, position)
+    position = position - origin[mosaic]
+    places = pd.DataFrame(
+        {
+            "group": _connected(n_images, joined),
+            "mosaic": mosaic,
+            "y": position[:, 0],
+            "x": position[:, 1],
+        }
     )
-    return Placement(groups, _cuts(duplicates, joining, group, position))
+    return Placement(places, _rejected(joining, joined, mosaic, position))
 
 
-def resolve(
-    proposals: pd.DataFrame,
-    images: Sequence[str],
-    score_pairs: ScorePairs,
-    decidable: npt.ArrayLike,
-    threshold: float,
-    grid: Grid = Grid(),
-    batch_size: int = 16_384,
-) -> Resolution:
-    """Verify proposals, place the images, verify what their places imply, and again until nothing is new.
+def resolve(proposals: pd.DataFrame, sizes: npt.ArrayLike, judge: Judge, least: int) -> Resolution:
+    """Judge proposals, place the images, judge what their places imply, and again until nothing is new.
 
-    The parameters are those of :func:`dupnet.find.overlaps.verify`. Of overlaps without a decidable tile,
-    those that positions imply are listed, as ``undecidable``; overlaps that were cut are not.
+    Search misses weak overlaps (a dark sea after strong compression, a narrow region); geometry does not.
+
+    Parameters
+    ----------
+    proposals : DataFrame
+        :data:`~dupnet.find.overlaps.KEY`, ``n_votes``, and what ``judge`` needs beside them.
+    sizes : (n_images, 2) integers
+        Height and width of each image, in pixels.
+    judge : callable
+        See :data:`dupnet.find.overlaps.Judge`.
+    least : int
+        Side in pixels that the common region of two images must have, in both directions, to be judged.
+
+    Returns
+    -------
+    Resolution
+        Of undecidable overlaps, those that places imply are listed; that they show the same place and moment
+        follows from their neighbours only. Overlaps that were rejected are not.
     """
-    options = (images, score_pairs, decidable, threshold, grid, batch_size)
-    found, rejected = verify(proposals, *options)
-    found = found[found["verdict"] == "duplicate"]
+    shape = np.asarray(sizes, dtype=np.int64)
+    judged = judge(proposals).assign(n_votes=proposals["n_votes"].to_numpy())
+    judged = judged[judged["verdict"] != UNDECIDABLE]
     while True:
-        groups, cuts = place(found, images, rejected)
-        implied = complete(groups, [found, rejected], *options)
-        is_duplicate = implied.overlaps["verdict"] == "duplicate"
-        if not is_duplicate.any() and implied.rejected.empty:
+        places, rejected = place(judged, len(shape))
+        implied = judge(_implied(places, shape, judged, least)).assign(n_votes=0)
+        is_known = implied["verdict"] == UNDECIDABLE
+        if is_known.all():
             break
-        found = concatenate([found, implied.overlaps[is_duplicate]])
-        rejected = concatenate([rejected, implied.rejected])
-    is_cut = pd.MultiIndex.from_frame(found[_KEY]).isin(pd.MultiIndex.from_frame(cuts[_KEY]))
-    return Resolution(concatenate([found[~is_cut], implied.overlaps]), groups, cuts)
+        judged = concatenate([judged, implied[~is_known]])
+    is_found = judged["verdict"].isin([DUPLICATE, ALTERED])
+    is_found &= ~overlap_keys([judged]).isin(overlap_keys([rejected]))
+    by_verdict = {verdict: judged[judged["verdict"] == verdict] for verdict in (REVISIT, REFUSED)}
+    return Resolution(
+        concatenate([judged[is_found], implied]),
+        places,
+        rejected,
+        by_verdict[REVISIT].reset_index(drop=True),
+        by_verdict[REFUSED].reset_index(drop=True),
+    )
+
+
+def _implied(
+    places: pd.DataFrame, sizes: npt.NDArray[np.int64], known: pd.DataFrame, least: int
+) -> pd.DataFrame:
+    """Overlaps that places imply and that were not judged yet, with the place of image 1."""
+    first, second, down, right = neighbours(
+        places["mosaic"], places["y"], places["x"], sizes[:, 0], sizes[:, 1], least
+    )
+    table = pd.DataFrame(dict(zip(KEY, (first, second, down, right), strict=True)))
+    table = table.assign(y=places["y"].to_numpy()[first], x=places["x"].to_numpy()[first])
+    return table[~overlap_keys([table]).isin(overlap_keys([known]))].reset_index(drop=True)
 
 
 def _thousandths(score: pd.Series, n_decidable: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -155,31 +179,38 @@ def _thousandths(score: pd.Series, n_decidable: npt.ArrayLike) -> npt.NDArray[np
     return np.rint(1000 * evidence(score, n_decidable)).astype(np.int64)
 
 
-def _relations(table: pd.DataFrame, weight: npt.NDArray[np.int64], index: pd.Index, name: str) -> Relations:
-    first, second = (index.get_indexer(table[column]).astype(np.int64) for column in ("image1", "image2"))
-    for column, numbers in (("image1", first), ("image2", second)):
-        if (numbers < 0).any():
-            unknown = table[column].iloc[int(np.argmin(numbers))]
-            raise ValueError(f"{name}: {column} {unknown!r} is not among the images.")
-    if (first == second).any():
-        itself = table["image1"].iloc[int(np.argmax(first == second))]
-        raise ValueError(f"{name}: image {itself!r} is paired with itself.")
-    return Relations(first, second, table[["row_offset", "col_offset"]].to_numpy(dtype=np.int64), weight)
+def _relations(table: pd.DataFrame, weight: npt.NDArray[np.int64], n_images: int) -> Relations:
+    first, second = (table[column].to_numpy(dtype=np.int64) for column in KEY[:2])
+    wrong = (first < 0) | (second < 0) | (first >= n_images) | (second >= n_images) | (first == second)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ValueError(
+            f"judged: images {first[at]} and {second[at]} are paired; pass two different ones of the "
+            f"{n_images} images, numbered from 0."
+        )
+    return Relations(first, second, table[["y_offset", "x_offset"]].to_numpy(dtype=np.int64), weight)
 
 
-def _cuts(
-    duplicates: pd.DataFrame,
-    joining: Relations,
-    group: npt.NDArray[np.int64],
+def _connected(n_images: int, relations: Relations) -> npt.NDArray[np.int64]:
+    """What relations connect, numbered by the first image: (n_images,)."""
+    links = coo_array((np.ones(len(relations.a)), (relations.a, relations.b)), shape=(n_images, n_images))
+    component = connected_components(links.tocsr(), directed=False)[1]
+    firsts, place_of = np.unique(component, return_index=True)
+    return np.asarray(np.argsort(np.argsort(place_of))[np.searchsorted(firsts, component)], np.int64)
+
+
+def _rejected(
+    joining: pd.DataFrame,
+    relations: Relations,
+    mosaic: npt.NDArray[np.int64],
     position: npt.NDArray[np.int64],
 ) -> pd.DataFrame:
-    missed = residual(joining, position)
-    apart = group[joining.a] != group[joining.b]
-    is_cut = apart | missed.any(axis=1)
-    cuts = duplicates[is_cut].assign(
-        reason=np.where(apart, "neighbours", "loop")[is_cut].astype(object),
-        row_residual=pd.array(missed[is_cut, 0], dtype="Int64"),
-        col_residual=pd.array(missed[is_cut, 1], dtype="Int64"),
-    )
-    cuts.loc[apart[is_cut], ["row_residual", "col_residual"]] = pd.NA
-    return cuts[list(CUT_COLUMNS)].reset_index(drop=True)
+    missed = residual(relations, position)
+    apart = mosaic[relations.a] != mosaic[relations.b]
+    is_rejected = apart | missed.any(axis=1)
+    residuals = {
+        name: pd.arrays.IntegerArray(missed[is_rejected, axis].copy(), apart[is_rejected])
+        for axis, name in enumerate(("y_residual", "x_residual"))
+    }
+    reason = np.where(apart, "neighbours", "loop")[is_rejected].astype(object)
+    return joining[is_rejected].assign(reason=reason, **residuals).reset_index(drop=True)

@@ -7,31 +7,56 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dupnet.files.atomic import atomic_path, read_csv, write_csv, write_parquet
-from dupnet.find.groups import CUT_COLUMNS
-from dupnet.find.overlaps import COLUMNS as OVERLAP_COLUMNS
-from dupnet.images.reading import locate
+from dupnet.find.describe import Described, versions
+from dupnet.find.groups import Resolution
+from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, REVISIT_COLUMNS, as_table, image_index
+from dupnet.images.reading import Sources, locate
+from dupnet.network.descriptors import Weights
 from dupnet.tiles import Grid
 
-__all__ = ["FindResult", "read_results", "read_table", "write_run", "write_tables"]
+__all__ = [
+    "GROUP_COLUMNS",
+    "Clock",
+    "FindResult",
+    "conclude",
+    "read_results",
+    "read_table",
+    "write_all",
+    "write_run",
+    "write_tables",
+]
+
+GROUP_COLUMNS = ("image", "group", "mosaic", "row", "col", "y", "x", "height", "width")
+"""Columns of the groups table. ``group``: what must not be torn apart; ``mosaic``: images whose places agree;
+``y, x``: the place of the image in its mosaic, ``height, width``: its size, all in pixels; ``row, col``: the
+place in tiles of the grid, empty off it."""
 
 _TABLES = {
-    "overlaps": OVERLAP_COLUMNS,
-    "groups": ("image", "group", "row", "col"),
-    "cuts": CUT_COLUMNS,
+    "overlaps": COLUMNS,
+    "groups": GROUP_COLUMNS,
+    "revisits": REVISIT_COLUMNS,
+    "rejected": REJECTED_COLUMNS,
     "unreadable": ("image", "reason"),
     "converted": ("image", "note"),
 }
 """Columns of each table."""
 
 _TEXT = ("image", "image1", "image2", "overlap_tag", "verdict", "reason", "note", "split")
+_WHOLE = ("row", "col", "row_offset", "col_offset", "y_residual", "x_residual")
+"""Whole numbers that may be missing."""
 
 
 @dataclass
@@ -39,20 +64,26 @@ class FindResult:
     """Every overlap of a collection, and what follows from them."""
 
     overlaps: pd.DataFrame
-    """``image1, image2, overlap_tag, row_offset, col_offset, n_tiles, n_decidable, score, verdict``."""
+    """The columns :data:`dupnet.find.overlaps.COLUMNS`."""
     groups: pd.DataFrame
-    """``image, group, row, col``: the place of each image in its group's mosaic, in tiles."""
-    cuts: pd.DataFrame
+    """The columns :data:`GROUP_COLUMNS`, one row an image."""
+    revisits: pd.DataFrame
+    """Pairs that show the same ground at another time: :data:`dupnet.find.overlaps.REVISIT_COLUMNS`."""
+    rejected: pd.DataFrame
     """Overlaps given up because stronger ones contradict them: as ``overlaps``, with the reason."""
     unreadable: pd.DataFrame
     """``image, reason``: every file that was left out."""
     converted: pd.DataFrame
     """``image, note``: images that are not plain RGB, and how they were taken."""
-    grid: Grid
-    """The tiles of one image, as overlap tags count them."""
+    grid: Grid | None
+    """The tiles of one image, as overlap tags count them; None where there is no common grid."""
     folders: tuple[Path, ...]
     """Where the images are: a name is looked up in these folders, in order."""
     options: Mapping[str, Any]
+    searched: Mapping[str, Any]
+    """``offsets``: "any" or "grid"; ``grid``: its step in pixels, or None; ``smallest_region``: narrow side
+    in pixels from which a common region was searched; ``against``: whether only pairs across two sides
+    were."""
     counts: Mapping[str, Any]
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -67,19 +98,133 @@ class FindResult:
         """
         return locate(image, self.folders)
 
+    def coverage(self) -> list[str]:
+        """What was searched, and then what the search could not see, a sentence each."""
+        searched = self.searched
+        if searched["offsets"] == "grid":
+            lines = [f"Searched: whole tiles on a grid of {searched['grid']} px only."]
+        else:
+            lines = [f"Searched: any offset; regions from {searched['smallest_region']} px."]
+            if searched["grid"]:
+                lines[0] += f" Nearly blank tiles on the grid of {searched['grid']} px, too."
+        if searched["against"]:
+            lines.append("Not searched: pairs within either side, for only pairs across the two were.")
+        if len(self.unreadable):
+            lines.append(f"Not searched: {len(self.unreadable)} files that were left out (unreadable.csv).")
+        n_undecidable = int((self.overlaps["verdict"] == "undecidable").sum())
+        if n_undecidable:
+            lines.append(
+                f"Not decided: {n_undecidable} overlaps that places imply, where nothing shows to judge by."
+            )
+        return lines
+
+    def groups_for(self, names: Sequence[str]) -> npt.NDArray[np.int64]:
+        """The group of each image of a table of one's own, (n,) int64, for ``GroupKFold`` and the like.
+
+        Raises
+        ------
+        ValueError
+            If an image is not in the collection.
+        """
+        found = pd.Index(self.groups["image"]).get_indexer(list(names))
+        if (found < 0).any():
+            raise ValueError(f"{names[int(np.argmin(found))]!r} is not in the collection.")
+        return np.asarray(self.groups["group"].to_numpy(dtype=np.int64)[found])
+
     def summary(self) -> str:
-        """The counts, in a few lines of words."""
+        """The counts, in a few lines of words, and what was searched."""
         counts = self.counts
         lines = [
-            "{images} images of {tiles} tiles, of which {tiles_undecidable} show nothing to judge by",
-            "{overlaps} overlaps: {duplicate} duplicate, {undecidable} undecidable; {cuts} contradictions",
+            "{images} images",
+            "{overlaps} overlaps: {duplicate} duplicate, {altered} altered, {undecidable} undecidable; "
+            "{rejected} contradictions, {revisits} revisits",
             "{groups_of_several} groups of several images, the largest of {largest_group}",
         ]
+        if "tiles" in counts:
+            lines[0] += " of {tiles} tiles, of which {tiles_undecidable} show nothing to judge by"
         if counts["unreadable"]:
             lines.append("{unreadable} files left out, listed with the reason")
         if counts["converted"]:
             lines.append("{converted} images converted to RGB, listed with what they were")
-        return "\n".join(lines).format(**counts)
+        return "\n".join(
+            [*lines, *(line.replace("{", "{{").replace("}", "}}") for line in self.coverage())]
+        ).format(**counts)
+
+
+class Clock:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - start
+
+
+def conclude(
+    resolution: Resolution,
+    described: Described,
+    *,
+    grid: Grid | None,
+    weights: Weights,
+    folders: Sequence[Path],
+    options: Mapping[str, Any],
+    searched: Mapping[str, Any],
+    counts: Mapping[str, int],
+    seconds: Mapping[str, float],
+) -> FindResult:
+    """The result, with names in place of numbers; ``counts`` are those of the search, to which others are
+    added."""
+    index = image_index(described.images)
+    overlaps = as_table(resolution.overlaps, index, COLUMNS, grid)
+    sizes = resolution.places["group"].value_counts()
+    verdicts = overlaps["verdict"].value_counts()
+    return FindResult(
+        overlaps=overlaps,
+        groups=_groups(resolution.places, described, grid),
+        revisits=as_table(resolution.revisits, index, REVISIT_COLUMNS),
+        rejected=as_table(resolution.rejected, index, REJECTED_COLUMNS, grid),
+        unreadable=described.unreadable,
+        converted=described.converted,
+        grid=grid,
+        folders=tuple(folders),
+        options=options,
+        searched=searched,
+        counts={
+            "images": len(described.images),
+            "unreadable": len(described.unreadable),
+            "converted": len(described.converted),
+            **counts,
+            "overlaps": len(overlaps),
+            **{verdict: int(verdicts.get(verdict, 0)) for verdict in ("duplicate", "altered", "undecidable")},
+            "revisits": len(resolution.revisits),
+            "rejected": len(resolution.rejected),
+            "groups": len(sizes),
+            "groups_of_several": int((sizes > 1).sum()),
+            "largest_group": int(sizes.max()),
+            "images_in_groups": int(sizes[sizes > 1].sum()),
+        },
+        seconds=seconds,
+        versions=versions(weights),
+    )
+
+
+def _groups(places: pd.DataFrame, described: Described, grid: Grid | None) -> pd.DataFrame:
+    position = places[["y", "x"]].to_numpy(dtype=np.int64)
+    tiles, rest = np.divmod(position, grid.tile_size if grid else 1)
+    is_off_grid = rest.any(axis=1) | (grid is None)
+    in_tiles = {
+        name: pd.arrays.IntegerArray(np.ascontiguousarray(values), is_off_grid)
+        for name, values in zip(("row", "col"), tiles.T, strict=True)
+    }
+    height, width = described.sizes.T
+    table = places.assign(
+        image=pd.Series(described.images, dtype=object), height=height, width=width, **in_tiles
+    )
+    return table[list(GROUP_COLUMNS)]
 
 
 def write_tables(result: FindResult, out: str | os.PathLike[str]) -> None:
@@ -91,10 +236,15 @@ def write_tables(result: FindResult, out: str | os.PathLike[str]) -> None:
 
 def write_run(result: FindResult, out: str | os.PathLike[str]) -> None:
     """Write ``run.json``: versions, options, counts, seconds; with it a run is finished."""
-    grid = {"rows": result.grid.rows, "cols": result.grid.cols, "tile_size": result.grid.tile_size}
+    grid = result.grid and {
+        "rows": result.grid.rows,
+        "cols": result.grid.cols,
+        "tile_size": result.grid.tile_size,
+    }
     record = {
         "versions": dict(result.versions),
         "options": dict(result.options),
+        "searched": dict(result.searched),
         "folders": [os.fspath(folder) for folder in result.folders],
         "grid": grid,
         "counts": dict(result.counts),
@@ -102,6 +252,30 @@ def write_run(result: FindResult, out: str | os.PathLike[str]) -> None:
     }
     with atomic_path(Path(out, "run.json")) as beside:
         beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def write_all(result: FindResult, out: Path, images: Sources | None, workers: int, clock: Clock) -> None:
+    """Write the tables, with ``images`` the mosaics and the report too, and last run.json.
+
+    What an earlier run drew goes: it shows other groups, or may.
+    """
+    for name in ("run.json", "report.html"):
+        (out / name).unlink(missing_ok=True)
+    if images is None and (out / "mosaics").is_dir():
+        shutil.rmtree(out / "mosaics")
+    with clock("tables"):
+        write_tables(result, out)
+    if images is not None:
+        from dupnet.report.mosaics import write_mosaics
+        from dupnet.report.page import write
+
+        with clock("mosaics"):
+            written = write_mosaics(result.groups, images, out / "mosaics", workers=workers)
+            for stale in set(os.listdir(out / "mosaics")) - set(written["file"]):
+                (out / "mosaics" / stale).unlink()
+        with clock("report"):
+            write(result, images, out / "report.html")
+    write_run(result, out)
 
 
 def read_results(folder: str | os.PathLike[str]) -> FindResult:
@@ -121,8 +295,10 @@ def read_results(folder: str | os.PathLike[str]) -> FindResult:
         )
     try:
         record = json.loads(record_path.read_text(encoding="utf-8"))
-        about = {name: record[name] for name in ("options", "counts", "seconds", "versions")}
-        grid, folders = Grid(**record["grid"]), tuple(Path(path) for path in record["folders"])
+        names = ("options", "searched", "counts", "seconds", "versions")
+        about = {name: record[name] for name in names}
+        grid = None if record["grid"] is None else Grid(**record["grid"])
+        folders = tuple(Path(path) for path in record["folders"])
     except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
             f"{os.fspath(record_path)!r} was not written by this version of `dupnet find` ({error!r}); "
@@ -151,6 +327,6 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     # Names such as "NA" or "1e5.jpg" are text, and tags such as "07" are not numbers.
     columns = read_csv(path, nrows=0).columns
-    text = {name: str for name in columns if name in _TEXT}
-    empty_is_missing = {name: [""] for name in columns if name not in text}
-    return read_csv(path, dtype=text, keep_default_na=False, na_values=empty_is_missing)
+    kinds = {name: "Int64" if name in _WHOLE else str for name in columns if name in (*_TEXT, *_WHOLE)}
+    empty_is_missing = {name: [""] for name in columns if name not in _TEXT}
+    return read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty_is_missing)

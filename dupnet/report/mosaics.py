@@ -3,225 +3,177 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import simplejpeg
 
 from dupnet.files.atomic import atomic_path
 from dupnet.files.workers import map_in_order, n_workers
 from dupnet.images.reading import Sources, UnreadableImage, load_named
-from dupnet.tiles import Grid, split_tiles
 
 __all__ = ["BACKGROUND", "mosaic", "write_mosaics"]
 
 Pixels = npt.NDArray[np.uint8]
+Boxes = npt.NDArray[np.int64]
 
 BACKGROUND = 128
 """Grey level of ground that no image shows: neither a cloud's white nor the black of missing data."""
 
-MAX_IN_MEMORY = 2**26
-"""Bytes of a canvas from which it lies in a temporary file instead."""
+MAX_SIDE = 8192
+"""Longest side in pixels of a mosaic that is written: 200 MB while it is drawn."""
 
-LONGEST_JPEG = 65_500
-"""Most pixels that a side of a JPEG can have in libjpeg."""
+QUALITY = 90
+"""Of the JPEG files, on libjpeg's scale."""
+
+NEW_SHARES = (1.0, 0.5, 0.25, 0.0)
+"""Images that show so much new ground are drawn first: a mosaic in which images overlap many times over is
+covered by a fraction of them."""
 
 
 def mosaic(
     groups: pd.DataFrame,
-    group: int,
+    number: int,
     folder: Sources,
-    grid: Grid = Grid(),
-    reduction: int = 1,
+    max_side: int = MAX_SIDE,
     workers: int | None = None,
-) -> Pixels:
-    """One group as one picture: (rows * tile, cols * tile, 3) uint8 RGB, tile = grid.tile_size / reduction.
+) -> tuple[Pixels, float]:
+    """One mosaic as a picture, (height, width, 3) uint8 RGB, and how many pixels of the images make one of
+    it.
 
     Parameters
     ----------
     groups : DataFrame
-        ``image, group, row, col``: the groups table.
-    group : int
-        The group to show.
+        ``image, mosaic, y, x, height, width``: the groups table.
+    number : int
+        The mosaic to show.
     folder : path, store, or sequence of them
         Where the images are; of several folders, the first that has an image.
-    grid : Grid
-        The tiles of one image.
-    reduction : int
-        How many pixels of the images make one of the mosaic; a divisor of the tile size.
+    max_side : int
+        Longest side in pixels; a longer mosaic is reduced.
     workers : int, optional
         Threads that read images; one for every core by default.
 
     Raises
     ------
     ValueError
-        If there is no such group, or reduction does not divide the tile size.
+        If there is no such mosaic, or ``max_side`` is below 1.
+    FileNotFoundError, UnreadableImage
+        If an image cannot be read (any more).
     """
-    members = groups[groups["group"] == group].sort_values("image")
+    members = groups[groups["mosaic"] == number].sort_values("image")
     if members.empty:
-        raise ValueError(f"group is {group}; the groups table has none of that number.")
-    height, width = _size(members, grid, reduction)
-    canvas = np.full((height, width, 3), BACKGROUND, dtype=np.uint8)
-    _draw(canvas, members, folder, grid, reduction, n_workers(workers))
-    return canvas
+        raise ValueError(f"mosaic is {number}; the groups table has none of that number.")
+    return _draw(members, folder, max_side, n_workers(workers), None)
 
 
 def write_mosaics(
     groups: pd.DataFrame,
     folder: Sources,
     out: str | os.PathLike[str],
-    grid: Grid = Grid(),
-    reduction: int = 1,
-    min_images: int = 2,
-    max_side: int = 8192,
-    suffix: str = ".jpg",
+    *,
+    max_side: int = MAX_SIDE,
     workers: int | None = None,
 ) -> pd.DataFrame:
-    """Write a mosaic of every group of ``min_images`` or more, as ``GROUP.jpg`` with six digits, atomically.
+    """Write a picture of every mosaic of two images or more, as ``MOSAIC.jpg`` with six digits, atomically.
 
-    Each image is read at most once, and only if it shows ground that no other image has shown; large canvases
-    lie in a temporary file in ``out`` while they are drawn. A mosaic longer than ``max_side`` pixels is
-    reduced by further halves until it is not. Ground of an image that has vanished meanwhile, or changed into
-    none, stays grey, with a warning.
+    Each image is read at most once, and only if it shows ground that no other image has shown. Ground of an
+    image that has vanished meanwhile, or changed, stays grey, with a warning.
 
     Parameters
     ----------
-    groups, folder, grid, reduction, workers
+    groups, folder, max_side, workers
         As for :func:`mosaic`.
     out : path
-        Folder for the mosaics.
-    min_images : int
-        Images that a group needs to be drawn.
-    max_side : int
-        Longest side of a mosaic in pixels.
-    suffix : str
-        ``.jpg`` (quality 90) or ``.tif`` (tiled, lossless, larger than 4 GB where need be).
+        Folder for the pictures.
 
     Returns
     -------
     DataFrame
-        ``group, file, images, rows, cols, reduction, height, width``, one row a mosaic.
+        ``mosaic, file, images, reduction, height, width``, one row a picture.
 
     Raises
     ------
     ValueError
-        If the suffix is another one, reduction does not divide the tile size, or max_side is out of range.
+        If ``max_side`` is below 1.
     """
-    if suffix not in (".jpg", ".tif"):
-        raise ValueError(f"suffix is {suffix!r}; mosaics are written as '.jpg' or '.tif'.")
-    if max_side < 1 or (suffix == ".jpg" and max_side > LONGEST_JPEG):
-        raise ValueError(
-            f"max_side is {max_side}; it must be at least 1, and for a JPEG at most {LONGEST_JPEG}."
-        )
-    size = groups.groupby("group")["image"].transform("size")
-    written = []
-    lost: list[str] = []
     Path(out).mkdir(parents=True, exist_ok=True)
-    for group, members in groups[size >= min_images].sort_values("image").groupby("group"):
-        factor = reduction
-        while max(_size(members, grid, factor)) > max_side and grid.tile_size % (2 * factor) == 0:
-            factor *= 2
-        height, width = _size(members, grid, factor)
-        path = Path(out, f"{group:06d}{suffix}")
-        with tempfile.TemporaryFile(dir=out) as file:
-            canvas: Pixels
-            if 3 * height * width > MAX_IN_MEMORY:
-                canvas = np.memmap(file, dtype=np.uint8, mode="w+", shape=(height, width, 3))
-            else:
-                canvas = np.empty((height, width, 3), dtype=np.uint8)
-            canvas[:] = BACKGROUND
-            _draw(canvas, members, folder, grid, factor, n_workers(workers), lost)
-            _encode(canvas, path)
-        tile = grid.tile_size // factor
-        written.append((group, path.name, len(members), height // tile, width // tile, factor, height, width))
+    workers = n_workers(workers)
+    sizes = groups["mosaic"].value_counts(sort=False).sort_index()
+    by_number = dict(iter(groups.sort_values("image").groupby("mosaic")))
+    written, lost = [], list[str]()
+    for number in sizes.index[sizes > 1]:
+        picture, reduction = _draw(by_number[number], folder, max_side, workers, lost)
+        path = Path(out, f"{number:06d}.jpg")
+        with atomic_path(path) as beside:
+            beside.write_bytes(
+                simplejpeg.encode_jpeg(picture, quality=QUALITY, colorspace="RGB", colorsubsampling="420")
+            )
+        written.append((number, path.name, len(by_number[number]), reduction, *picture.shape[:2]))
     if lost:
         warnings.warn(
             f"{len(lost)} images can be read no more, such as {lost[0]!r}; their ground stays grey.",
             stacklevel=2,
         )
-    columns = ["group", "file", "images", "rows", "cols", "reduction", "height", "width"]
-    return pd.DataFrame(written, columns=columns)
-
-
-def _size(members: pd.DataFrame, grid: Grid, reduction: int) -> tuple[int, int]:
-    """Height and width in pixels of a group's mosaic."""
-    if reduction < 1 or grid.tile_size % reduction:
-        raise ValueError(f"reduction is {reduction}; it must divide the tile size, {grid.tile_size}.")
-    tile = grid.tile_size // reduction
-    return (int(members["row"].max()) + grid.rows) * tile, (int(members["col"].max()) + grid.cols) * tile
+    return pd.DataFrame(written, columns=["mosaic", "file", "images", "reduction", "height", "width"])
 
 
 def _draw(
-    canvas: Pixels,
-    members: pd.DataFrame,
-    folder: Sources,
-    grid: Grid,
-    reduction: int,
-    workers: int,
-    lost: list[str] | None = None,
-) -> None:
-    """Draw the images of a group, each tile of ground once; what cannot be read is added to ``lost``."""
-    tile = grid.tile_size // reduction
-    chosen = _chosen(list(zip(members["row"], members["col"], strict=True)), grid)
+    members: pd.DataFrame, folder: Sources, max_side: int, workers: int, lost: list[str] | None
+) -> tuple[Pixels, float]:
+    """Draw images in their places; what cannot be read is added to ``lost``, or is an error without it."""
+    if max_side < 1:
+        raise ValueError(f"max_side is {max_side}; it must be at least 1 pixel.")
     names = members["image"].to_numpy()
+    sizes = members[["height", "width"]].to_numpy(dtype=np.int64)
+    start = members[["y", "x"]].to_numpy(dtype=np.int64)
+    extent = (start + sizes).max(axis=0)
+    reduction = max(1.0, float(extent.max()) / max_side)
+    boxes = np.rint(np.concatenate([start, start + sizes], axis=1) / reduction).astype(np.int64)
+    height, width = np.maximum(np.rint(extent / reduction).astype(np.int64), 1).tolist()
+    chosen = _chosen(boxes, height, width)
 
     def read(number: int) -> Pixels | None:
         try:
             image, _ = load_named(names[number], folder, grey=False)
-            if image.shape[:2] != (grid.height, grid.width):
+            if image.shape[:2] != tuple(sizes[number]):
                 raise UnreadableImage(names[number], f"{image.shape[0]} x {image.shape[1]} pixels by now")
         except (FileNotFoundError, UnreadableImage):
             if lost is None:
                 raise
             lost.append(names[number])
             return None
-        size = (image.shape[1] // reduction, image.shape[0] // reduction)
-        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        top, left, bottom, right = boxes[number].tolist()
+        if not (bottom > top and right > left):
+            return None
+        if reduction == 1:
+            return image
+        reduced = cv2.resize(image, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+        return np.asarray(reduced, np.uint8)
 
-    for number, image in zip(chosen, map_in_order(read, chosen, workers), strict=True):
-        if image is None:
-            continue
-        tiles = split_tiles(image, Grid(grid.rows, grid.cols, tile))
-        for index, row, col in chosen[number]:
-            canvas[row * tile : (row + 1) * tile, col * tile : (col + 1) * tile] = tiles[index]
-
-
-def _chosen(places: Sequence[tuple[int, int]], grid: Grid) -> dict[int, list[tuple[int, int, int]]]:
-    """Which images to draw, and of each the tiles (index, row, col) to take from it.
-
-    Images that show most new ground come first, in the order given among equals: a group in which images
-    overlap many times over is covered by a fraction of them.
-    """
-    ground = [
-        [(index, row + index // grid.cols, col + index % grid.cols) for index in range(grid.n_tiles)]
-        for row, col in places
-    ]
-    covered: set[tuple[int, int]] = set()
-    chosen = {}
-    for least in range(grid.n_tiles, 0, -1):
-        for number, tiles in enumerate(ground):
-            new = [tile for tile in tiles if tile[1:] not in covered]
-            if len(new) >= least:
-                chosen[number] = new
-                covered.update(tile[1:] for tile in new)
-    return chosen
+    canvas = np.full((height, width, 3), BACKGROUND, dtype=np.uint8)
+    # Those that show most new ground come last, and so lie on top.
+    order = chosen[::-1]
+    for number, image in zip(order, map_in_order(read, order, workers), strict=True):
+        if image is not None:
+            top, left, bottom, right = boxes[number].tolist()
+            canvas[top:bottom, left:right] = image
+    return canvas, reduction
 
 
-def _encode(canvas: Pixels, path: Path) -> None:
-    """Write RGB pixels that may lie on disk, without a second copy of them in memory."""
-    with atomic_path(path) as beside:
-        if path.suffix == ".tif":
-            import tifffile
-
-            tifffile.imwrite(beside, canvas, photometric="rgb", tile=(256, 256), compression="zlib")
-        else:
-            import simplejpeg
-
-            beside.write_bytes(
-                simplejpeg.encode_jpeg(canvas, quality=90, colorspace="RGB", colorsubsampling="420")
-            )
+def _chosen(boxes: Boxes, height: int, width: int) -> list[int]:
+    """Which images to draw, those that show most new ground first, in the order given among equals."""
+    covered = np.zeros((height, width), bool)
+    chosen: dict[int, None] = {}
+    for share in NEW_SHARES:
+        for number, (top, left, bottom, right) in enumerate(boxes.tolist()):
+            area = covered[top:bottom, left:right]
+            n_new = area.size - np.count_nonzero(area)
+            if number not in chosen and n_new > 0 and n_new >= share * area.size:
+                chosen[number] = None
+                area[...] = True
+    return list(chosen)

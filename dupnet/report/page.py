@@ -20,8 +20,14 @@ import pandas as pd
 from dupnet.files.atomic import atomic_path
 from dupnet.images.reading import Sources, UnreadableImage, load_named
 from dupnet.report.mosaics import mosaic
-from dupnet.report.previews import data_uri, difference_map, reduce_to, shared_regions, shown_name
-from dupnet.tiles import Grid, Overlap, overlap_of_tag
+from dupnet.report.previews import (
+    data_uri,
+    difference_map,
+    reduce_to,
+    region_boxes,
+    shared_regions,
+    shown_name,
+)
 
 __all__ = ["render", "write"]
 
@@ -31,7 +37,10 @@ N_BINS = 25
 """Bars of the score histogram."""
 
 MAX_ROWS = 500
-"""Rows that a list of files or cuts shows; the rest is in the CSV beside the report."""
+"""Rows that a list of files or rejected overlaps shows; the rest is in the CSV beside the report."""
+
+N_GROUPS, N_PAIRS = 8, 24
+"""Largest groups shown as mosaics; least certain overlaps shown as pictures."""
 
 MOSAIC_SIDE, REGION_SIDE = 900, 320
 """Longest side in pixels of a mosaic and of a pair's region; ``QUALITY`` (WebP) keeps either under 150 kB."""
@@ -44,7 +53,7 @@ HEADLINE = (
     "groups_of_several",
     "images_in_groups",
     "largest_group",
-    "cuts",
+    "rejected",
 )
 """Counts of a run that stand in large figures; the others follow in a list."""
 
@@ -57,7 +66,9 @@ COUNTS = {
     "proposals": "overlaps proposed by them",
     "duplicate": "duplicate overlaps",
     "undecidable": "undecidable overlaps",
-    "cuts": "overlaps cut",
+    "altered": "altered overlaps",
+    "revisits": "pairs that show one ground at another time",
+    "rejected": "contradictory overlaps",
     "groups_of_several": "groups of several images",
     "largest_group": "images in the largest group",
     "images_in_groups": "images that overlap another",
@@ -77,9 +88,10 @@ class Result(Protocol):
     @property
     def converted(self) -> pd.DataFrame: ...
     @property
-    def cuts(self) -> pd.DataFrame: ...
+    def rejected(self) -> pd.DataFrame: ...
     @property
-    def grid(self) -> Grid: ...
+    def revisits(self) -> pd.DataFrame: ...
+    def coverage(self) -> list[str]: ...
     @property
     def counts(self) -> Mapping[str, int]: ...
 
@@ -88,8 +100,6 @@ def write(
     result: Result,
     images_folder: Sources,
     path: str | os.PathLike[str],
-    n_groups: int = 8,
-    n_pairs: int = 24,
 ) -> None:
     """Write the report as one HTML file.
 
@@ -102,21 +112,19 @@ def write(
         vanished meanwhile are left out.
     path
         The file to write.
-    n_groups, n_pairs
-        Largest groups shown as mosaics; least certain overlaps shown as pictures.
     """
-    text = render(result, images_folder, n_groups, n_pairs)
+    text = render(result, images_folder)
     with atomic_path(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
-def render(result: Result, images_folder: Sources, n_groups: int = 8, n_pairs: int = 24) -> str:
+def render(result: Result, images_folder: Sources) -> str:
     """The report's HTML; see :func:`write`. The same result and images give the same text."""
     from jinja2 import Environment, FileSystemLoader
 
     from dupnet import __version__
 
-    read = _reader(images_folder, result.grid)
+    read = _reader(images_folder, result.groups)
     templates = files("dupnet.report") / "templates"
     style, script = ((templates / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     environment = Environment(loader=FileSystemLoader(str(templates)), autoescape=True, trim_blocks=True)
@@ -131,15 +139,18 @@ def render(result: Result, images_folder: Sources, n_groups: int = 8, n_pairs: i
         headline=_counts(result, [name for name in HEADLINE if name in result.counts]),
         counts=_counts(result, [name for name in result.counts if name not in HEADLINE]),
         bars=_bars(duplicates["score"]),
-        groups=list(_groups(result.groups, result.grid, images_folder, n_groups)),
-        pairs=list(_pairs(result.overlaps, result.grid, read, n_pairs)),
+        searched=result.coverage(),
+        groups=list(_groups(result.groups, images_folder)),
+        pairs=list(_pairs(result.overlaps, read)),
         table=_table(result.overlaps),
         unreadable=result.unreadable.head(MAX_ROWS).to_dict("records"),
         n_unreadable=len(result.unreadable),
         converted=result.converted.head(MAX_ROWS).to_dict("records"),
         n_converted=len(result.converted),
-        cuts=_cuts(result.cuts),
-        n_cuts=len(result.cuts),
+        rejected=_rejected(result.rejected),
+        n_rejected=len(result.rejected),
+        revisits=result.revisits.head(MAX_ROWS).to_dict("records"),
+        n_revisits=len(result.revisits),
         max_rows=MAX_ROWS,
     )
 
@@ -149,15 +160,16 @@ def _source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _reader(folders: Sources, grid: Grid) -> Callable[[str], Pixels | None]:
+def _reader(folders: Sources, groups: pd.DataFrame) -> Callable[[str], Pixels | None]:
     """A function from an image's name to its pixels, None if it is not there any more, or another."""
+    sizes = dict(zip(groups["image"], zip(groups["height"], groups["width"], strict=True), strict=True))
 
     def read(name: str) -> Pixels | None:
         try:
             pixels = load_named(name, folders, grey=False)[0]
         except (UnreadableImage, FileNotFoundError):
             return None
-        return pixels if pixels.shape[:2] == (grid.height, grid.width) else None
+        return pixels if pixels.shape[:2] == sizes[name] else None
 
     return read
 
@@ -179,71 +191,77 @@ def _bars(scores: pd.Series) -> list[dict[str, Any]]:
     ]
 
 
-def _groups(groups: pd.DataFrame, grid: Grid, folders: Sources, n_groups: int) -> Iterator[dict[str, Any]]:
-    sizes = groups["group"].value_counts(sort=False).sort_index()
-    largest = sizes[sizes > 1].sort_values(ascending=False, kind="stable").head(n_groups)
-    for group, n_images in largest.items():
-        members = groups[groups["group"] == group].sort_values(["row", "col", "image"])
-        rows, cols = int(members["row"].max()) + grid.rows, int(members["col"].max()) + grid.cols
-        picture = _mosaic(members, int(group), grid, folders, max(rows, cols))
+def _groups(groups: pd.DataFrame, folders: Sources) -> Iterator[dict[str, Any]]:
+    sizes = groups["mosaic"].value_counts(sort=False).sort_index()
+    largest = sizes[sizes > 1].sort_values(ascending=False, kind="stable").head(N_GROUPS)
+    for number, n_images in largest.items():
+        members = groups[groups["mosaic"] == number].sort_values(["y", "x", "image"])
+        try:
+            picture, _ = mosaic(members, int(number), folders, MOSAIC_SIDE)
+        except (UnreadableImage, FileNotFoundError):
+            picture = None
         yield {
-            "group": group,
+            "group": int(members["group"].iloc[0]),
+            "mosaic": int(number),
             "n_images": n_images,
-            "rows": rows,
-            "cols": cols,
+            "height": int((members["y"] + members["height"]).max()),
+            "width": int((members["x"] + members["width"]).max()),
             "picture": None if picture is None else data_uri(picture, ".webp", QUALITY),
             "shape": None if picture is None else picture.shape,
+            "outlines": members[["y", "x", "height", "width"]].head(MAX_ROWS).to_numpy().tolist(),
             "images": members.head(MAX_ROWS).to_dict("records"),
         }
 
 
-def _mosaic(members: pd.DataFrame, group: int, grid: Grid, folders: Sources, n_tiles: int) -> Pixels | None:
-    """The mosaic in a size to look at; None if an image of it cannot be read (any more)."""
-    size = grid.tile_size
-    divisors = [divisor for divisor in range(1, size + 1) if size % divisor == 0]
-    reduction = next((n for n in divisors if n_tiles * size // n <= MOSAIC_SIDE), size)
-    try:
-        return reduce_to(mosaic(members, group, folders, grid, reduction), MOSAIC_SIDE)
-    except (UnreadableImage, FileNotFoundError):
-        return None
-
-
-def _pairs(
-    overlaps: pd.DataFrame, grid: Grid, read: Callable[[str], Pixels | None], n_pairs: int
-) -> Iterator[dict[str, Any]]:
+def _pairs(overlaps: pd.DataFrame, read: Callable[[str], Pixels | None]) -> Iterator[dict[str, Any]]:
     """The least certain overlaps first; those without a score, where nothing could be judged, last."""
     doubt = (overlaps["score"].astype(float) - 0.5).abs().sort_values(kind="stable", na_position="last")
     shown = 0
     for row in overlaps.loc[doubt.index].itertuples(index=False):
-        if shown == n_pairs:
+        if shown == N_PAIRS:
             return
         image1, image2 = read(row.image1), read(row.image2)
         if image1 is None or image2 is None:
             continue
-        overlap = overlap_of_tag(row.overlap_tag, grid)
-        region1, region2 = shared_regions(image1, image2, overlap, grid)
+        offset = int(row.y_offset), int(row.x_offset)
+        region1, region2 = shared_regions(image1, image2, *offset)
         pictures = [region1, region2, difference_map(region1, region2)]
         shown += 1
         yield {
             "image1": row.image1,
             "image2": row.image2,
             "tag": row.overlap_tag,
+            "y_offset": offset[0],
+            "x_offset": offset[1],
+            "height": int(row.height),
+            "width": int(row.width),
             "score": None if pd.isna(row.score) else float(row.score),
             "verdict": row.verdict,
             "n_tiles": int(row.n_tiles),
             "n_decidable": int(row.n_decidable),
+            "n_differing": int(row.n_differing),
             "pictures": [data_uri(reduce_to(picture, REGION_SIDE), ".webp", QUALITY) for picture in pictures],
-            "key": _key(overlap, grid),
+            "key": _key(image1.shape[:2], image2.shape[:2], *offset),
         }
 
 
-def _key(overlap: Overlap, grid: Grid) -> dict[str, Any]:
-    """Where the two images lie, in tiles, for a small drawing: image 1 at the origin."""
-    (top, left), (bottom, right) = divmod(overlap.tiles1[0], grid.cols), divmod(overlap.tiles1[-1], grid.cols)
+def _key(shape1: Sequence[int], shape2: Sequence[int], y_offset: int, x_offset: int) -> dict[str, Any]:
+    """Where the two images lie, for a small drawing: image 1 at the origin, the larger side of both 10
+    units."""
+    box, _ = region_boxes(shape1, shape2, y_offset, x_offset)
+    top, left = min(0, y_offset), min(0, x_offset)
+    bottom, right = max(shape1[0], y_offset + shape2[0]), max(shape1[1], x_offset + shape2[1])
+    unit = max(bottom - top, right - left) / 10
+
+    def scaled(x: int, y: int, width: int, height: int) -> list[float]:
+        return [round(value / unit, 3) for value in (x, y, width, height)]
+
     return {
-        "x": overlap.col_offset, "y": overlap.row_offset, "cols": grid.cols, "rows": grid.rows,
-        "shared": (left, top, right - left + 1, bottom - top + 1),
-    }  # fmt: skip
+        "view": scaled(left, top, right - left, bottom - top),
+        "one": scaled(0, 0, shape1[1], shape1[0]),
+        "two": scaled(x_offset, y_offset, shape2[1], shape2[0]),
+        "shared": scaled(box[1].start, box[0].start, box[1].stop - box[1].start, box[0].stop - box[0].start),
+    }
 
 
 def _table(overlaps: pd.DataFrame) -> dict[str, Any]:
@@ -253,7 +271,10 @@ def _table(overlaps: pd.DataFrame) -> dict[str, Any]:
         "names": [shown_name(str(name)) for name in names],
         "image1": codes[0::2].tolist(),
         "image2": codes[1::2].tolist(),
-        "overlap_tag": overlaps["overlap_tag"].astype(str).tolist(),
+        "y_offset": overlaps["y_offset"].astype(int).tolist(),
+        "x_offset": overlaps["x_offset"].astype(int).tolist(),
+        "height": overlaps["height"].astype(int).tolist(),
+        "width": overlaps["width"].astype(int).tolist(),
         "n_tiles": overlaps["n_tiles"].astype(int).tolist(),
         "n_decidable": overlaps["n_decidable"].astype(int).tolist(),
         "score": [None if np.isnan(score) else round(score, 4) for score in overlaps["score"].astype(float)],
@@ -261,10 +282,10 @@ def _table(overlaps: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _cuts(cuts: pd.DataFrame) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = cuts.head(MAX_ROWS).to_dict("records")
+def _rejected(rejected: pd.DataFrame) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = rejected.head(MAX_ROWS).to_dict("records")
     for row in rows:
         row["missed"] = (
-            "" if pd.isna(row["row_residual"]) else f"{row['row_residual']:+d}, {row['col_residual']:+d}"
+            "" if pd.isna(row["y_residual"]) else f"{row['y_residual']:+d}, {row['x_residual']:+d}"
         )
     return rows

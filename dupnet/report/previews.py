@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import unicodedata
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-
-from dupnet.tiles import Grid, Overlap
 
 __all__ = [
     "data_uri",
@@ -17,11 +16,13 @@ __all__ = [
     "encode",
     "outline",
     "reduce_to",
+    "region_boxes",
     "shared_regions",
     "shown_name",
 ]
 
 Pixels = npt.NDArray[np.uint8]
+Box = tuple[slice, slice]
 
 OUTLINE_RGB = (230, 159, 0)
 """Orange of Okabe and Ito's palette, seen on sea, land and cloud alike."""
@@ -29,37 +30,41 @@ OUTLINE_RGB = (230, 159, 0)
 _MIME = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
 
-def shared_regions(image1: Pixels, image2: Pixels, overlap: Overlap, grid: Grid) -> tuple[Pixels, Pixels]:
-    """The pixels of either image that the overlap says are the same: two views of one shape.
+def shared_regions(image1: Pixels, image2: Pixels, y_offset: int, x_offset: int) -> tuple[Pixels, Pixels]:
+    """The pixels of either image (height, width, 3) that lie on common ground: two views of one shape.
 
-    Parameters
-    ----------
-    image1, image2
-        (grid.height, grid.width, 3) uint8 RGB.
-    overlap
-        Which tiles they share.
-    grid
-        The tiles of one image.
+    ``y_offset, x_offset``: image 2's origin in image 1's frame, in pixels.
 
     Raises
     ------
     ValueError
-        If an image is not of the grid's size.
+        If the images share nothing there.
     """
-    for name, image in (("image1", image1), ("image2", image2)):
-        if image.shape[:2] != (grid.height, grid.width):
+    box1, box2 = region_boxes(image1.shape[:2], image2.shape[:2], y_offset, x_offset)
+    return image1[box1], image2[box2]
+
+
+def region_boxes(
+    shape1: Sequence[int], shape2: Sequence[int], y_offset: int, x_offset: int
+) -> tuple[Box, Box]:
+    """Rows and columns of the common region in either image, of which the shapes are given.
+
+    Raises
+    ------
+    ValueError
+        If the images share nothing there.
+    """
+    boxes: list[list[slice]] = [[], []]
+    for length1, length2, offset in zip(shape1, shape2, (y_offset, x_offset), strict=True):
+        start, stop = max(0, offset), min(length1, offset + length2)
+        if stop <= start:
             raise ValueError(
-                f"{name} is {image.shape[0]} x {image.shape[1]} pixels; the grid takes "
-                f"{grid.height} x {grid.width}. Pass the grid at which this collection was cut."
+                f"Images of {shape1[0]} x {shape1[1]} and {shape2[0]} x {shape2[1]} pixels share nothing at "
+                f"offset ({y_offset}, {x_offset})."
             )
-    return image1[_region(overlap.tiles1, grid)], image2[_region(overlap.tiles2, grid)]
-
-
-def _region(tiles: tuple[int, ...], grid: Grid) -> tuple[slice, slice]:
-    """Rows and columns in pixels of the rectangle from the first to the last of ``tiles``."""
-    (top, left), (bottom, right) = divmod(tiles[0], grid.cols), divmod(tiles[-1], grid.cols)
-    size = grid.tile_size
-    return slice(top * size, (bottom + 1) * size), slice(left * size, (right + 1) * size)
+        boxes[0].append(slice(start, stop))
+        boxes[1].append(slice(start - offset, stop - offset))
+    return (boxes[0][0], boxes[0][1]), (boxes[1][0], boxes[1][1])
 
 
 def difference_map(region1: Pixels, region2: Pixels, medians: bool = True, gain: int = 8) -> Pixels:
@@ -92,18 +97,15 @@ def difference_map(region1: Pixels, region2: Pixels, medians: bool = True, gain:
     return visible
 
 
-def outline(image: Pixels, tiles: tuple[int, ...], grid: Grid) -> Pixels:
-    """A copy of an RGB image with the rectangle of ``tiles`` outlined in orange on black.
+def outline(image: Pixels, box: Box, scale: float = 1.0) -> Pixels:
+    """A copy of an RGB image (height, width, 3) uint8 with a box outlined in orange on black.
 
-    (height, width, 3) uint8 twice, of any scale as long as it shows the whole grid.
+    ``scale``: pixels of ``image`` for one of the image that ``box`` counts in.
     """
     drawn = np.ascontiguousarray(image).copy()
-    scale = image.shape[1] / grid.width
-    rows, cols = _region(tiles, grid)
     width = max(2, round(image.shape[1] / 110))
-    inset = width
-    upper_left = (round(cols.start * scale) + inset, round(rows.start * scale) + inset)
-    lower_right = (round(cols.stop * scale) - 1 - inset, round(rows.stop * scale) - 1 - inset)
+    upper_left = tuple(round(side.start * scale) + width for side in reversed(box))
+    lower_right = tuple(round(side.stop * scale) - 1 - width for side in reversed(box))
     cv2.rectangle(drawn, upper_left, lower_right, (0, 0, 0), width + 2)
     cv2.rectangle(drawn, upper_left, lower_right, OUTLINE_RGB, width)
     return drawn

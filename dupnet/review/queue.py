@@ -15,7 +15,14 @@ import pandas as pd
 from dupnet.files.atomic import check_replaceable, write_csv
 from dupnet.images.reading import Folders, UnreadableImage, load, locate
 from dupnet.metrics.pair_metrics import subtract_channel_medians
-from dupnet.report.previews import difference_map, outline, reduce_to, shared_regions, shown_name
+from dupnet.report.previews import (
+    difference_map,
+    outline,
+    reduce_to,
+    region_boxes,
+    shared_regions,
+    shown_name,
+)
 from dupnet.review.judgements import VERDICTS, Judgements, labels, read_judgements
 from dupnet.review.tables import as_pairs, read_table
 from dupnet.tiles import SMALLEST_TILE, TILE_SIZE, Grid, overlap_of_tag
@@ -135,13 +142,16 @@ class Review:
         overlap = self._overlaps[tag]
         if name not in PICTURES:
             raise ValueError(f"picture is {name!r}; it must be one of {', '.join(PICTURES)}.")
+        offset = overlap.row_offset * self.grid.tile_size, overlap.col_offset * self.grid.tile_size
         if name in ("image1", "image2"):
-            first = name == "image1"
-            image = reduce_to(self._read(image1 if first else image2), WHOLE)
-            return outline(image, overlap.tiles1 if first else overlap.tiles2, self.grid)
+            whole = self._read(image1), self._read(image2)
+            number = int(name == "image2")
+            box = region_boxes(whole[0].shape[:2], whole[1].shape[:2], *offset)[number]
+            image = reduce_to(whole[number], WHOLE)
+            return outline(image, box, image.shape[1] / whole[number].shape[1])
         if tile is not None and not 0 <= tile < overlap.n_tiles:
             raise ValueError(f"tile is {tile}; the overlap shares tiles 0 to {overlap.n_tiles - 1}.")
-        region1, region2 = shared_regions(self._read(image1), self._read(image2), overlap, self.grid)
+        region1, region2 = shared_regions(self._read(image1), self._read(image2), *offset)
         match name:
             case "region1" | "region2":
                 shown = region1 if name == "region1" else region2

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.find.overlaps import neighbours
 from dupnet.tiles import Grid, overlap_at
 
 __all__ = ["Audit", "audit"]
@@ -69,6 +68,7 @@ def audit(
         If no image is listed, a column is missing, or an image is listed twice, has no split, or is not
         among the images of the groups.
     """
+    groups = groups.assign(group=groups["mosaic"])
     placed = _placed(splits, groups)
     _, code = np.unique(placed["split"].to_numpy(), return_inverse=True)
     leaked = _shown_twice(placed, code, grid)
@@ -185,3 +185,56 @@ def _examples(
         pairs["image" + end] = placed["image"].to_numpy()[number]
         pairs["split" + end] = placed["split"].to_numpy()[number]
     return pairs[columns].astype({"row_offset": np.int64, "col_offset": np.int64, "n_tiles": np.int64})
+
+
+def neighbours(
+    group: npt.ArrayLike, row: npt.ArrayLike, col: npt.ArrayLike, grid: Grid = Grid()
+) -> tuple[Integers, Integers, Integers, Integers]:
+    """All pairs of images of one group whose positions make them share a tile.
+
+    Parameters
+    ----------
+    group, row, col : (n,) non-negative integers
+        Group of each image, and the place of its upper left tile in the group.
+    grid : Grid
+        The tiles of one image.
+
+    Returns
+    -------
+    first, second, row_offset, col_offset : (m,) int64
+        Numbers of the two images, first < second, in ascending order; the second's place less the first's.
+
+    Raises
+    ------
+    ValueError
+        If a number is negative.
+    """
+    groups, rows, cols = (np.asarray(values, dtype=np.int64) for values in (group, row, col))
+    if min(groups.min(initial=0), rows.min(initial=0), cols.min(initial=0)) < 0:
+        raise ValueError("group, row and col must not be negative; groups.place gives them so.")
+    # One integer a place, so wide that what lies past the end of a row or a group is no other's place.
+    width = int(cols.max(initial=0)) + 2 * grid.cols
+    height = int(rows.max(initial=0)) + grid.rows
+    place = (groups * height + rows) * width + cols + grid.cols
+    order = np.argsort(place, kind="stable")
+    place = place[order]
+    found: list[npt.NDArray[np.int64]] = []
+    for row_offset in range(grid.rows):
+        for col_offset in range(1 - grid.cols if row_offset else 0, grid.cols):
+            wanted = place + row_offset * width + col_offset
+            left = np.searchsorted(place, wanted, side="left")
+            if row_offset == col_offset == 0:
+                left = np.arange(1, len(place) + 1)
+            count = np.searchsorted(place, wanted, side="right") - left
+            first = np.repeat(np.arange(len(place)), count)
+            within = np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
+            one, other = order[first], order[np.repeat(left, count) + within]
+            sign = np.where(one < other, 1, -1)
+            found.append(
+                np.stack(
+                    [np.minimum(one, other), np.maximum(one, other), sign * row_offset, sign * col_offset]
+                )
+            )
+    pairs = np.concatenate(found, axis=1)
+    first, second, down, right = pairs[:, np.lexsort((pairs[1], pairs[0]))]
+    return first, second, down, right

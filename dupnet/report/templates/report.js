@@ -2,7 +2,7 @@
 // Shows, sorts and filters the table of overlaps; the rest of the page needs no script.
 
 const PAGE_SIZE = 50;
-const COLUMNS = ["image1", "image2", "overlap_tag", "n_tiles", "n_decidable", "score", "verdict"];
+const COLUMNS = ["image1", "image2", "y_offset", "x_offset", "height", "width", "n_tiles", "n_decidable", "score", "verdict"];
 const data = JSON.parse(document.getElementById("table-data").textContent);
 const byId = (name) => document.getElementById(name);
 const count = (n) => n.toLocaleString("en");
