@@ -32,7 +32,7 @@ from dupnet.files.leases import FILE, leased
 from dupnet.files.storage import Folder
 from dupnet.files.workers import n_workers
 from dupnet.find.collection import CACHE, RECORD, combine, locked, parse_record
-from dupnet.find.engine import across, recorded_options, searched_tiles
+from dupnet.find.engine import across, searched_tiles, tiling_of
 from dupnet.find.groups import resolve
 from dupnet.find.results import Clock, FindResult, conclude, write_all
 from dupnet.find.scoring import ScoredOnce
@@ -42,7 +42,7 @@ from dupnet.find.tile_search import SEARCH_THRESHOLD, propose_by_tiles
 from dupnet.images.reading import Sources
 from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import load_weights
-from dupnet.tiles import TILE_SIZE, Grid
+from dupnet.tiles import Grid
 
 __all__ = ["IMAGES_A_TASK", "TILES_A_PART", "find_on_cluster"]
 
@@ -61,7 +61,8 @@ def find_on_cluster(
     scheduler: str,
     *,
     out: str | os.PathLike[str],
-    tile_size: int = TILE_SIZE,
+    grid: int | None = None,
+    tile_size: int | None = None,
     stride: int | None = None,
     add: bool = False,
     against: str | os.PathLike[str] | None = None,
@@ -81,7 +82,7 @@ def find_on_cluster(
         Address of the Dask scheduler, such as ``tcp://10.0.0.1:8786``.
     out : path or URL
         Where tables and shards go; for client and workers the same. A run that was stopped goes on there.
-    tile_size, stride, add, against, report, progress
+    grid, tile_size, stride, add, against, report, progress
         As for :func:`dupnet.find.engine.find_overlaps`. Mosaics and report are made by the client, which
         reads the images for them from where they are.
     images_a_task, tiles_a_part : int
@@ -102,7 +103,9 @@ def find_on_cluster(
     for name, portion in (("images_a_task", images_a_task), ("tiles_a_part", tiles_a_part)):
         if portion < 1:
             raise ValueError(f"{name} is {portion}; it must be at least 1.")
-    tiling = Tiling.checked(tile_size, stride)
+    tiling = tiling_of(grid, tile_size, stride)
+    if tiling is None:
+        raise ValueError("A cluster searches whole tiles on a grid only: give its step (--grid).")
     weights = load_weights()
     code = code_of(tiling, weights)
     clock = Clock()
@@ -140,8 +143,16 @@ def find_on_cluster(
             grid=Grid.of_image(int(described.sizes[0, 0]), int(described.sizes[0, 1]), tiling.stride),
             weights=weights,
             folders=[one.path for one in sources] if all(one.is_local for one in sources) else [],
-            options=recorded_options(folder, tiling, add, against, scheduler=scheduler),
-            searched=searched_tiles(tiling, against is not None),
+            options={
+                "images": os.fspath(folder),
+                "grid": grid,
+                "tile_size": tiling.tile_size,
+                "stride": tiling.stride,
+                "add": add,
+                "against": None if against is None else os.fspath(against),
+                "scheduler": scheduler,
+            },
+            searched={**searched_tiles(tiling), "against": against is not None},
             counts=tiles.counts,
             seconds=clock.seconds,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dupnet.commands.arguments import Commands, add_tile_size, add_workers, whole_number
+from dupnet.commands.arguments import Commands, add_workers, whole_number
 
 __all__ = ["add", "run"]
 
@@ -24,12 +24,21 @@ def add(commands: Commands) -> None:
         help="folder of JPEG, PNG or TIFF images of one size; folders in it are not entered",
     )
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the results")
-    add_tile_size(parser, "a multiple of 32 and at least 64")
+    parser.add_argument(
+        "--grid",
+        type=whole_number(1),
+        metavar="PX",
+        help="search only whole tiles on a grid of PX pixels, a multiple of 32 and at least 64: quicker, and "
+        "blind to any other offset",
+    )
+    parser.add_argument(
+        "--tile-size", type=whole_number(1), metavar="PX", help="as --grid, side of a tile (default: 256)"
+    )
     parser.add_argument(
         "--stride",
         type=whole_number(1),
         metavar="PX",
-        help="stride at which the images were cut, which divides the side of a tile (default: that side)",
+        help="as --grid, stride at which the images were cut; it divides the side of a tile (its default)",
     )
     parser.add_argument("--add", action="store_true", help="add IMAGES to the collection that DIR holds")
     parser.add_argument("--against", metavar="OTHER", help="only overlaps between IMAGES and this folder")
@@ -53,6 +62,7 @@ def run(options: argparse.Namespace) -> None:
     """Find the overlaps, and say what was found and where it lies."""
     common = {
         "out": options.out,
+        "grid": options.grid,
         "tile_size": options.tile_size,
         "stride": options.stride,
         "add": options.add,

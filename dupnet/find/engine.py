@@ -1,8 +1,14 @@
 """From a folder of images to every overlap in it, groups, mosaics and a report.
 
-Each image is read once for the search, and what is kept of it goes into a cache. All that follows (search,
-judging, groups) is a function of the sorted images and of what is kept of them. So a run that was stopped and
-resumed, or to which images were added, ends with the same bytes as one that did all at once.
+At any offset: images -> points -> join -> votes for an offset -> places -> each image described on the
+lattice of its group -> the network's verdict on what proposals and places say is common ground. On a grid:
+images -> tiles -> tiles that look alike -> votes -> the verdict tile by tile. Either way the same solver
+places the images, and the same tables come out. Where the points show that a collection lies on a grid, its
+tiles propose overlaps, too: they also see nearly blank ground.
+
+Each image is read once for the search, and what is kept of it goes into a cache. All that follows is a
+function of the sorted images and of what is kept of them. So a run that was stopped and resumed, or to which
+images were added, ends with the same bytes as one that did all at once.
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,24 +27,61 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from dupnet.files.workers import n_workers
-from dupnet.find.collection import CACHE, locked, open_collection
-from dupnet.find.describe import describe_all
+from dupnet.find.cache import Cache
+from dupnet.find.collection import CACHE, Collection, locked, open_collection
+from dupnet.find.describe import Described, describe_all
 from dupnet.find.groups import Resolution, resolve
+from dupnet.find.overlaps import KEY, Judge, concatenate
+from dupnet.find.point_index import describe_points, open_points
+from dupnet.find.point_search import SMALLEST_IMAGE, region_judge, search_points, with_places
+from dupnet.find.points import needs_dense
 from dupnet.find.results import Clock, FindResult, conclude, write_all
 from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
 from dupnet.find.tile_search import search_tiles
+from dupnet.find.votes import EXACT_FROM
 from dupnet.images.reading import list_images
-from dupnet.network.descriptors import load_weights
-from dupnet.tiles import TILE_SIZE, Grid
+from dupnet.network.descriptors import Weights, load_weights
+from dupnet.tiles import CELL_SIZE, TILE_SIZE, Grid
 
-__all__ = ["across", "find_overlaps", "recorded_options", "searched_tiles"]
+__all__ = ["across", "find_overlaps", "searched_tiles", "tiling_of"]
+
+SMALLEST_GRID = 128
+"""Step in pixels of the smallest grid whose tiles propose overlaps beside the points: smaller tiles look
+alike too often."""
+
+
+class _Run(NamedTuple):
+    """What all steps of a run share."""
+
+    collection: Collection
+    work: Path
+    """Folder of caches and of what does not fit into memory."""
+    weights: Weights
+    clock: Clock
+    check_content: bool
+    workers: int
+    progress: bool
+
+
+class _Search(NamedTuple):
+    """What a search found: proposals, how to judge them, and what is told of the search."""
+
+    described: Described
+    proposals: pd.DataFrame
+    judge: Judge
+    least: int
+    """Side in pixels that a common region must have to be judged."""
+    grid: Grid | None
+    searched: dict[str, Any]
+    counts: dict[str, Any]
 
 
 def find_overlaps(
     folder: str | os.PathLike[str],
     *,
     out: str | os.PathLike[str] | None = None,
-    tile_size: int = TILE_SIZE,
+    grid: int | None = None,
+    tile_size: int | None = None,
     stride: int | None = None,
     add: bool = False,
     against: str | os.PathLike[str] | None = None,
@@ -47,25 +90,29 @@ def find_overlaps(
     workers: int | None = None,
     progress: bool = False,
 ) -> FindResult:
-    """Find every overlap of a folder of images.
+    """Find every overlap of a folder of images, at any pixel offset.
 
     Parameters
     ----------
     folder : path
-        JPEG, PNG or TIFF images of one size; what else is in it is listed as unreadable.
+        Images of any sizes from 64 px; what else is in it is listed as unreadable.
     out : path, optional
-        Where the tables, the mosaics, the report and the cache of descriptors go. With the same folder, a run
-        that was stopped goes on where it was. Without it, nothing is kept on disk.
-    tile_size, stride : int
-        In pixels. The stride at which the images were cut divides the tile size (its default) and both sides
-        of the images. Overlaps are found where two images share a whole tile.
+        Where the tables, the mosaics, the report and the caches go. With the same folder, a run that was
+        stopped goes on where it was. Without it, nothing is kept on disk.
+    grid : int, optional
+        Search only whole tiles on a grid of so many pixels, of images of one size: quicker, and blind to
+        overlaps at any other offset.
+    tile_size, stride : int, optional
+        The same with tiles larger than the stride at which the images were cut, which divides the tile size
+        and both sides of the images. Overlaps are found where two images share a whole tile.
     add : bool
         Add the folder's images to the collection that ``out`` holds.
     against : path, optional
         Look only for overlaps between the images of ``folder`` and those of this one, called ``AGAINST/NAME``
         in the tables.
     check_content : bool
-        Tell a changed file by its bytes, not by its size and time of change alone.
+        Tell a changed file by its bytes, not by its size and time of change alone, and check all that the
+        cache holds.
     report : bool
         Whether to write mosaics and the report into ``out``; without, those of an earlier run are removed.
     workers : int, optional
@@ -88,66 +135,211 @@ def find_overlaps(
             raise ValueError(f"{os.fspath(address)!r} is a URL; give a scheduler (--scheduler) or a path.")
     if add and out is None:
         raise ValueError("add needs out, the folder of the collection to add to.")
-    tiling = Tiling.checked(tile_size, stride)
-    workers = n_workers(workers)
+    tiling = tiling_of(grid, tile_size, stride)
     for images in (folder, against):
         if images is not None:
             list_images(images)  # says what is wrong, before anything is written
-    weights = load_weights()
-    clock = Clock()
     with ExitStack() as stack:
         work = (
             Path(out) if out is not None else Path(stack.enter_context(TemporaryDirectory(prefix="dupnet-")))
         )
         stack.enter_context(locked(work))
-        collection = open_collection(work, folder, add, against)
         # Each thread works on an image or a block of its own; threads within a product would only wait.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
-        cache = stack.enter_context(open_tiles(work / CACHE, tiling, weights, check_all=check_content))
-        if cache.discarded:
-            warnings.warn(f"All images are described again: the cache was {cache.discarded}.", stacklevel=2)
-        if cache.damaged:
-            warnings.warn(
-                f"{len(cache.damaged)} images are described again: their rows in the cache were damaged.",
-                stacklevel=2,
-            )
-        with clock("describe"):
-            described = describe_all(
-                collection.files,
-                cache,
-                partial(
-                    describe_tiles,
-                    files=collection.files,
-                    tiling=tiling,
-                    weights=weights,
-                    check_content=check_content,
-                ),
-                one_size=True,
-                check_content=check_content,
-                workers=workers,
-                progress=progress,
-            )
-        is_against = None
-        if against is not None:
-            is_against = np.array([collection.is_against(name) for name in described.images])
-        with clock("search"):
-            search = search_tiles(cache, described, tiling, weights, is_against, workers, progress)
-        with clock("judge"):
-            resolution = resolve(search.proposals, described.sizes, search.judge, tiling.tile_size)
+        run = _Run(
+            open_collection(work, folder, add, against),
+            work / CACHE,
+            load_weights(),
+            Clock(),
+            check_content,
+            n_workers(workers),
+            progress,
+        )
+        search = _search_points(run, stack) if tiling is None else _search_grid(run, tiling, stack)
+        with run.clock("judge"):
+            resolution = resolve(search.proposals, search.described.sizes, search.judge, search.least)
+        is_against = _is_against(run, search.described)
         result = conclude(
             across(resolution, is_against),
-            described,
-            grid=Grid.of_image(int(described.sizes[0, 0]), int(described.sizes[0, 1]), tiling.stride),
-            weights=weights,
-            folders=collection.lookup,
-            options=recorded_options(folder, tiling, add, against, check_content=check_content),
-            searched=searched_tiles(tiling, against is not None),
+            search.described,
+            grid=search.grid,
+            weights=run.weights,
+            folders=run.collection.lookup,
+            options={
+                "images": os.fspath(folder),
+                "grid": grid,
+                "tile_size": tiling and tiling.tile_size,
+                "stride": tiling and tiling.stride,
+                "add": add,
+                "against": None if against is None else os.fspath(against),
+                "check_content": check_content,
+            },
+            searched={**search.searched, "against": against is not None},
             counts=search.counts,
-            seconds=clock.seconds,
+            seconds=run.clock.seconds,
         )
         if out is not None:
-            write_all(result, work, result.folders if report else None, workers, clock)
+            write_all(result, work, result.folders if report else None, run.workers, run.clock)
     return result
+
+
+def tiling_of(grid: int | None, tile_size: int | None, stride: int | None) -> Tiling | None:
+    """How images are cut into tiles, by the options; None: any offset is searched.
+
+    Raises
+    ------
+    ValueError
+        If the options do not fit together.
+    """
+    if grid is None:
+        return (
+            None if tile_size is None and stride is None else Tiling.checked(tile_size or TILE_SIZE, stride)
+        )
+    if tile_size is not None or stride is not None:
+        raise ValueError("grid stands for a tile_size and a stride of so many pixels; leave these out.")
+    return Tiling.checked(grid, None)
+
+
+def _is_against(run: _Run, described: Described) -> npt.NDArray[np.bool_] | None:
+    if run.collection.against is None:
+        return None
+    return np.array([run.collection.is_against(image) for image in described.images])
+
+
+def _tell(cache: Cache) -> None:
+    if cache.discarded:
+        warnings.warn(f"All images are described again: the cache was {cache.discarded}.", stacklevel=4)
+    if cache.damaged:
+        warnings.warn(
+            f"{len(cache.damaged)} images are described again: their rows in the cache were damaged.",
+            stacklevel=4,
+        )
+
+
+def _tiles(run: _Run, tiling: Tiling, stack: ExitStack) -> tuple[Cache, Described]:
+    """The tiles of the images of the most frequent size, all in the cache."""
+    files = run.collection.files
+    cache = stack.enter_context(
+        open_tiles(run.work / "tiles", tiling, run.weights, check_all=run.check_content)
+    )
+    _tell(cache)
+    describer = partial(
+        describe_tiles,
+        files=files,
+        tiling=tiling,
+        weights=run.weights,
+        check_content=run.check_content,
+    )
+    with run.clock("describe tiles"):
+        described = describe_all(
+            files,
+            cache,
+            describer,
+            one_size=True,
+            check_content=run.check_content,
+            workers=run.workers,
+            progress=run.progress,
+        )
+    return cache, described
+
+
+def _search_grid(run: _Run, tiling: Tiling, stack: ExitStack) -> _Search:
+    cache, described = _tiles(run, tiling, stack)
+    with run.clock("search tiles"):
+        found = search_tiles(
+            cache,
+            described,
+            tiling,
+            run.weights,
+            _is_against(run, described),
+            run.workers,
+            run.progress,
+        )
+    grid = Grid.of_image(*_size(described.sizes), tiling.stride)
+    searched = searched_tiles(tiling)
+    return _Search(described, found.proposals, found.judge, tiling.tile_size, grid, searched, found.counts)
+
+
+def _search_points(run: _Run, stack: ExitStack) -> _Search:
+    cache, described, dense = _points(run, stack)
+    with run.clock("join points"):
+        found = search_points(cache, described, run.work, _is_against(run, described), dense, run.workers)
+    proposals, counts = found.proposals, dict(found.counts)
+    step = found.grid or _likely_grid(proposals, described.sizes)
+    tiles_searched = step is not None and step >= SMALLEST_GRID
+    if tiles_searched:
+        assert step is not None
+        of_tiles, more = _proposed_by_tiles(run, described, Tiling(step, step), stack)
+        together = concatenate([proposals[[*KEY, "n_votes"]], of_tiles])
+        proposals = with_places(together, len(described.images))
+        counts |= more
+    is_one_size = (described.sizes == described.sizes[0]).all()
+    grid = Grid.of_image(*_size(described.sizes), step) if step and is_one_size else None
+    searched = {
+        "offsets": "any",
+        "grid": step if tiles_searched else None,
+        "smallest_region": CELL_SIZE,
+    }
+    judge = region_judge(run.collection.files, described, run.weights, run.workers)
+    return _Search(described, proposals, judge, CELL_SIZE, grid, searched, counts)
+
+
+def _points(run: _Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
+    """The points of the images, all in the cache, and whether they are dense.
+
+    Small images match by fine points, which larger ones have everywhere only where there are small ones.
+    """
+    files = run.collection.files
+    dense = False
+    while True:
+        folder = run.work / ("points-dense" if dense else "points")
+        cache = stack.enter_context(
+            open_points(folder, run.weights, dense=dense, check_all=run.check_content)
+        )
+        _tell(cache)
+        describer = partial(describe_points, files=files, dense=dense, check_content=run.check_content)
+        with run.clock("describe points"):
+            described = describe_all(
+                files,
+                cache,
+                describer,
+                smallest=SMALLEST_IMAGE,
+                check_content=run.check_content,
+                workers=run.workers,
+                progress=run.progress,
+            )
+        sides = described.sizes.min(axis=1)
+        if dense or not needs_dense(int(sides.min())) or needs_dense(int(sides.max())):
+            return cache, described, dense or needs_dense(int(sides.max()))
+        dense = True
+
+
+def _likely_grid(proposals: pd.DataFrame, sizes: npt.NDArray[np.int64]) -> int | None:
+    """The grid of whole tiles on which images may lie for all that their points say: where the size allows
+    it, and no sure offset speaks against it."""
+    if (sizes % TILE_SIZE).any() or (sizes == TILE_SIZE).all():
+        return None
+    sure = proposals.loc[proposals["n_votes"] >= EXACT_FROM, ["y_offset", "x_offset"]].to_numpy(np.int64)
+    return None if (sure % TILE_SIZE).any() else TILE_SIZE
+
+
+def _proposed_by_tiles(
+    run: _Run, described: Described, tiling: Tiling, stack: ExitStack
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """What tiles of the images of the most frequent size propose, by the numbers of all images."""
+    cache, of_one_size = _tiles(run, tiling, stack)
+    with run.clock("search tiles"):
+        found = search_tiles(
+            cache, of_one_size, tiling, run.weights, _is_against(run, of_one_size), run.workers, run.progress
+        )
+    number = pd.Index(described.images).get_indexer(of_one_size.images)
+    numbered = {end: number[found.proposals[end].to_numpy(np.int64)] for end in KEY[:2]}
+    counts = {name: count for name, count in found.counts.items() if name != "proposals"}
+    return found.proposals.assign(**numbered)[[*KEY, "n_votes"]], counts
+
+
+def _size(sizes: npt.NDArray[np.int64]) -> tuple[int, int]:
+    return int(sizes[0, 0]), int(sizes[0, 1])
 
 
 def across(resolution: Resolution, is_against: npt.NDArray[np.bool_] | None) -> Resolution:
@@ -165,29 +357,6 @@ def across(resolution: Resolution, is_against: npt.NDArray[np.bool_] | None) -> 
     return resolution._replace(overlaps=kept(resolution.overlaps), revisits=kept(resolution.revisits))
 
 
-def searched_tiles(tiling: Tiling, against: bool) -> dict[str, Any]:
+def searched_tiles(tiling: Tiling) -> dict[str, Any]:
     """What a search on a grid searches, as :attr:`dupnet.find.results.FindResult.searched`."""
-    return {
-        "offsets": "grid",
-        "grid": tiling.stride,
-        "smallest_region": tiling.tile_size,
-        "against": against,
-    }
-
-
-def recorded_options(
-    folder: str | os.PathLike[str],
-    tiling: Tiling,
-    add: bool,
-    against: str | os.PathLike[str] | None,
-    **others: bool | str,
-) -> dict[str, bool | int | str | None]:
-    """The options of a run, as ``run.json`` keeps them."""
-    return {
-        "images": os.fspath(folder),
-        "tile_size": tiling.tile_size,
-        "stride": tiling.stride,
-        "add": add,
-        "against": None if against is None else os.fspath(against),
-        **others,
-    }
+    return {"offsets": "grid", "grid": tiling.stride, "smallest_region": tiling.tile_size}

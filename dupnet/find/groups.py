@@ -25,6 +25,7 @@ from dupnet.find.overlaps import (
     ALTERED,
     DUPLICATE,
     KEY,
+    PLACE,
     REFUSED,
     REVISIT,
     UNDECIDABLE,
@@ -170,7 +171,11 @@ def _implied(
         places["mosaic"], places["y"], places["x"], sizes[:, 0], sizes[:, 1], least
     )
     table = pd.DataFrame(dict(zip(KEY, (first, second, down, right), strict=True)))
-    table = table.assign(y=places["y"].to_numpy()[first], x=places["x"].to_numpy()[first])
+    at = {
+        name: places[column].to_numpy()[first]
+        for name, column in zip(PLACE, ("mosaic", "y", "x"), strict=True)
+    }
+    table = table.assign(**at)
     return table[~overlap_keys([table]).isin(overlap_keys([known]))].reset_index(drop=True)
 
 

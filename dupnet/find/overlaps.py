@@ -21,6 +21,7 @@ __all__ = [
     "COLUMNS",
     "JUDGED",
     "KEY",
+    "PLACE",
     "REFUSED",
     "REJECTED_COLUMNS",
     "REVISIT",
@@ -39,6 +40,9 @@ Integers = npt.NDArray[np.int64]
 
 KEY = ["image1", "image2", "y_offset", "x_offset"]
 """What tells one overlap from another; ``image1 < image2``."""
+
+PLACE = ["group", "y", "x"]
+"""Place of image 1 in the plane of its group, in pixels: its lattice is that of the group."""
 
 JUDGED = (*KEY, "height", "width", "n_tiles", "n_decidable", "n_differing", "score", "verdict")
 """Columns of a table of judged overlaps, images as numbers."""
@@ -80,7 +84,7 @@ SCORE_DECIMALS = 5
 rounded so, runs that divide the work in other portions seldom differ, and nearly sure ones are told apart."""
 
 Judge = Callable[[pd.DataFrame], pd.DataFrame]
-"""Proposals (``KEY``, and ``y, x``, the place of image 1, where it is known) -> the same rows with
+"""Proposals (``KEY``, and ``PLACE`` where it is known) -> the same rows with
 :data:`JUDGED`. The verdict is ``duplicate``, ``altered``, ``undecidable``, ``revisit`` or ``refused``."""
 
 

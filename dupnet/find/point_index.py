@@ -1,0 +1,43 @@
+"""Points of a collection in the cache: of each its code, its place in the image, and its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dupnet.find.cache import Arrays, Cache, Entry
+from dupnet.find.describe import read_entry, versions
+from dupnet.find.points import CODE_LENGTH, POINTS_VERSION, find_points, load_directions
+from dupnet.images.reading import UnreadableImage
+from dupnet.network.descriptors import Weights
+
+__all__ = ["COLUMNS", "describe_points", "open_points"]
+
+COLUMNS = {"codes": CODE_LENGTH, "y": 4, "x": 4, "kinds": 1}
+"""What is kept of a point, and in how many bytes; ``y, x`` are float32."""
+
+
+def open_points(folder: Path, weights: Weights, *, dense: bool, check_all: bool = False) -> Cache:
+    """The cache of points in ``folder``; emptied if made by other code or directions."""
+    directions = [float(array.astype(np.float64).sum()) for array in load_directions()]
+    made_by = {**versions(weights), "points": POINTS_VERSION, "directions": directions, "dense": dense}
+    del made_by["weights"]  # points do not depend on the network
+    return Cache(folder, made_by, COLUMNS, check_all=check_all)
+
+
+def describe_points(
+    names: Sequence[str], files: Mapping[str, Path], *, dense: bool, check_content: bool = False
+) -> dict[str, tuple[Entry, Arrays] | str]:
+    """Of each image what goes into the cache, a row a point, or the reason why nothing does."""
+    found: dict[str, tuple[Entry, Arrays] | str] = {}
+    for name in names:
+        try:
+            entry, grey = read_entry(files[name], check_content=check_content)
+        except UnreadableImage as error:
+            found[name] = error.reason
+            continue
+        points = find_points(grey, dense=dense)
+        found[name] = entry._replace(n_rows=len(points.kinds)), points._asdict()
+    return found

@@ -1,0 +1,140 @@
+"""The search at any offset: which images of a collection share ground, and the verdict on what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dupnet.find.cache import Cache
+from dupnet.find.describe import Described
+from dupnet.find.join import join
+from dupnet.find.lattice import Cells, describe_on_lattice
+from dupnet.find.overlaps import KEY, PLACE, Judge
+from dupnet.find.placement import Relations, spanned
+from dupnet.find.points import CODE_LENGTH
+from dupnet.find.recent import Recent
+from dupnet.find.regions import Image
+from dupnet.find.verification import judge
+from dupnet.find.votes import PointTable, grid_of, propose
+from dupnet.images.reading import load
+from dupnet.network.descriptors import Weights
+
+__all__ = ["SMALLEST_IMAGE", "PointSearch", "region_judge", "search_points"]
+
+SMALLEST_IMAGE = 64
+"""Least side in pixels of an image that is searched."""
+
+IN_MEMORY = 2**28
+"""Bytes of codes from which they lie in a file while they are joined."""
+
+ROWS_AT_A_TIME = 2**20
+
+PIXEL_BYTES, CELL_BYTES = 2**28, 2**27
+"""What is remembered of images while regions are judged: 450 images of 768 x 768 px, and the cells of
+3,500."""
+
+
+class PointSearch(NamedTuple):
+    """What the search at any offset proposes."""
+
+    proposals: pd.DataFrame
+    """:data:`~dupnet.find.overlaps.KEY`, ``n_votes``, and :data:`~dupnet.find.overlaps.PLACE`."""
+    grid: int | None
+    """The step in pixels of the grid on which the collection lies, if it lies on one."""
+    counts: dict[str, int | float]
+
+
+def search_points(
+    cache: Cache,
+    described: Described,
+    scratch: Path,
+    is_against: npt.NDArray[np.bool_] | None,
+    dense: bool,
+    workers: int,
+) -> PointSearch:
+    """Propose overlaps of the images, all in the cache, by their points.
+
+    ``is_against`` (n_images,): images held against the others; only overlaps between the two are proposed.
+    ``scratch``: a folder for what does not fit into memory.
+    """
+    rows = cache.rows_of(described.images)
+    counts = [cache.entries[image].n_rows for image in described.images]
+    images = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    kinds = cache.read("kinds", rows)[:, 0]
+    y, x = (cache.read(name, rows).reshape(-1).view(np.float32) for name in ("y", "x"))
+    points = PointTable(y, x, kinds, images, described.sizes, dense)
+    with TemporaryDirectory(prefix="join-", dir=scratch) as folder:
+        codes = _codes(cache, rows, Path(folder))
+        joined = join(codes, images, kinds, sides=is_against, workers=workers, scratch=folder)
+        try:
+            found = propose(joined, points, joined.recurring)
+        finally:
+            joined.close()
+    proposals = found.table
+    return PointSearch(
+        with_places(proposals, len(counts)),
+        grid_of(proposals, described.sizes),
+        {
+            "points": len(rows),
+            "matches_skipped": joined.n_skipped,
+            "proposals": len(proposals),
+            "proposals_false": round(found.n_false, 3),
+        },
+    )
+
+
+def with_places(proposals: pd.DataFrame, n_images: int) -> pd.DataFrame:
+    """Proposals with the place of image 1 in its group, as the strongest proposals alone have it."""
+    offset = proposals[["y_offset", "x_offset"]].to_numpy(np.int64)
+    first, second = (proposals[name].to_numpy(np.int64) for name in KEY[:2])
+    weight = proposals["n_votes"].to_numpy(np.int64)
+    root, position = spanned(n_images, Relations(first, second, offset, weight))
+    places = (root[first], position[first, 0], position[first, 1])
+    return proposals[[*KEY, "n_votes"]].assign(**dict(zip(PLACE, places, strict=True)))
+
+
+def region_judge(files: Mapping[str, Path], described: Described, weights: Weights, workers: int) -> Judge:
+    """A judge that reads the images where it needs them, and remembers the last of them."""
+
+    def read(number: int) -> Image:
+        return load(files[described.images[number]], grey=True)[0], None
+
+    def cells(number: int, phase: tuple[int, int]) -> Cells:
+        grey, valid = pixels(number)
+        return describe_on_lattice(grey, valid, phase, weights)
+
+    pixels: Callable[[int], Image] = Recent(read, _pixel_bytes, PIXEL_BYTES)
+    return partial(
+        judge,
+        shapes=described.sizes,
+        read=pixels,
+        cells=Recent(cells, _cell_bytes, CELL_BYTES),
+        weights=weights,
+        workers=workers,
+    )
+
+
+def _pixel_bytes(image: Image) -> int:
+    return image[0].nbytes + (0 if image[1] is None else image[1].nbytes)
+
+
+def _cell_bytes(cells: Cells) -> int:
+    return cells.data.nbytes
+
+
+def _codes(cache: Cache, rows: npt.NDArray[np.int64], folder: Path) -> npt.NDArray[np.int8]:
+    """The codes of the points, (len(rows), CODE_LENGTH) int8, in memory or in a file of ``folder``."""
+    if len(rows) * CODE_LENGTH <= IN_MEMORY:
+        return cache.read("codes", rows).view(np.int8)
+    codes = np.memmap(folder / "codes", np.int8, "w+", shape=(len(rows), CODE_LENGTH))
+    for start in range(0, len(rows), ROWS_AT_A_TIME):
+        part = slice(start, start + ROWS_AT_A_TIME)
+        codes[part] = cache.read("codes", rows[part]).view(np.int8)
+    return codes
