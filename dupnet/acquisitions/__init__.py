@@ -8,13 +8,24 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "alterations": [
+            "ALTERATIONS",
             "SOLID_KINDS",
             "Processing",
+            "alter",
             "another_day_tile",
             "draw_processing",
             "encode_jpeg",
             "process",
             "solid_tile",
+        ],
+        "crops": [
+            "LAYOUTS",
+            "TRUTH_COLUMNS",
+            "Crops",
+            "common_regions",
+            "cut_crops",
+            "grid_places",
+            "random_places",
         ],
         "harbour": ["draw_harbour"],
         "registries": [
@@ -31,6 +42,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Collection",
             "choose_positions",
             "cut_collection",
+            "draw_solid",
+            "file_names",
             "overlap_truth",
         ],
         "sea": ["Day", "draw_day", "ship_mask", "synthetic_sea"],
