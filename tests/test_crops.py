@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 
 from dupnet.acquisitions.alterations import ALTERATIONS, COLLAR_SHARE, alter
-from dupnet.acquisitions.crops import (
-    LAYOUTS,
-    TRUTH_COLUMNS,
-    common_regions,
-    cut_crops,
-    grid_places,
-    random_places,
-)
+from dupnet.acquisitions.crops import TRUTH_COLUMNS, cut_crops
+from dupnet.acquisitions.layouts import LAYOUTS, common_regions, grid_places, random_places
 from dupnet.acquisitions.waves import fractal_noise
 
 

@@ -18,16 +18,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "process",
             "solid_tile",
         ],
-        "crops": [
-            "LAYOUTS",
-            "TRUTH_COLUMNS",
-            "Crops",
-            "common_regions",
-            "cut_crops",
-            "grid_places",
-            "random_places",
-        ],
+        "crops": ["TRUTH_COLUMNS", "Crops", "cut_crops"],
         "harbour": ["draw_harbour"],
+        "layouts": ["LAYOUTS", "common_regions", "grid_places", "random_places"],
         "registries": [
             "FetchError",
             "download_competition",
