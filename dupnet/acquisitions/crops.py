@@ -118,8 +118,8 @@ def cut_crops(
     -------
     Crops
         ``images``: image, acquisition, y, x, height, width (in the acquisition, in pixels), day (1 or 2),
-        alteration (empty for none), and the fields of :class:`Processing`. ``truth``: image1, image2 (image1 <
-        image2), y_offset, x_offset (of image 2's origin in image 1's frame), height, width (of what they
+        alteration (empty for none), and the fields of :class:`Processing`. ``truth``: image1, image2 (image1
+        < image2), y_offset, x_offset (of image 2's origin in image 1's frame), height, width (of what they
         share), all in pixels; same_day, whether both show one day; changed, the share of the common pixels
         that differ by day or alteration, before processing and compression. Sorted by the names.
 
