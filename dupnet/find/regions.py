@@ -1,40 +1,45 @@
-"""From two images and the offset between them to a verdict on what they share.
+"""The common region of two images, covered by cells to its rim and by tiles that the network can judge.
 
-The common region is covered by cells to its rim, the cells are put together into tiles, and the network judges
-the tiles. Where the region is wide, the cells are those of the group's lattice, described once an image
-(:mod:`dupnet.find.lattice`); what the lattice leaves at the rim, and regions narrower than :data:`NARROW`, get
-cells of their own.
+Where the region is wide, its cells are those of the group's lattice, described once an image
+(:mod:`dupnet.find.lattice`). What the lattice leaves at the rim, up to 31 px along each side, and regions
+narrower than :data:`NARROW` get cells of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
-from dupnet.find.lattice import CELLS_AT_A_TIME, Cells, cells_at, folded_tiles, spread, tiles_of_block
-from dupnet.network.comparison import score_pairs
-from dupnet.network.descriptors import POWER_FLOOR, POWER_START, POWER_STEP, Weights, describe_cells, join_cells, load_weights
-from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, MIN_EVIDENCE_CELLS
+from dupnet.find.lattice import (
+    Cells,
+    Described,
+    blocks_at,
+    describe_blocks,
+    folded_tiles,
+    spread,
+    tiles_of_block,
+)
+from dupnet.network.descriptors import N_ORIENTATIONS, POWER_FLOOR, POWER_START, POWER_STEP, Weights
+from dupnet.tiles import CELL_SIZE
 
-__all__ = ["Region", "common_region", "judge"]
+__all__ = ["NARROW", "Compared", "Region", "common_region", "compare_regions"]
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
-Read = Callable[[int], tuple[Bytes, Mask | None]]
-Describe = Callable[[int, tuple[int, int]], Cells]
+
+Image = tuple[Bytes, Mask | None]
+"""Grey (height, width) uint8, and which pixels are valid (height, width) bool, or None for all."""
 
 NARROW = 160
-"""Narrow side in pixels below which a region gets cells of its own: a lattice would leave up to 62 px of it."""
+"""Narrow side in pixels below which a region gets cells of its own: a lattice leaves up to 62 px of it."""
 
-PAIRS_AT_A_TIME = 64
-
-SCORE_DECIMALS = 5
+FOLDED_SIDE = 4
+"""Side in cells of the tiles that a narrow region is folded into, where it has so many cells. Of strips so
+folded another day was accepted in none of 258; of those of 2 x 2 cells in 12 of 872."""
 
 
 class Region(NamedTuple):
@@ -47,140 +52,194 @@ class Region(NamedTuple):
     height: int
     width: int
 
+    def of_first(self, image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """The region in image 1, a view."""
+        return image[self.top1 : self.top1 + self.height, self.left1 : self.left1 + self.width]
 
-def common_region(shape1: Sequence[int], shape2: Sequence[int], y: int, x: int) -> Region:
-    top1, left1 = max(0, y), max(0, x)
-    height = min(shape1[0], y + shape2[0]) - top1
-    width = min(shape1[1], x + shape2[1]) - left1
-    return Region(top1, left1, top1 - y, left1 - x, max(0, height), max(0, width))
+    def of_second(self, image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """The region in image 2, a view."""
+        return image[self.top2 : self.top2 + self.height, self.left2 : self.left2 + self.width]
 
 
 class Compared(NamedTuple):
-    """The cells of a region as either image shows them, and the tiles that they are put together to."""
+    """The m cells of a region as either image shows them.
+
+    ``data1, data2`` (m, 64) uint8, alike where a cell is blank, that is invalid in either image or solid in
+    both; ``evidence1, evidence2`` (m,) bool, without blank cells; ``tiles``, arrays (n_tiles, side * side) of
+    numbers of cells; ``block``, rows and columns of the block that the first cells make up.
+    """
 
     data1: Bytes
     data2: Bytes
     evidence1: Mask
     evidence2: Mask
-    valid: Mask
     tiles: list[Numbers]
+    block: tuple[int, int]
 
 
-def judge(
-    pairs: pd.DataFrame, shapes: npt.ArrayLike, read: Read, cells: Describe,
-    weights: Weights | None = None, workers: int | None = None,
-) -> pd.DataFrame:
-    weights = weights or load_weights()
-    sizes = np.asarray(shapes, np.int64)
-    parts = [pairs.iloc[at : at + PAIRS_AT_A_TIME] for at in range(0, len(pairs), PAIRS_AT_A_TIME)]
-    with one_blas_thread():
-        found = list(map_in_order(lambda part: _judge(part, sizes, read, cells, weights), parts, n_workers(workers)))
-    return pd.concat(found, ignore_index=True)
+def common_region(shape1: Sequence[int], shape2: Sequence[int], y: int, x: int) -> Region:
+    """What two images of these (height, width) share where image 2 lies at (y, x) of image 1.
+
+    Height or width is zero where they share nothing.
+    """
+    top1, left1 = max(0, int(y)), max(0, int(x))
+    height = min(int(shape1[0]), int(y) + int(shape2[0])) - top1
+    width = min(int(shape1[1]), int(x) + int(shape2[1])) - left1
+    return Region(top1, left1, top1 - int(y), left1 - int(x), max(0, height), max(0, width))
 
 
-def _judge(pairs, shapes, read, cells, weights):
-    rows = list(pairs[["image1", "image2", "y_offset", "x_offset"]].itertuples(index=False))
-    places = pairs[["y", "x"]].to_numpy() if "y" in pairs else np.zeros((len(pairs), 2), np.int64)
-    regions = [common_region(shapes[one], shapes[two], y, x) for one, two, y, x in rows]
+class _Wanted(NamedTuple):
+    """Places in a region of the cells that it wants described from pixels."""
+
+    ys: Numbers
+    xs: Numbers
+
+
+def compare_regions(
+    regions: Sequence[Region],
+    images: Sequence[tuple[Callable[[], Image], Callable[[], Image]]],
+    cells: Sequence[tuple[Callable[[], Cells], Callable[[], Cells]]],
+    weights: Weights | None = None,
+) -> list[Compared]:
+    """The cells of regions, each of two images.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+        Those narrower than a cell get no cells.
+    images : sequence
+        For each region two functions that give the pixels of its images; called where they are needed.
+    cells : sequence
+        For each region two functions that give the cells of its images on one lattice, that is of phases that
+        differ by the offset; called where the region is at least :data:`NARROW` wide.
+    weights : Weights, optional
+        The shipped ones by default.
+    """
+    blocks: list[list[tuple[Bytes, Mask | None]]] = []
+    on_lattice: list[tuple[Described, Described] | None] = []
+    covers: list[tuple[list[Numbers], tuple[int, int]]] = []
+    for region, (read1, read2), (cells1, cells2) in zip(regions, images, cells, strict=True):
+        known: tuple[Described, Described] | None = None
+        wanted: _Wanted | None = None
+        tiles: list[Numbers] = []
+        block = (0, 0)
+        if min(region.height, region.width) >= NARROW:
+            first, second = cells1(), cells2()
+            starts, block = _lattice_block(region, first.phase)
+            known = (
+                first.block(region.top1 + starts[0], region.left1 + starts[1], *block),
+                second.block(region.top2 + starts[0], region.left2 + starts[1], *block),
+            )
+            wanted = _rim(region, starts, block)
+            tiles = [tiles_of_block(*block)[1]]
+            if wanted:
+                tiles.append(block[0] * block[1] + folded_tiles(len(wanted.ys))[1])
+        elif min(region.height, region.width) >= CELL_SIZE:
+            ys, xs = spread(region.height), spread(region.width)
+            block = (len(ys), len(xs))
+            wanted = _Wanted(np.repeat(ys, len(xs)), np.tile(xs, len(ys)))
+            tiles = [_tiles_of_narrow(*block)]
+        covers.append((tiles, block))
+        on_lattice.append(known)
+        blocks.append([])
+        if wanted:
+            (grey1, valid1), (grey2, valid2) = read1(), read2()
+            blocks[-1] = [
+                blocks_at(grey1, valid1, region.top1 + wanted.ys, region.left1 + wanted.xs),
+                blocks_at(grey2, valid2, region.top2 + wanted.ys, region.left2 + wanted.xs),
+            ]
+    described = iter(_describe([block for both in blocks for block in both], weights))
     compared = []
-    for (one, two, y, x), (y1, x1), region in zip(rows, places, regions, strict=True):
-        if min(region.height, region.width) < CELL_SIZE:
-            compared.append(None)
-        elif min(region.height, region.width) < NARROW:
-            compared.append(own_cells(region, read(one), read(two), weights))
-        else:
-            phase1 = (int(-y1) % CELL_SIZE, int(-x1) % CELL_SIZE)
-            phase2 = ((phase1[0] - y) % CELL_SIZE, (phase1[1] - x) % CELL_SIZE)
-            compared.append(lattice_cells(region, cells(one, phase1), cells(two, phase2), read(one), read(two), weights))
-    return score(rows, regions, compared, weights)
+    none = describe_blocks(np.zeros((0, CELL_SIZE, CELL_SIZE), np.uint8), None, weights)
+    for of_block, pixels, (tiles, block) in zip(on_lattice, blocks, covers, strict=True):
+        one, two = of_block or (none, none)
+        if pixels:
+            one, two = _joined(one, next(described)), _joined(two, next(described))
+        compared.append(_compared(one, two, tiles, block))
+    return compared
 
 
-def own_cells(region, image1, image2, weights):
-    ys, xs = spread(region.height), spread(region.width)
-    rows, cols = len(ys), len(xs)
-    one, two = (describe_at(image, top + ys[:, None], left + xs[None], weights)
-        for image, top, left in ((image1, region.top1, region.left1), (image2, region.top2, region.left2)))
-    number = np.arange(rows * cols)
-    side, tiles = tiles_of_block(rows, cols)
-    if side < 4:
-        along = number.reshape(rows, cols).T.ravel() if rows < cols else number
-        side, folded = folded_tiles(len(number), 4)
-        tiles = along[folded] if side else folded
-    return Compared(one[0], two[0], one[1], two[1], one[2] & two[2], [tiles] if side else [])
+def _lattice_block(region: Region, phase: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where in a region the first whole cell of the lattice begins, and how many rows and columns fit."""
+    start_y, start_x = (phase[0] - region.top1) % CELL_SIZE, (phase[1] - region.left1) % CELL_SIZE
+    return (start_y, start_x), (
+        (region.height - start_y) // CELL_SIZE,
+        (region.width - start_x) // CELL_SIZE,
+    )
 
 
-def describe_at(image, ys, xs, weights):
-    grey, valid = image
-    blocks = cells_at(grey, ys, xs).reshape(-1, CELL_SIZE, CELL_SIZE)
-    data, texture = describe_cells(blocks, weights)
-    shown = np.ones(len(data), bool) if valid is None else cells_at(valid, ys, xs).all(axis=(-1, -2)).ravel()
-    return data, (texture >= EVIDENCE_RMS) & shown, shown
-
-
-def lattice_cells(region, cells1, cells2, image1, image2, weights):
-    starts, counts = [], []
-    for axis in (0, 1):
-        start = region[axis] + (cells1.phase[axis] - region[axis]) % CELL_SIZE
-        starts.append(start)
-        counts.append((region[axis] + region[4 + axis] - start) // CELL_SIZE)
-    rows, cols = counts
-    blocks = []
-    for number, of_image in ((0, cells1), (1, cells2)):
-        first = [(starts[axis] - region[axis] + region[2 * number + axis] - of_image.phase[axis]) // CELL_SIZE for axis in (0, 1)]
-        area = np.s_[first[0] : first[0] + rows, first[1] : first[1] + cols]
-        blocks.append((of_image.data[area].reshape(rows * cols, -1), of_image.evidence[area].ravel(), of_image.valid[area].ravel()))
-    tiles = [tiles_of_block(rows, cols)[1]]
-    ys, xs = rim(region, starts, counts)
-    if len(ys):
-        for number, image in ((0, image1), (1, image2)):
-            more = describe_at(image, region[2 * number] + ys, region[2 * number + 1] + xs, weights)
-            blocks[number] = tuple(np.concatenate(both) for both in zip(blocks[number], more, strict=True))
-        tiles.append(rows * cols + folded_tiles(len(ys))[1])
-    (data1, evidence1, valid1), (data2, evidence2, valid2) = blocks
-    return Compared(data1, data2, evidence1, evidence2, valid1 & valid2, tiles)
-
-
-def rim(region, starts, counts):
-    """Where in a region (y, x) the cells along those of its sides lie that the lattice leaves uncovered."""
-    before = [starts[axis] - region[axis] for axis in (0, 1)]
-    after = [region[4 + axis] - before[axis] - counts[axis] * CELL_SIZE for axis in (0, 1)]
+def _rim(region: Region, starts: tuple[int, int], block: tuple[int, int]) -> _Wanted | None:
+    """Cells along those sides of a region that the lattice leaves uncovered, once around."""
     ys, xs = spread(region.height), spread(region.width)
     end_y, end_x = region.height - CELL_SIZE, region.width - CELL_SIZE
-    sides = []
-    if before[0]: sides.append((np.zeros_like(xs), xs))
-    if after[1]: sides.append((ys, np.full_like(ys, end_x)))
-    if after[0]: sides.append((np.full_like(xs, end_y), xs[::-1]))
-    if before[1]: sides.append((ys[::-1], np.zeros_like(ys)))
-    if not sides:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    return tuple(np.concatenate(part) for part in zip(*sides, strict=True))
+    is_open = [
+        starts[0] > 0,
+        starts[1] + block[1] * CELL_SIZE < region.width,
+        starts[0] + block[0] * CELL_SIZE < region.height,
+        starts[1] > 0,
+    ]
+    sides = [
+        (np.zeros_like(xs), xs),
+        (ys, np.full_like(ys, end_x)),
+        (np.full_like(xs, end_y), xs[::-1]),
+        (ys[::-1], np.zeros_like(ys)),
+    ]
+    wanted = [side for side, is_wanted in zip(sides, is_open, strict=True) if is_wanted]
+    if not wanted:
+        return None
+    return _Wanted(*(np.concatenate(places) for places in zip(*wanted, strict=True)))
 
 
-def score(rows, regions, compared, weights):
-    by_side = {}
-    for number, found in enumerate(compared):
-        for tiles in (found.tiles if found else []):
-            if len(tiles):
-                by_side.setdefault(tiles.shape[1], []).append((number, tiles))
-    n = len(rows)
-    n_tiles = np.zeros(n, int); n_dec = np.zeros(n, int); n_diff = np.zeros(n, int); low = np.full(n, np.nan)
-    records=[]
-    for per_tile, entries in by_side.items():
-        owner = np.concatenate([np.full(len(t), k) for k, t in entries])
-        d1 = np.concatenate([compared[k].data1[t] for k, t in entries])
-        d2 = np.concatenate([compared[k].data2[t] for k, t in entries])
-        valid = np.concatenate([compared[k].valid[t] for k, t in entries])
-        e1 = np.concatenate([compared[k].evidence1[t] for k, t in entries]) & valid
-        e2 = np.concatenate([compared[k].evidence2[t] for k, t in entries]) & valid
-        dec = (e1.sum(1) >= MIN_EVIDENCE_CELLS) & (e2.sum(1) >= MIN_EVIDENCE_CELLS)
-        s = np.full(len(owner), np.nan)
-        if dec.any():
-            s[dec] = score_pairs(join_cells(d1[dec]), join_cells(d2[dec]), weights, workers=1)
-        np.add.at(n_tiles, owner, 1); np.add.at(n_dec, owner[dec], 1)
-        np.add.at(n_diff, owner[dec], s[dec] < weights.threshold)
-        np.fmin.at(low, owner, s)
-    out = pd.DataFrame(rows, columns=["image1","image2","y_offset","x_offset"])
-    out["height"] = [r.height for r in regions]; out["width"] = [r.width for r in regions]
-    out["n_tiles"], out["n_decidable"], out["n_differing"], out["score"] = n_tiles, n_dec, n_diff, low.round(SCORE_DECIMALS)
-    out["verdict"] = np.where(n_dec == 0, "undecidable", np.where(n_diff == 0, "duplicate", "refused"))
-    return out
+def _tiles_of_narrow(rows: int, cols: int) -> Numbers:
+    """Tiles of a block of cells: as it lies where it is wide enough, else folded along its length."""
+    side, tiles = tiles_of_block(rows, cols)
+    if side >= FOLDED_SIDE:
+        return tiles
+    along = np.arange(rows * cols)
+    if rows < cols:
+        along = along.reshape(rows, cols).T.ravel()
+    side, folded = folded_tiles(len(along), FOLDED_SIDE)
+    return along[folded] if side else folded
+
+
+def _describe(blocks: list[tuple[Bytes, Mask | None]], weights: Weights | None) -> list[Described]:
+    """Describe lists of cells together: many small calls would take twice as long."""
+    if not blocks:
+        return []
+    lengths = [len(pixels) for pixels, _ in blocks]
+    valid = [np.ones(len(pixels), bool) if shown is None else shown for pixels, shown in blocks]
+    found = describe_blocks(np.concatenate([pixels for pixels, _ in blocks]), np.concatenate(valid), weights)
+    ends = np.cumsum(lengths)
+    parts = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+    return [
+        Described(found.data[part], found.evidence[part], found.valid[part], found.solid[part])
+        for part in parts
+    ]
+
+
+def _joined(first: Described, second: Described) -> Described:
+    return Described(
+        np.concatenate([first.data, second.data]),
+        np.concatenate([first.evidence, second.evidence]),
+        np.concatenate([first.valid, second.valid]),
+        np.concatenate([first.solid, second.solid]),
+    )
+
+
+def _compared(first: Described, second: Described, tiles: list[Numbers], block: tuple[int, int]) -> Compared:
+    blank = ~(first.valid & second.valid) | (first.solid & second.solid)
+    data1, data2 = first.data, second.data
+    if blank.any():
+        data1, data2 = (_blanked(data, blank) for data in (data1, data2))
+    return Compared(data1, data2, first.evidence & ~blank, second.evidence & ~blank, tiles, block)
+
+
+def _blanked(data: Bytes, blank: Mask) -> Bytes:
+    """Cells of which those that are blank show nothing, at the mean brightness of the others."""
+    n_filters = (data.shape[1] - 1) // (N_ORIENTATIONS + 1)
+    filled = data.copy()
+    filled[blank, : n_filters * N_ORIENTATIONS] = 0
+    filled[blank, n_filters * N_ORIENTATIONS : -1] = round((np.log(POWER_FLOOR) - POWER_START) / POWER_STEP)
+    if not blank.all():
+        filled[blank, -1] = round(float(data[~blank, -1].mean()))
+    return filled

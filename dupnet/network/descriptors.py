@@ -297,9 +297,9 @@ def describe_cells(grey_cells: Bytes, weights: Weights | None = None) -> tuple[B
     Returns
     -------
     data : (m, 64) uint8
-        Of each cell the codes (8, n_filters) int8, its eight projections onto one filter at length 127 or, near
-        the floor, less; the powers (n_filters,) uint8, the logarithm of their squared length; and its mean in
-        grey levels.
+        Of each cell the codes (8, n_filters) int8, its eight projections onto one filter at length 127 or,
+        near the floor, less; the powers (n_filters,) uint8, the logarithm of their squared length; and its
+        mean in grey levels.
     texture : (m,) float32
         As :func:`dupnet.tiles.cell_texture`.
     """
@@ -332,8 +332,8 @@ def describe_cells(grey_cells: Bytes, weights: Weights | None = None) -> tuple[B
 def join_cells(data: Bytes) -> Bytes:
     """Verify descriptors (n, cells * 64) uint8 of tiles of cells (n, cells, 64), row by row in each tile.
 
-    What :func:`describe_cells` says of its cells stands together in a tile: codes (8, n_filters, cells), powers
-    (n_filters, cells) and means (cells).
+    What :func:`describe_cells` says of its cells stands together in a tile: codes (8, n_filters, cells),
+    powers (n_filters, cells) and means (cells).
     """
     return np.ascontiguousarray(data.swapaxes(1, 2)).reshape(len(data), -1)
 
