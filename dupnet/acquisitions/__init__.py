@@ -8,15 +8,19 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "alterations": [
+            "ALTERATIONS",
             "SOLID_KINDS",
             "Processing",
+            "alter",
             "another_day_tile",
             "draw_processing",
             "encode_jpeg",
             "process",
             "solid_tile",
         ],
+        "crops": ["TRUTH_COLUMNS", "Crops", "cut_crops"],
         "harbour": ["draw_harbour"],
+        "layouts": ["LAYOUTS", "common_regions", "grid_places", "random_places"],
         "registries": [
             "FetchError",
             "download_competition",
@@ -31,6 +35,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Collection",
             "choose_positions",
             "cut_collection",
+            "draw_solid",
+            "file_names",
             "overlap_truth",
         ],
         "sea": ["Day", "draw_day", "ship_mask", "synthetic_sea"],

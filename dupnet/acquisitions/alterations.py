@@ -18,8 +18,10 @@ from dupnet.images.reading import encode_jpeg
 from dupnet.tiles import cell_texture
 
 __all__ = [
+    "ALTERATIONS",
     "SOLID_KINDS",
     "Processing",
+    "alter",
     "another_day_tile",
     "draw_processing",
     "encode_jpeg",
@@ -46,6 +48,15 @@ REPLACED_SHARE = (0.3, 0.7)
 
 PATCH_SIDES = (60 / 256, 100 / 256)
 """Diameters of the patches that differ on another day, as shares of a tile's side: 60 to 100 px of 256."""
+
+ALTERATIONS = ("watermark", "frame", "collar")
+"""What :func:`alter` does to a copy: a line of text in a corner, a solid frame, a slanted black collar."""
+
+FRAME_WIDTH = 32
+"""Width in pixels of a frame; a quarter of the image's shorter side where that is less."""
+
+COLLAR_SHARE = (0.05, 0.2)
+"""Share of the image that a collar covers."""
 
 _PATCHES = 5
 """Stream of random numbers of the patches of another day, apart from those of
@@ -118,6 +129,45 @@ def solid_tile(kind: str, size: int, rng: np.random.Generator) -> Image:
     elif kind != "black":
         raise ValueError(f"kind is {kind!r}; a solid tile is white, black or blue.")
     return tile
+
+
+def alter(image: Image, kind: str, rng: np.random.Generator) -> Image:
+    """A copy of an image (height, width, 3) uint8 RGB of which a part was altered after it was taken.
+
+    ``watermark``: white text, half transparent, over a third of the width, in one of the corners. ``frame``:
+    :data:`FRAME_WIDTH` px of one colour all around. ``collar``: black beyond a slanted line, over a share of
+    :data:`COLLAR_SHARE`, as the border of an acquisition that was brought to north.
+
+    Raises
+    ------
+    ValueError
+        If the kind is none of these.
+    """
+    height, width = image.shape[:2]
+    altered = image.copy()
+    if kind == "watermark":
+        letters = "".join(chr(letter) for letter in rng.integers(ord("A"), ord("Z") + 1, 8))
+        font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, width // 200)
+        scale = width / 3 / cv2.getTextSize(letters, font, 1.0, 1)[0][0]
+        (text_width, text_height), below = cv2.getTextSize(letters, font, scale, thickness)
+        margin = max(2, width // 40)
+        left = margin if rng.random() < 0.5 else width - text_width - margin
+        bottom = text_height + margin if rng.random() < 0.5 else height - below - margin
+        cv2.putText(altered, letters, (left, bottom), font, scale, (255, 255, 255), thickness, cv2.LINE_AA)
+        return np.asarray(cv2.addWeighted(image, 0.4, altered, 0.6, 0), np.uint8)
+    if kind == "frame":
+        side = min(FRAME_WIDTH, height // 4, width // 4)
+        inner = np.s_[side : height - side, side : width - side]
+        altered[:] = rng.integers(256, size=3)
+        altered[inner] = image[inner]
+        return altered
+    if kind == "collar":
+        angle = rng.uniform(0, 2 * np.pi)
+        rows, cols = np.mgrid[:height, :width]
+        along = rows * np.sin(angle) + cols * np.cos(angle)
+        altered[along <= np.quantile(along, rng.uniform(*COLLAR_SHARE))] = 0
+        return altered
+    raise ValueError(f"kind is {kind!r}; an alteration is {', '.join(ALTERATIONS)}.")
 
 
 def another_day_tile(acquisition: Image, row: int, col: int, tile_size: int, seed: int) -> Image:

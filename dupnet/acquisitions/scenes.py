@@ -42,6 +42,8 @@ __all__ = [
     "Collection",
     "choose_positions",
     "cut_collection",
+    "draw_solid",
+    "file_names",
     "overlap_truth",
 ]
 
@@ -171,7 +173,7 @@ def cut_collection(
     images = _plan(positions, another_day_share, seed, None if hard else quality)
     images["image"] = [prefix + name for name in images["image"]]
     images.insert(1, "acquisition", acquisition_name)
-    solid = _draw_solid(acquisition_rows, acquisition_cols, stride, seed) if hard else {}
+    solid = draw_solid(acquisition_rows, acquisition_cols, stride, seed) if hard else {}
 
     def write(entry: dict[str, Any]) -> npt.NDArray[np.bool_]:
         row, col = entry["row"], entry["col"]
@@ -301,7 +303,7 @@ def _plan(
         for index in range(len(places))
     ]  # fmt: skip
     columns = {
-        "image": _names(len(places), seed),
+        "image": file_names(len(places), seed),
         "row": places[:, 0],
         "col": places[:, 1],
         "day": np.repeat([1, 2], [len(positions), len(again)]),
@@ -309,7 +311,8 @@ def _plan(
     return pd.concat([pd.DataFrame(columns), pd.DataFrame(map(asdict, processings))], axis=1)
 
 
-def _names(n: int, seed: int) -> list[str]:
+def file_names(n: int, seed: int) -> list[str]:
+    """Different file names, as many as asked for, nine hexadecimal digits each, as in the Airbus set."""
     rng = np.random.default_rng([seed, _NAMES])
     numbers: dict[int, None] = {}  # a set that keeps its order
     while len(numbers) < n:
@@ -317,7 +320,7 @@ def _names(n: int, seed: int) -> list[str]:
     return [f"{number:09x}.jpg" for number in numbers]
 
 
-def _draw_solid(rows: int, cols: int, size: int, seed: int) -> dict[tuple[int, int], Image]:
+def draw_solid(rows: int, cols: int, size: int, seed: int) -> dict[tuple[int, int], Image]:
     """Which tiles (row, col) of the acquisition are solid, and their pixels."""
     rng = np.random.default_rng([seed, _SOLID])
     chosen = rng.choice(rows * cols, round(HARD_SOLID_SHARE * rows * cols), replace=False)

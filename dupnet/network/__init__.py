@@ -23,6 +23,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Judge",
             "Weights",
             "describe",
+            "describe_cells",
+            "join_cells",
             "load_weights",
             "untrained_weights",
             "verify_bytes",

@@ -36,6 +36,8 @@ __all__ = [
     "Judge",
     "Weights",
     "describe",
+    "describe_cells",
+    "join_cells",
     "load_weights",
     "untrained_weights",
     "verify_bytes",
@@ -280,39 +282,60 @@ def describe(grey_tiles: Bytes, weights: Weights | None = None) -> Descriptors:
 
 
 def _cells(grey_tiles: Bytes, weights: Weights) -> tuple[Bytes, npt.NDArray[np.bool_], Float]:
-    """Verify descriptors, decidable or not, and the reduced tiles (n, 4096) about mid grey.
-
-    A verify descriptor holds, one after the other, codes (8, n_filters, cells) int8, the eight projections of
-    a cell onto one filter at length 127 or, near the floor, less; powers (n_filters, cells) uint8, the
-    logarithm of their squared length; and means (cells) uint8, in grey levels.
-    """
+    """Verify descriptors, decidable or not, and the reduced tiles (n, 4096) about mid grey."""
     n, size, _ = grey_tiles.shape
     side = size // CELL_SIZE
     by_cell = grey_tiles.reshape(n * side, CELL_SIZE, side, CELL_SIZE).swapaxes(1, 2)
-    cells = by_cell.reshape(-1, CELL_SIZE**2).astype(np.float32)
+    data, texture = describe_cells(by_cell.reshape(-1, CELL_SIZE, CELL_SIZE), weights)
+    decidable = (texture.reshape(n, -1) >= EVIDENCE_RMS).sum(axis=1) >= MIN_EVIDENCE_CELLS
+    return join_cells(data.reshape(n, side * side, -1)), decidable, _reduce(grey_tiles)
+
+
+def describe_cells(grey_cells: Bytes, weights: Weights | None = None) -> tuple[Bytes, Float]:
+    """Describe grey cells (m, 32, 32) uint8, of which tiles are made.
+
+    Returns
+    -------
+    data : (m, 64) uint8
+        Of each cell the codes (8, n_filters) int8, its eight projections onto one filter at length 127 or,
+        near the floor, less; the powers (n_filters,) uint8, the logarithm of their squared length; and its
+        mean in grey levels.
+    texture : (m,) float32
+        As :func:`dupnet.tiles.cell_texture`.
+    """
+    weights = weights or load_weights()
+    m = len(grey_cells)
+    cells = grey_cells.reshape(m, CELL_SIZE**2).astype(np.float32)
     cells -= 128  # about mid grey, squares keep their precision in float32
-    by_place = (cells @ weights.directions).reshape(n, side * side, -1)
-    projections = np.ascontiguousarray(by_place.swapaxes(1, 2)).reshape(n, N_ORIENTATIONS, -1, side * side)
-    power = np.square(projections).sum(axis=1) + np.float32(POWER_FLOOR)
-    projections *= (CODE_LENGTH / np.sqrt(power))[:, None]
+    projections = np.ascontiguousarray((cells @ weights.directions).T).reshape(N_ORIENTATIONS, -1, m)
+    power = np.square(projections).sum(axis=0) + np.float32(POWER_FLOOR)
+    projections *= CODE_LENGTH / np.sqrt(power)
     logarithm = (np.log(power) - np.float32(POWER_START)) / np.float32(POWER_STEP)
 
-    pixels = cells.reshape(-1, CELL_SIZE, CELL_SIZE)
+    pixels = cells.reshape(m, CELL_SIZE, CELL_SIZE)
     row_means = pixels @ np.full(CELL_SIZE, 1 / CELL_SIZE, np.float32)
     col_means = np.full(CELL_SIZE, 1 / CELL_SIZE, np.float32) @ pixels
     mean = row_means.mean(axis=1)
     square = (cells[:, None] @ cells[:, :, None]).reshape(-1) / CELL_SIZE**2
     # As dupnet.tiles.cell_texture: the variance without that of the means of rows and of columns.
     variance = square - np.square(row_means).mean(axis=1) - np.square(col_means).mean(axis=1) + mean**2
-    texture = np.sqrt(np.maximum(variance, 0)).reshape(n, -1)
-    decidable = (texture >= EVIDENCE_RMS).sum(axis=1) >= MIN_EVIDENCE_CELLS
+    data = np.concatenate(
+        [
+            np.rint(projections).astype(np.int8).reshape(-1, m).view(np.uint8),
+            np.minimum(np.rint(logarithm), 255).astype(np.uint8),
+            np.rint(mean + 128).astype(np.uint8)[None],
+        ]
+    )
+    return np.ascontiguousarray(data.T), np.sqrt(np.maximum(variance, 0))
 
-    verify = [
-        np.rint(projections).astype(np.int8).reshape(n, -1).view(np.uint8),
-        np.minimum(np.rint(logarithm), 255).astype(np.uint8).reshape(n, -1),
-        np.rint(mean + 128).astype(np.uint8).reshape(n, -1),
-    ]
-    return np.concatenate(verify, axis=1), decidable, _reduce(grey_tiles)
+
+def join_cells(data: Bytes) -> Bytes:
+    """Verify descriptors (n, cells * 64) uint8 of tiles of cells (n, cells, 64), row by row in each tile.
+
+    What :func:`describe_cells` says of its cells stands together in a tile: codes (8, n_filters, cells),
+    powers (n_filters, cells) and means (cells).
+    """
+    return np.ascontiguousarray(data.swapaxes(1, 2)).reshape(len(data), -1)
 
 
 def _reduce(grey_tiles: Bytes) -> Float:

@@ -1,0 +1,264 @@
+"""From two images and the offset between them to a verdict on what they share.
+
+The network judges the tiles of the region (:mod:`dupnet.find.regions`). Two images are *duplicates* there if
+every tile with something to judge by agrees. Of small regions that is not enough: 1 or 2 of 100 of another
+day pass, and so do roofs laid on each other a period aside; the pixels must agree, too
+(:mod:`dupnet.find.agreement`). Where some tiles differ, one acquisition may have been *altered* afterwards,
+by a watermark, a frame, a collar or an edit: then most of the ground still agrees, piece by piece. Of
+another day, a *revisit*, most does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
+from dupnet.find.agreement import differing_share, is_elsewhere
+from dupnet.find.lattice import Cells, all_tiles
+from dupnet.find.regions import Compared, Image, Region, common_region, compare_regions
+from dupnet.network.comparison import DUPLICATE, UNDECIDABLE, score_pairs
+from dupnet.network.descriptors import Weights, join_cells, load_weights
+from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS
+
+__all__ = ["ALTERED", "REJECTED", "REVISIT", "VERDICT_COLUMNS", "judge"]
+
+Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int64]
+
+ALTERED, REVISIT, REJECTED = "altered", "revisit", "rejected"
+
+VERDICT_COLUMNS = ("height", "width", "n_tiles", "n_decidable", "n_differing", "score", "verdict")
+"""Columns that :func:`judge` adds to a table of pairs."""
+
+PAIRS_AT_A_TIME = 64
+"""Pairs judged together. Fixed, for the last digits of a score depend on what it is computed beside."""
+
+SCORE_DECIMALS = 5
+"""As in :mod:`dupnet.find.overlaps`."""
+
+SMALL_SIDE = 128
+"""Narrow side in pixels below which the pixels of a region must agree, too."""
+
+SMALL_TILES = 3
+"""Decidable tiles up to which they must, too, however wide the region."""
+
+DIFFERING_WINDOWS = 0.015
+"""Share of the windows of a small region from which on it differs. Of 5,000 true regions of Derna and the
+Airbus images under 160 px the highest was 0.015, and 0.003 in all but five; of another day accepted by the
+network and with a change that can be seen, the lowest was 0.023."""
+
+UNSURE_SCORE = 0.99
+"""Score below which a small region is looked for elsewhere: 199 of 200 true regions under 160 px reach 0.99,
+and of those laid on each other a period aside most do not."""
+
+SMALL_AREA = 16 * CELL_SIZE * CELL_SIZE
+"""Pixels up to which a small region is looked for elsewhere whatever its score."""
+
+ELSEWHERE_RADIUS = 64
+"""How far it is looked for, in pixels: two periods of roofs and containers at 0.3 m."""
+
+ALTERED_TILE = 4
+"""Side in cells of the tiles by which ground agrees in spite of an alteration: 128 px, of which another day
+was accepted in 0 of 3,579."""
+
+ALTERED_SHARE = 2 / 3
+"""Share of the cells with evidence that such tiles must cover. Two copies, 256 px and wider, of which one was
+altered reach 0.68 and more but for collars over most of them; versions of another day stay below 0.42."""
+
+ALTERED_CELLS = 32
+"""Cells with evidence that it takes: two tiles apart."""
+
+REVISIT_VOTES = 8
+"""Votes for one offset from which on two images that the network refuses show the same ground."""
+
+BAND = 2048
+"""Height in pixels of the bands in which pairs of a group are judged, so that images which are needed
+together come one after the other."""
+
+
+def judge(
+    pairs: pd.DataFrame,
+    shapes: npt.ArrayLike,
+    read: Callable[[int], Image],
+    cells: Callable[[int, tuple[int, int]], Cells],
+    weights: Weights | None = None,
+    workers: int | None = None,
+) -> pd.DataFrame:
+    """Judge what pairs of images share.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        ``image1, image2`` (numbers), ``y_offset, x_offset`` (pixels: image 2's origin in image 1's frame).
+        Where there are ``group, y, x``, the place of image 1 in its group, the group's lattice is used; else
+        that of image 1. Where there is ``n_votes``, rejected pairs are revisits from :data:`REVISIT_VOTES`
+        on. Other columns are kept.
+    shapes : (n_images, 2) integers
+        Height and width of every image.
+    read : callable
+        Number -> grey (height, width) uint8 and its valid pixels, bool or None for all. It should remember
+        the last few dozen images: pairs are judged in an order by which images come close together.
+    cells : callable
+        Number and phase -> :func:`dupnet.find.lattice.describe_on_lattice` of the image; it should remember,
+        too.
+    weights : Weights, optional
+        The shipped ones by default.
+    workers : int, optional
+        Threads; one for every core by default. ``read`` and ``cells`` are called from all of them.
+
+    Returns
+    -------
+    DataFrame
+        The pairs in their order, and :data:`VERDICT_COLUMNS`: ``height, width`` of the common region;
+        ``n_tiles``, ``n_decidable`` of them, ``n_differing`` of those; ``score``, the lowest of the decidable
+        tiles, of an altered overlap the share of its ground that agrees, NaN if undecidable; ``verdict``:
+        ``duplicate``, ``altered``, ``undecidable``, ``revisit`` or ``rejected``.
+    """
+    weights = weights or load_weights()
+    sizes = np.asarray(shapes, np.int64)
+    order = _order(pairs)
+    ordered = pairs.iloc[order]
+    parts = [ordered.iloc[at : at + PAIRS_AT_A_TIME] for at in range(0, len(pairs), PAIRS_AT_A_TIME)]
+    judged = partial(_judge_part, shapes=sizes, read=read, cells=cells, weights=weights)
+    with one_blas_thread():
+        found = list(map_in_order(judged, parts, n_workers(workers)))
+    empty = {name: np.zeros(0, kind) for name, kind in _KINDS.items()}
+    columns = {
+        name: np.concatenate([empty[name], *(part[name] for part in found)])[np.argsort(order)]
+        for name in VERDICT_COLUMNS
+    }
+    return pairs.reset_index(drop=True).assign(**columns)
+
+
+_KINDS: dict[str, Any] = {
+    "height": np.int64, "width": np.int64, "n_tiles": np.int64, "n_decidable": np.int64,
+    "n_differing": np.int64, "score": np.float64, "verdict": object,
+}  # fmt: skip
+
+
+def _order(pairs: pd.DataFrame) -> Numbers:
+    """An order of pairs by which images that are near each other in a group come close together."""
+    image1, image2 = (pairs[name].to_numpy(np.int64) for name in ("image1", "image2"))
+    if "group" not in pairs:
+        return np.lexsort([image2, image1])
+    y, x = (pairs[name].to_numpy(np.int64) for name in ("y", "x"))
+    return np.lexsort([image2, image1, x, y // BAND, pairs["group"].to_numpy(np.int64)])
+
+
+def _judge_part(
+    pairs: pd.DataFrame,
+    shapes: Numbers,
+    read: Callable[[int], Image],
+    cells: Callable[[int, tuple[int, int]], Cells],
+    weights: Weights,
+) -> dict[str, npt.NDArray[Any]]:
+    wanted = pairs[["image1", "image2", "y_offset", "x_offset"]].to_numpy(np.int64).tolist()
+    places = pairs[["y", "x"]].to_numpy(np.int64).tolist() if "group" in pairs else [(0, 0)] * len(pairs)
+    regions, images, lattices = [], [], []
+    for (one, two, y, x), (place_y, place_x) in zip(wanted, places, strict=True):
+        regions.append(common_region(shapes[one], shapes[two], y, x))
+        images.append((partial(read, one), partial(read, two)))
+        phase1 = (-place_y % CELL_SIZE, -place_x % CELL_SIZE)
+        phase2 = ((phase1[0] - y) % CELL_SIZE, (phase1[1] - x) % CELL_SIZE)
+        lattices.append((partial(cells, one, phase1), partial(cells, two, phase2)))
+    compared = compare_regions(regions, images, lattices, weights)
+    n_tiles, n_decidable, n_differing, score = _score_tiles(compared, weights)
+    verdict = np.full(len(pairs), DUPLICATE, object)
+    verdict[n_decidable == 0] = UNDECIDABLE
+    verdict[n_differing > 0] = REJECTED
+    votes = pairs["n_votes"].to_numpy() if "n_votes" in pairs else np.zeros(len(pairs), np.int64)
+    for number in np.flatnonzero(verdict == DUPLICATE):
+        region, (read1, read2) = regions[number], images[number]
+        if not _is_small(region, int(n_decidable[number])):
+            continue
+        if not _pixels_agree(region, read1()[0], read2()[0], float(score[number])):
+            verdict[number] = REJECTED
+            n_differing[number] = n_decidable[number]
+    for number in np.flatnonzero(verdict == REJECTED):
+        share = _agreeing_share(compared[number], weights)
+        if share >= ALTERED_SHARE:
+            verdict[number], score[number] = ALTERED, share
+        elif votes[number] >= REVISIT_VOTES:
+            verdict[number] = REVISIT
+    return {
+        "height": np.array([region.height for region in regions]),
+        "width": np.array([region.width for region in regions]),
+        "n_tiles": n_tiles,
+        "n_decidable": n_decidable,
+        "n_differing": n_differing,
+        "score": score.round(SCORE_DECIMALS),
+        "verdict": verdict,
+    }
+
+
+def _score_tiles(
+    compared: list[Compared], weights: Weights
+) -> tuple[Numbers, Numbers, Numbers, npt.NDArray[np.float64]]:
+    """Of each region how many tiles there are, can be judged, and differ; the lowest score, NaN if none."""
+    n = len(compared)
+    counts = np.zeros((3, n), np.int64)
+    lowest = np.full(n, np.nan)
+    by_size: dict[int, list[tuple[int, Numbers]]] = {}
+    for number, region in enumerate(compared):
+        for tiles in region.tiles:
+            if len(tiles):
+                by_size.setdefault(tiles.shape[1], []).append((number, tiles))
+    for size in sorted(by_size):
+        entries = by_size[size]
+        owner = np.repeat([number for number, _ in entries], [len(tiles) for _, tiles in entries])
+        decidable = np.concatenate([_decidable(compared[number], tiles) for number, tiles in entries])
+        scores = np.full(len(owner), np.nan)
+        if decidable.any():
+            first = np.concatenate([compared[number].data1[tiles] for number, tiles in entries])[decidable]
+            second = np.concatenate([compared[number].data2[tiles] for number, tiles in entries])[decidable]
+            scores[decidable] = score_pairs(join_cells(first), join_cells(second), weights, workers=1)
+        np.add.at(counts[0], owner, 1)
+        np.add.at(counts[1], owner, decidable)
+        np.add.at(counts[2], owner, scores < weights.threshold)
+        np.fmin.at(lowest, owner, scores)
+    return counts[0], counts[1], counts[2], lowest
+
+
+def _decidable(region: Compared, tiles: Numbers) -> Mask:
+    """Which tiles carry evidence in both images."""
+    enough = (
+        evidence[tiles].sum(axis=1) >= MIN_EVIDENCE_CELLS for evidence in (region.evidence1, region.evidence2)
+    )
+    return np.asarray(np.logical_and(*enough))
+
+
+def _is_small(region: Region, n_decidable: int) -> bool:
+    return min(region.height, region.width) < SMALL_SIDE or n_decidable <= SMALL_TILES
+
+
+def _pixels_agree(
+    region: Region, grey1: npt.NDArray[np.uint8], grey2: npt.NDArray[np.uint8], score: float
+) -> bool:
+    """Whether the pixels of a small region bear the network out."""
+    first = np.asarray(region.of_first(grey1), np.uint8)
+    second = np.asarray(region.of_second(grey2), np.uint8)
+    if differing_share(first, second) >= DIFFERING_WINDOWS:
+        return False
+    if score >= UNSURE_SCORE and region.height * region.width > SMALL_AREA:
+        return True
+    return not is_elsewhere(grey1, grey2, region, ELSEWHERE_RADIUS)
+
+
+def _agreeing_share(region: Compared, weights: Weights) -> float:
+    """Share of the cells with evidence that lie in a 128 px tile that agrees; zero if there are too few."""
+    rows, cols = region.block
+    seen = (region.evidence1 & region.evidence2)[: rows * cols]
+    if min(rows, cols) < ALTERED_TILE or seen.sum() < ALTERED_CELLS:
+        return 0.0
+    tiles = all_tiles(rows, cols, ALTERED_TILE)
+    tiles = tiles[_decidable(region, tiles)]
+    scores = score_pairs(join_cells(region.data1[tiles]), join_cells(region.data2[tiles]), weights, workers=1)
+    agrees = np.zeros(rows * cols, bool)
+    agrees[tiles[scores >= weights.threshold].ravel()] = True
+    return float((agrees & seen).sum() / seen.sum())
