@@ -1,0 +1,426 @@
+"""Matched points vote for the offset of their images; offsets with enough votes are proposals.
+
+Two points of one piece of ground differ in position by the offset of their images, whatever the ground shows.
+Points that match by accident scatter over all offsets. How often accidents agree is measured on the collection
+itself: in the *control* every second image is mirrored, so that nothing can truly agree, and the same matches
+vote again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dupnet.find.join import Pairs
+from dupnet.find.points import DENSE_BELOW, FINE, LEVELS, RIM
+
+__all__ = ["COLUMNS", "EXACT_FROM", "PointTable", "Proposals", "grid_of", "propose", "tally"]
+
+Numbers = npt.NDArray[np.int64]
+Float = npt.NDArray[np.float64]
+
+COLUMNS = (
+    "image1", "image2", "y_offset", "x_offset", "height", "width", "n_votes", "n_expected", "deviation",
+    "span_y", "span_x", "recurring", "rival_votes",
+)  # fmt: skip
+
+EXACT_FROM = 8
+"""Votes from which the offset is exact to the pixel; below, neighbouring offsets are worth a look."""
+
+MIN_VOTES, MIN_SHARE = 3, 0.03
+"""Least votes of a proposal, and least share of those expected in the region that it claims."""
+
+FEW_VOTES, FEW_SHARE = 2, 0.1
+"""Or so few votes, if they are a larger share."""
+
+MAX_FALSE_SHARE = 0.5
+"""Share of the proposals with so many votes that may be accidents, by the control; beyond, more is asked."""
+
+N_OFFSETS = 3
+"""Offsets of one pair that are looked at: the best, and its rivals."""
+
+_BIN = 4.0  # px; offsets in one bin agree
+_NEAR = 2.5  # px from the median: votes for one offset
+_CORE = 1.25  # px from the median: votes that the offset is the mean of
+_FINE_WEIGHT = 4.0  # a fine point's position is a whole pixel, a coarse one's uncertain by about half a pixel
+_SHARES = (0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.45)
+_FINE_KINDS = 2 * LEVELS.index(FINE)  # kinds from here on are fine
+_COUNTED_AT_A_TIME = 2**22  # points of all regions
+
+
+class PointTable(NamedTuple):
+    """The points of a collection, those of an image together, images ascending; arrays may be mapped files.
+
+    ``y, x``: (n,) float32. ``kinds``: (n,) uint8. ``images``: (n,) int32. ``sizes``: (number of images, 2), as
+    height, width. ``dense``: whether all images carry fine points everywhere.
+    """
+
+    y: npt.NDArray[np.float32]
+    x: npt.NDArray[np.float32]
+    kinds: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.int32]
+    sizes: Numbers
+    dense: bool = False
+
+
+class Proposals(NamedTuple):
+    """``table``: proposed offsets, columns as :data:`COLUMNS`, sorted by image1, image2, then most votes first.
+
+    ``n_false``: how many of them are accidents, by the control. ``false_matches``: matched points that support
+    no proposal, an image. ``thresholds``: least share of the expected votes that a number of votes needed, above
+    1 where such proposals were all refused.
+    """
+
+    table: pd.DataFrame
+    n_false: float
+    false_matches: float
+    thresholds: dict[int, float]
+
+
+def propose(
+    parts: Iterable[Pairs], points: PointTable, recurring: npt.NDArray[np.bool_] | None = None
+) -> Proposals:
+    """Proposed offsets of all pairs of images, from all matched points.
+
+    Parameters
+    ----------
+    parts : iterable of Pairs
+        Of :func:`dupnet.find.join.join`.
+    points : PointTable
+        All points that were joined.
+    recurring : (n,) bool, optional
+        Points whose code recurs within their image; from the join.
+
+    Returns
+    -------
+    Proposals
+        In ``table``: ``image1 < image2`` (numbers), ``y_offset, x_offset`` (pixels: image 2's origin in image
+        1's frame), ``height, width`` of the common region; ``n_votes``; ``n_expected``, the votes to expect of
+        such a region if every point were found again; ``deviation``, the standard error of the offset in pixels;
+        ``span_y, span_x``, how far apart the votes lie; ``recurring``, the share of votes whose code recurs
+        within an image (of a region that agrees with itself at another offset, votes prove less);
+        ``rival_votes``, the most votes of another offset of the pair.
+    """
+    starts = np.searchsorted(points.images, np.arange(len(points.sizes) + 1))
+    found, mirrored = [], []
+    n_matches = 0
+    for pairs in parts:
+        n_matches += len(pairs.first)
+        table, sure = tally(pairs, points, starts, recurring)
+        found.append(table)
+        rest = Pairs(pairs.first[~sure], pairs.second[~sure])
+        mirrored.append(tally(rest, points, starts, recurring, mirrored=True)[0])
+    table = pd.concat([_empty(), *found], ignore_index=True)
+    control = pd.concat([_empty(), *mirrored], ignore_index=True)
+    thresholds = _thresholds(table, control)
+    kept = table[_passes(table, thresholds)].reset_index(drop=True)
+    n_false = int(_passes(control, thresholds).sum())
+    unexplained = (n_matches - int(kept["n_votes"].sum())) / max(1, len(points.sizes))
+    return Proposals(kept, n_false, max(0.0, unexplained), thresholds)
+
+
+def tally(
+    pairs: Pairs,
+    points: PointTable,
+    starts: Numbers,
+    recurring: npt.NDArray[np.bool_] | None = None,
+    *,
+    mirrored: bool = False,
+) -> tuple[pd.DataFrame, npt.NDArray[np.bool_]]:
+    """All offsets with at least two votes, and which of the pairs voted for one that is certain.
+
+    ``starts``: (number of images + 1,) where the points of each image begin. ``mirrored``: as if every second
+    image were turned upside down.
+    """
+    first, second = pairs
+    image1, image2 = points.images[first].astype(np.int64), points.images[second].astype(np.int64)
+    y2 = points.y[second].astype(np.float64)
+    if mirrored:
+        y2 = points.sizes[image2, 0] - 1 - y2
+    dy = points.y[first] - y2
+    dx = points.x[first].astype(np.float64) - points.x[second]
+    both = image1 * len(points.sizes) + image2
+    weight = np.where(points.kinds[first] >= _FINE_KINDS, _FINE_WEIGHT, 1.0)
+    sure = np.zeros(len(first), np.bool_)
+    left = np.arange(len(first))
+    rounds = []
+    for turn in range(N_OFFSETS):
+        left = left[_several(both[left])]
+        if not len(left):
+            break
+        group, centre = _best_bins(both[left], dy[left], dx[left])
+        votes = group >= 0
+        near = votes & (np.abs(dy[left] - centre[:, 0]) <= _NEAR) & (np.abs(dx[left] - centre[:, 1]) <= _NEAR)
+        rows = left[near]
+        if not len(rows):
+            break
+        rounds.append(
+            _summary(
+                both[rows], first[rows], second[rows], dy[rows], dx[rows], weight[rows], points, recurring
+            )
+        )
+        if not turn:
+            many = rounds[-1].set_index("both")["n_votes"].reindex(both[rows]).to_numpy() >= EXACT_FROM
+            sure[rows[many]] = True
+        left = left[~near]
+    if not rounds:
+        return _empty(), sure
+    table = pd.concat(rounds, ignore_index=True)
+    table["image1"], table["image2"] = table["both"] // len(points.sizes), table["both"] % len(points.sizes)
+    table = _with_regions(table, points, starts, mirrored)
+    table = table[(table["n_votes"] >= FEW_VOTES) & (table["height"] > 0) & (table["width"] > 0)]
+    table = table.sort_values(
+        ["image1", "image2", "n_votes", "y_offset", "x_offset"], ascending=[True, True, False, True, True]
+    )
+    best = table.groupby("both")["n_votes"].transform("first")
+    next_best = _second(table)
+    rank = table.groupby("both").cumcount()
+    table["rival_votes"] = np.where(rank == 0, next_best, best)
+    return table[list(COLUMNS)].reset_index(drop=True), sure
+
+
+def grid_of(table: pd.DataFrame, sizes: Numbers) -> int | None:
+    """The grid on which a collection lies, in pixels, or None.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Proposals.
+    sizes : (number of images, 2) integers
+        Height and width of the images.
+
+    Returns
+    -------
+    int or None
+        The largest multiple of 32 px, at least 64, of which all sure offsets (at least :data:`EXACT_FROM` votes)
+        but one in a hundred, and all sides of images, are multiples; None if there is none, or no sure offset
+        other than zero.
+    """
+    sure = table[table["n_votes"] >= EXACT_FROM]
+    offsets = sure[["y_offset", "x_offset"]].to_numpy(np.int64)
+    offsets = offsets[(offsets != 0).any(axis=1)]
+    sides = np.unique(np.asarray(sizes, np.int64))
+    if not len(offsets) or not len(sides):
+        return None
+    for step in range(int(sides.min()) // 32 * 32, 32, -32):
+        if (sides % step == 0).all() and (offsets % step != 0).any(axis=1).mean() <= 0.01:
+            return step
+    return None
+
+
+def _several(both: Numbers) -> npt.NDArray[np.bool_]:
+    """Which rows belong to a pair of images with at least two rows."""
+    _, inverse, counts = np.unique(both, return_inverse=True, return_counts=True)
+    return np.asarray(counts[inverse] >= FEW_VOTES)
+
+
+def _best_bins(both: Numbers, dy: Float, dx: Float) -> tuple[Numbers, Float]:
+    """For every row the pair's number if its best bin has two votes (else -1), and the median offset in it."""
+    pair = np.unique(both, return_inverse=True)[1]
+    n_pairs = int(pair.max()) + 1
+    best = np.zeros(n_pairs, np.int64)
+    chosen = np.zeros(len(both), np.bool_)
+    # Four grids, half a bin apart: what agrees within half a bin shares a bin of one of them.
+    for shift_y in (0.0, 0.5):
+        for shift_x in (0.0, 0.5):
+            row = np.floor(dy / _BIN + shift_y).astype(np.int64)
+            column = np.floor(dx / _BIN + shift_x).astype(np.int64)
+            key = np.stack([pair, row, column])
+            order = np.lexsort(key[::-1])
+            fresh = np.ones(len(order), np.bool_)
+            fresh[1:] = (np.diff(key[:, order], axis=1) != 0).any(axis=0)
+            number = np.cumsum(fresh) - 1
+            counts = np.bincount(number)
+            heads = order[fresh]
+            # Of equal bins the first counts, in the order of pair, row and column.
+            by_votes = np.lexsort((np.arange(len(heads)), -counts, pair[heads]))
+            leading = np.ones(len(by_votes), np.bool_)
+            leading[1:] = pair[heads][by_votes][1:] != pair[heads][by_votes][:-1]
+            winners = by_votes[leading]
+            winning_pairs = pair[heads][winners]
+            better = winners[counts[winners] > best[winning_pairs]]
+            improved = np.zeros(n_pairs, np.bool_)
+            improved[pair[heads[better]]] = True
+            best[pair[heads[better]]] = counts[better]
+            chosen[improved[pair]] = False
+            is_better = np.zeros(len(heads), np.bool_)
+            is_better[better] = True
+            chosen[order] |= is_better[number]
+    centre = np.stack([_medians(pair[chosen], values[chosen], n_pairs) for values in (dy, dx)], axis=1)
+    return np.where(best[pair] >= FEW_VOTES, pair, -1), centre[pair]
+
+
+def _medians(group: Numbers, values: Float, n_groups: int, weight: Float | None = None) -> Float:
+    """Weighted (lower) median of the values of each group."""
+    weight = np.ones(len(values)) if weight is None else weight
+    order = np.lexsort((values, group))
+    total = np.bincount(group, weight, n_groups)
+    before = np.concatenate([[0.0], np.cumsum(total)])[group[order]]
+    running = np.cumsum(weight[order]) - before
+    reached = np.flatnonzero(running >= total[group[order]] / 2 - 1e-9)
+    medians = np.full(n_groups, np.nan)
+    # The first that reaches half: written last.
+    medians[group[order][reached][::-1]] = values[order][reached][::-1]
+    return medians
+
+
+def _summary(
+    both: Numbers,
+    first: Numbers,
+    second: Numbers,
+    dy: Float,
+    dx: Float,
+    weight: Float,
+    points: PointTable,
+    recurring: npt.NDArray[np.bool_] | None,
+) -> pd.DataFrame:
+    """One row for each pair of images: the offset of its votes, and what they are like."""
+    names, group = np.unique(both, return_inverse=True)
+    n = len(names)
+    middles = [_medians(group, values, n, weight) for values in (dy, dx)]
+    core = (np.abs(dy - middles[0][group]) <= _CORE) & (np.abs(dx - middles[1][group]) <= _CORE)
+    core_weight = weight * core
+    total = np.maximum(np.bincount(group, core_weight, n), 1e-9)
+    squares = np.zeros(n)
+    offsets = []
+    for values, middle in zip((dy, dx), middles, strict=True):
+        mean = np.bincount(group, core_weight * values, n) / total
+        # Votes that surround no core (two, a little apart): the median stays.
+        mean = np.where(total > 1e-6, mean, middle)
+        squares += np.bincount(group, core_weight * (values - mean[group]) ** 2, n) / total
+        offsets.append(mean)
+    n_core = np.maximum(np.bincount(group, core, n), 1)
+    votes = np.minimum(_distinct(group, first, n), _distinct(group, second, n))
+    spans = [_span(group, values[first].astype(np.float64), n) for values in (points.y, points.x)]
+    again = np.zeros(len(first)) if recurring is None else recurring[first] | recurring[second]
+    return pd.DataFrame(
+        {
+            "both": names,
+            "y_offset": np.rint(offsets[0]).astype(np.int64),
+            "x_offset": np.rint(offsets[1]).astype(np.int64),
+            "n_votes": votes,
+            # No spread of few votes shows less than a quarter of a pixel each.
+            "deviation": np.sqrt(np.maximum(squares / 2, 0.25**2) / n_core),
+            "span_y": spans[0],
+            "span_x": spans[1],
+            "recurring": np.bincount(group, again, n) / np.bincount(group, minlength=n),
+        }
+    )
+
+
+def _distinct(group: Numbers, values: Numbers, n: int) -> Numbers:
+    """How many different values each group has."""
+    order = np.lexsort((values, group))
+    fresh = np.ones(len(order), np.bool_)
+    fresh[1:] = (np.diff(group[order]) != 0) | (np.diff(values[order]) != 0)
+    return np.bincount(group[order[fresh]], minlength=n)
+
+
+def _span(group: Numbers, values: Float, n: int) -> Float:
+    low, high = np.full(n, np.inf), np.full(n, -np.inf)
+    np.minimum.at(low, group, values)
+    np.maximum.at(high, group, values)
+    return high - low
+
+
+def _with_regions(table: pd.DataFrame, points: PointTable, starts: Numbers, mirrored: bool) -> pd.DataFrame:
+    """Add the common region, and the votes to expect in it."""
+    one, two = table["image1"].to_numpy(np.int64), table["image2"].to_numpy(np.int64)
+    offset = table[["y_offset", "x_offset"]].to_numpy(np.int64)
+    size1, size2 = points.sizes[one], points.sizes[two]
+    begin = np.maximum(offset, 0)
+    extent = np.minimum(size1, offset + size2) - begin
+    in_one = _n_inside(one, begin, extent, offset, size2, points, starts, False)
+    in_two = _n_inside(two, begin - offset, extent, -offset, size1, points, starts, mirrored)
+    table["height"], table["width"] = extent[:, 0], extent[:, 1]
+    table["n_expected"] = np.maximum(np.minimum(in_one, in_two), 1)
+    return table
+
+
+def _n_inside(
+    image: Numbers,
+    begin: Numbers,
+    extent: Numbers,
+    offset: Numbers,
+    other: Numbers,
+    points: PointTable,
+    starts: Numbers,
+    mirrored: bool,
+) -> Numbers:
+    """Points of each image inside a region, of those that the other image, of this size and offset, has, too.
+
+    That is all coarse ones, and of the fine ones those along the other image's rim, or all if it is dense.
+    """
+    found = np.zeros(len(image), np.int64)
+    lengths = starts[image + 1] - starts[image]
+    reach = FINE.side // 2 + RIM
+    ends = np.cumsum(lengths)
+    at = 0
+    while at < len(image):
+        done = ends[at - 1] if at else 0
+        to = max(at + 1, int(np.searchsorted(ends, done + _COUNTED_AT_A_TIME, side="right")))
+        rows = np.repeat(np.arange(at, to), lengths[at:to])
+        number = np.arange(len(rows)) - np.repeat(ends[at:to] - lengths[at:to] - done, lengths[at:to])
+        number = number + starts[image[rows]]
+        y, x = points.y[number].astype(np.float64), points.x[number].astype(np.float64)
+        if mirrored:
+            y = points.sizes[image[rows], 0] - 1 - y
+        inside = (y >= begin[rows, 0]) & (y < begin[rows, 0] + extent[rows, 0])
+        inside &= (x >= begin[rows, 1]) & (x < begin[rows, 1] + extent[rows, 1])
+        if not points.dense:
+            away_y, away_x = y - offset[rows, 0], x - offset[rows, 1]
+            size = other[rows]
+            rim = np.minimum(
+                np.minimum(away_y, size[:, 0] - 1 - away_y), np.minimum(away_x, size[:, 1] - 1 - away_x)
+            )
+            coarse = points.kinds[number] < _FINE_KINDS
+            inside &= coarse | (rim < reach) | (size.min(axis=1) < DENSE_BELOW)
+        found[at:to] = np.bincount(rows[inside] - at, minlength=to - at)
+        at = to
+    return found
+
+
+def _second(table: pd.DataFrame) -> Numbers:
+    """For each row of a table sorted by pair and votes, the votes of its pair's second row (0 if none)."""
+    both, votes = table["both"].to_numpy(), table["n_votes"].to_numpy()
+    heads = np.flatnonzero(np.concatenate([[True], both[1:] != both[:-1]]))
+    number = np.cumsum(np.concatenate([[True], both[1:] != both[:-1]])) - 1
+    follows = np.minimum(heads + 1, len(both) - 1)
+    second = np.where(both[follows] == both[heads], votes[follows], 0)
+    second[follows == heads] = 0
+    return np.asarray(second[number])
+
+
+def _shares(table: pd.DataFrame) -> Float:
+    return table["n_votes"].to_numpy(np.float64) / table["n_expected"].to_numpy(np.float64)
+
+
+def _thresholds(table: pd.DataFrame, control: pd.DataFrame) -> dict[int, float]:
+    """Least share for each number of votes below :data:`EXACT_FROM`, so that few proposals are accidents."""
+    chosen: dict[int, float] = {}
+    for votes in range(FEW_VOTES, EXACT_FROM):
+        base = FEW_SHARE if votes < MIN_VOTES else MIN_SHARE
+        real = _shares(table[table["n_votes"] == votes])
+        accidents = _shares(control[control["n_votes"] == votes])
+        chosen[votes] = np.inf
+        for share in (step for step in _SHARES if step >= base):
+            if (accidents >= share).sum() <= MAX_FALSE_SHARE * (real >= share).sum():
+                chosen[votes] = share
+                break
+    return chosen
+
+
+def _passes(table: pd.DataFrame, thresholds: dict[int, float]) -> npt.NDArray[np.bool_]:
+    least = np.array(
+        [np.inf] * FEW_VOTES + [thresholds[votes] for votes in range(FEW_VOTES, EXACT_FROM)] + [MIN_SHARE]
+    )
+    return np.asarray(_shares(table) >= least[np.minimum(table["n_votes"].to_numpy(np.int64), EXACT_FROM)])
+
+
+def _empty() -> pd.DataFrame:
+    kinds = {"deviation": float, "span_y": float, "span_x": float, "recurring": float}
+    return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, np.int64)) for name in COLUMNS})
