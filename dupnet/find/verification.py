@@ -31,7 +31,7 @@ __all__ = ["ALTERED", "REJECTED", "REVISIT", "VERDICT_COLUMNS", "judge"]
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
-ALTERED, REVISIT, REJECTED = "altered", "revisit", "rejected"
+ALTERED, REVISIT, REJECTED = "altered", "revisit", "refused"
 
 VERDICT_COLUMNS = ("height", "width", "n_tiles", "n_decidable", "n_differing", "score", "verdict")
 """Columns that :func:`judge` adds to a table of pairs."""
