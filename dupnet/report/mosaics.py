@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import simplejpeg
 
 from dupnet.files.atomic import atomic_path
 from dupnet.files.workers import map_in_order, n_workers
@@ -28,8 +29,8 @@ BACKGROUND = 128
 MAX_IN_MEMORY = 2**26
 """Bytes of a canvas from which it lies in a temporary file instead."""
 
-LONGEST_JPEG = 65_500
-"""Most pixels that a side of a JPEG can have in libjpeg."""
+LONGEST_SIDE = 8192
+"""Longest side of a mosaic in pixels; a JPEG can have 65,500."""
 
 
 def mosaic(
@@ -76,58 +77,37 @@ def write_mosaics(
     folder: Sources,
     out: str | os.PathLike[str],
     grid: Grid = Grid(),
-    reduction: int = 1,
-    min_images: int = 2,
-    max_side: int = 8192,
-    suffix: str = ".jpg",
     workers: int | None = None,
 ) -> pd.DataFrame:
-    """Write a mosaic of every group of ``min_images`` or more, as ``GROUP.jpg`` with six digits, atomically.
+    """Write a mosaic of every group of several images, as ``GROUP.jpg`` with six digits, atomically.
 
     Each image is read at most once, and only if it shows ground that no other image has shown; large canvases
-    lie in a temporary file in ``out`` while they are drawn. A mosaic longer than ``max_side`` pixels is
-    reduced by further halves until it is not. Ground of an image that has vanished meanwhile, or changed into
-    none, stays grey, with a warning.
+    lie in a temporary file in ``out`` while they are drawn. A mosaic longer than :data:`LONGEST_SIDE` pixels
+    is reduced by halves until it is not. Ground of an image that has vanished meanwhile, or that cannot be
+    read any more, stays grey, with a warning.
 
     Parameters
     ----------
-    groups, folder, grid, reduction, workers
+    groups, folder, grid, workers
         As for :func:`mosaic`.
     out : path
         Folder for the mosaics.
-    min_images : int
-        Images that a group needs to be drawn.
-    max_side : int
-        Longest side of a mosaic in pixels.
-    suffix : str
-        ``.jpg`` (quality 90) or ``.tif`` (tiled, lossless, larger than 4 GB where need be).
 
     Returns
     -------
     DataFrame
         ``group, file, images, rows, cols, reduction, height, width``, one row a mosaic.
-
-    Raises
-    ------
-    ValueError
-        If the suffix is another one, reduction does not divide the tile size, or max_side is out of range.
     """
-    if suffix not in (".jpg", ".tif"):
-        raise ValueError(f"suffix is {suffix!r}; mosaics are written as '.jpg' or '.tif'.")
-    if max_side < 1 or (suffix == ".jpg" and max_side > LONGEST_JPEG):
-        raise ValueError(
-            f"max_side is {max_side}; it must be at least 1, and for a JPEG at most {LONGEST_JPEG}."
-        )
     size = groups.groupby("group")["image"].transform("size")
     written = []
     lost: list[str] = []
     Path(out).mkdir(parents=True, exist_ok=True)
-    for group, members in groups[size >= min_images].sort_values("image").groupby("group"):
-        factor = reduction
-        while max(_size(members, grid, factor)) > max_side and grid.tile_size % (2 * factor) == 0:
+    for group, members in groups[size > 1].sort_values("image").groupby("group"):
+        factor = 1
+        while max(_size(members, grid, factor)) > LONGEST_SIDE and grid.tile_size % (2 * factor) == 0:
             factor *= 2
         height, width = _size(members, grid, factor)
-        path = Path(out, f"{group:06d}{suffix}")
+        path = Path(out, f"{group:06d}.jpg")
         with tempfile.TemporaryFile(dir=out) as file:
             canvas: Pixels
             if 3 * height * width > MAX_IN_MEMORY:
@@ -136,7 +116,10 @@ def write_mosaics(
                 canvas = np.empty((height, width, 3), dtype=np.uint8)
             canvas[:] = BACKGROUND
             _draw(canvas, members, folder, grid, factor, n_workers(workers), lost)
-            _encode(canvas, path)
+            # Not by OpenCV: it would hold a second copy of a canvas that lies on disk.
+            coded = simplejpeg.encode_jpeg(canvas, quality=90, colorspace="RGB", colorsubsampling="420")
+        with atomic_path(path) as beside:
+            beside.write_bytes(coded)
         tile = grid.tile_size // factor
         written.append((group, path.name, len(members), height // tile, width // tile, factor, height, width))
     if lost:
@@ -210,18 +193,3 @@ def _chosen(places: Sequence[tuple[int, int]], grid: Grid) -> dict[int, list[tup
                 chosen[number] = new
                 covered.update(tile[1:] for tile in new)
     return chosen
-
-
-def _encode(canvas: Pixels, path: Path) -> None:
-    """Write RGB pixels that may lie on disk, without a second copy of them in memory."""
-    with atomic_path(path) as beside:
-        if path.suffix == ".tif":
-            import tifffile
-
-            tifffile.imwrite(beside, canvas, photometric="rgb", tile=(256, 256), compression="zlib")
-        else:
-            import simplejpeg
-
-            beside.write_bytes(
-                simplejpeg.encode_jpeg(canvas, quality=90, colorspace="RGB", colorsubsampling="420")
-            )

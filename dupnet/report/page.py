@@ -30,6 +30,9 @@ Pixels = npt.NDArray[np.uint8]
 N_BINS = 25
 """Bars of the score histogram."""
 
+N_GROUPS, N_PAIRS = 8, 24
+"""Largest groups shown as mosaics; least certain overlaps shown as pictures."""
+
 MAX_ROWS = 500
 """Rows that a list of files or cuts shows; the rest is in the CSV beside the report."""
 
@@ -84,13 +87,7 @@ class Result(Protocol):
     def counts(self) -> Mapping[str, int]: ...
 
 
-def write(
-    result: Result,
-    images_folder: Sources,
-    path: str | os.PathLike[str],
-    n_groups: int = 8,
-    n_pairs: int = 24,
-) -> None:
+def write(result: Result, images_folder: Sources, path: str | os.PathLike[str]) -> None:
     """Write the report as one HTML file.
 
     Parameters
@@ -102,15 +99,13 @@ def write(
         vanished meanwhile are left out.
     path
         The file to write.
-    n_groups, n_pairs
-        Largest groups shown as mosaics; least certain overlaps shown as pictures.
     """
-    text = render(result, images_folder, n_groups, n_pairs)
+    text = render(result, images_folder)
     with atomic_path(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
-def render(result: Result, images_folder: Sources, n_groups: int = 8, n_pairs: int = 24) -> str:
+def render(result: Result, images_folder: Sources) -> str:
     """The report's HTML; see :func:`write`. The same result and images give the same text."""
     from jinja2 import Environment, FileSystemLoader
 
@@ -131,8 +126,8 @@ def render(result: Result, images_folder: Sources, n_groups: int = 8, n_pairs: i
         headline=_counts(result, [name for name in HEADLINE if name in result.counts]),
         counts=_counts(result, [name for name in result.counts if name not in HEADLINE]),
         bars=_bars(duplicates["score"]),
-        groups=list(_groups(result.groups, result.grid, images_folder, n_groups)),
-        pairs=list(_pairs(result.overlaps, result.grid, read, n_pairs)),
+        groups=list(_groups(result.groups, result.grid, images_folder)),
+        pairs=list(_pairs(result.overlaps, result.grid, read)),
         table=_table(result.overlaps),
         unreadable=result.unreadable.head(MAX_ROWS).to_dict("records"),
         n_unreadable=len(result.unreadable),
@@ -179,9 +174,9 @@ def _bars(scores: pd.Series) -> list[dict[str, Any]]:
     ]
 
 
-def _groups(groups: pd.DataFrame, grid: Grid, folders: Sources, n_groups: int) -> Iterator[dict[str, Any]]:
+def _groups(groups: pd.DataFrame, grid: Grid, folders: Sources) -> Iterator[dict[str, Any]]:
     sizes = groups["group"].value_counts(sort=False).sort_index()
-    largest = sizes[sizes > 1].sort_values(ascending=False, kind="stable").head(n_groups)
+    largest = sizes[sizes > 1].sort_values(ascending=False, kind="stable").head(N_GROUPS)
     for group, n_images in largest.items():
         members = groups[groups["group"] == group].sort_values(["row", "col", "image"])
         rows, cols = int(members["row"].max()) + grid.rows, int(members["col"].max()) + grid.cols
@@ -209,13 +204,13 @@ def _mosaic(members: pd.DataFrame, group: int, grid: Grid, folders: Sources, n_t
 
 
 def _pairs(
-    overlaps: pd.DataFrame, grid: Grid, read: Callable[[str], Pixels | None], n_pairs: int
+    overlaps: pd.DataFrame, grid: Grid, read: Callable[[str], Pixels | None]
 ) -> Iterator[dict[str, Any]]:
     """The least certain overlaps first; those without a score, where nothing could be judged, last."""
     doubt = (overlaps["score"].astype(float) - 0.5).abs().sort_values(kind="stable", na_position="last")
     shown = 0
     for row in overlaps.loc[doubt.index].itertuples(index=False):
-        if shown == n_pairs:
+        if shown == N_PAIRS:
             return
         image1, image2 = read(row.image1), read(row.image2)
         if image1 is None or image2 is None:
