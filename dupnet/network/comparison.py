@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit
 
-from dupnet.files.workers import n_workers, one_blas_thread
+from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
 from dupnet.network.descriptors import (
     CODE_LENGTH,
     N_ORIENTATIONS,
@@ -178,10 +177,9 @@ def _in_chunks(
             found = parts(starts)
         else:
             found = [()] * len(starts)
-            with ThreadPoolExecutor(n_threads) as pool:
-                shares = pool.map(parts, [starts[thread::n_threads] for thread in range(n_threads)])
-                for thread, share in enumerate(shares):
-                    found[thread::n_threads] = share
+            portions = [starts[thread::n_threads] for thread in range(n_threads)]
+            for thread, share in enumerate(map_in_order(parts, portions, n_threads)):
+                found[thread::n_threads] = share
     return tuple(np.concatenate(arrays) for arrays in zip(*found, strict=True))
 
 
