@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dupnet.tiles import grey_levels
+
 __all__ = [
     "HASHES",
     "TileHash",
@@ -117,7 +119,7 @@ def colour_moment_hash(tile: Bytes) -> npt.NDArray[np.float64]:
 
 def opencv_phash(tile: Bytes) -> Bytes:
     """OpenCV's pHash: (height, width, 3) RGB -> (8,) uint8, lowest cosine coefficients against their mean."""
-    return np.asarray(_img_hash().pHash(_grey(tile)), dtype=np.uint8).reshape(-1)
+    return np.asarray(_img_hash().pHash(grey_levels(tile)), dtype=np.uint8).reshape(-1)
 
 
 def _img_hash() -> Any:
@@ -126,10 +128,6 @@ def _img_hash() -> Any:
             "This OpenCV has no img_hash: replace opencv-python by opencv-contrib-python-headless."
         )
     return cv2.img_hash
-
-
-def _grey(tile: Bytes) -> Bytes:
-    return np.asarray(cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
 def _imagehash(name: str) -> Callable[[Bytes], Bytes]:
@@ -214,7 +212,7 @@ def _md5_bytes(tile: Bytes) -> Bytes:
 
 
 def _block_mean_hash_grey(tile: Bytes) -> Bytes:
-    return block_mean_hash(_grey(tile))
+    return block_mean_hash(grey_levels(tile))
 
 
 HASHES: dict[str, TileHash] = {

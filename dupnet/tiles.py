@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -29,9 +30,9 @@ __all__ = [
     "Grid",
     "Overlap",
     "cell_texture",
+    "grey_levels",
     "is_decidable",
     "is_solid",
-    "join_tiles",
     "mirror_tag",
     "neighbours",
     "overlap_at",
@@ -171,25 +172,6 @@ def split_tiles(image: Array, grid: Grid | None = None) -> Array:
     return blocks.reshape(grid.n_tiles, size, size, *rest)
 
 
-def join_tiles(tiles: Array, grid: Grid = Grid()) -> Array:
-    """The image that :func:`split_tiles` took apart.
-
-    (n_tiles, size, size[, channels]) -> (height, width[, channels]) of the same dtype.
-
-    Raises
-    ------
-    ValueError
-        If the tiles are not as many, or not of the size, that the grid has.
-    """
-    size, rest = grid.tile_size, tiles.shape[3:]
-    if tiles.shape[:3] != (grid.n_tiles, size, size):
-        raise ValueError(
-            f"tiles has shape {tiles.shape}; expected ({grid.n_tiles}, {size}, {size}[, channels])."
-        )
-    blocks = tiles.reshape(grid.rows, grid.cols, size, size, *rest).swapaxes(1, 2)
-    return blocks.reshape(grid.height, grid.width, *rest)
-
-
 def overlaps(grid: Grid = Grid()) -> tuple[Overlap, ...]:
     """Every overlap of two images of a grid, by row and then column offset: 25 for the 3 x 3 grid."""
     return tuple(_overlaps_by_offset(grid).values())
@@ -308,6 +290,15 @@ def _tag(first: int, last: int, grid: Grid) -> str:
     if grid.n_tiles <= len(_TAG_DIGITS):
         return _TAG_DIGITS[first] + _TAG_DIGITS[last]
     return f"{first}-{last}"
+
+
+def grey_levels(tiles: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Luma of RGB tiles, rounded to whole levels as in a JPEG file: (..., height, width, 3) -> (..., height,
+    width) uint8; a grey tile (height, width) is returned as it is."""
+    if tiles.ndim == 2:
+        return tiles
+    column = np.ascontiguousarray(tiles.reshape(-1, tiles.shape[-2], 3))
+    return np.asarray(cv2.cvtColor(column, cv2.COLOR_RGB2GRAY), np.uint8).reshape(tiles.shape[:-1])
 
 
 def is_solid(tile: Array, tolerance: int = 0) -> bool:

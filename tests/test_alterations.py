@@ -13,12 +13,12 @@ from dupnet.acquisitions.alterations import (
     Processing,
     another_day_tile,
     draw_processing,
-    encode_jpeg,
     process,
     solid_tile,
 )
 from dupnet.acquisitions.waves import fractal_noise
 from dupnet.augment.variation import hls_shift
+from dupnet.images.reading import encode_jpeg
 from dupnet.tiles import is_decidable, solid_kind
 
 

@@ -36,7 +36,6 @@ def test_no_text_is_smaller_than_nine_points():
     drawn = [
         figures.overlap_key(),
         figures.distributions(pair_table(), ["correlation", "hash_distance"]),
-        figures.confusion([[5, 1], [0, 7]]),
         figures.show_pair(picture(), picture(), overlap_at(0, 1)),
     ]
     for figure in drawn:
@@ -75,10 +74,6 @@ def test_reliability_against_hand_counts():
     }
     # (1 * 0.05 + 2 * 0.35 + 2 * 0.025) / 5
     assert "expected error 0.16" in figure.legends[0].get_texts()[1].get_text()
-
-
-def test_confusion_shows_its_counts():
-    assert texts(figures.confusion([[1234, 2], [0, 7]])) == ["1,234", "2", "0", "7"]
 
 
 def test_remaining_figures_draw_and_save(tmp_path):

@@ -159,9 +159,10 @@ def test_every_name_is_escaped_wherever_it_stands(collection):
     assert "<" not in page.data and ">" not in page.data and "&" not in page.data
 
 
-def test_counts_tables_and_pictures_are_those_of_the_result(collection):
+def test_counts_tables_and_pictures_are_those_of_the_result(collection, monkeypatch):
+    monkeypatch.setattr(report, "N_PAIRS", 3)
     result, folder = collection
-    page = Page(report.render(result, folder, n_pairs=3))
+    page = Page(report.render(result, folder))
     shown = " ".join(" ".join(page.text).split())
     assert (
         "images 8 duplicate overlaps 17 tiles with nothing to judge by (solid and the like) 1,234 " in shown
@@ -248,11 +249,12 @@ def many(n=10_000):
     })  # fmt: skip
 
 
-def test_ten_thousand_overlaps_stay_small(collection):
+def test_ten_thousand_overlaps_stay_small(collection, monkeypatch):
+    monkeypatch.setattr(report, "N_PAIRS", 0)
     result, folder = collection
-    few = len(report.render(result, folder, n_pairs=0))
+    few = len(report.render(result, folder))
     result.overlaps = many()
-    added = len(report.render(result, folder, n_pairs=0)) - few
+    added = len(report.render(result, folder)) - few
     assert added < 1_000_000
     # What the pictures may add at most: eight mosaics and 24 pairs of pure noise, which compresses worst.
     noise = np.random.default_rng(1).integers(
@@ -296,7 +298,7 @@ def test_hostile_names_run_nothing(collection, tmp_path):
 def test_table_is_sorted_filtered_and_paged_by_keyboard(collection, tmp_path):
     result, folder = collection
     result.overlaps = table = many()
-    report.write(result, folder, tmp_path / "report.html", n_pairs=0)
+    report.write(result, folder, tmp_path / "report.html")
     with chromium() as driver:
         driver.get((tmp_path / "report.html").as_uri())
         assert "10,000 of 10,000 overlaps, page 1 of 200" in driver.find_element("id", "shown").text

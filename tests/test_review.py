@@ -16,8 +16,9 @@ from chromium import chromium, needs_chromium, page_errors, wait_for
 from dupnet.commands.cli import main
 from dupnet.metrics.pair_metrics import subtract_channel_medians
 from dupnet.report.previews import difference_map, encode
-from dupnet.review import Judgements, Review, export_labels, open_review, read_judgements, read_pairs, widget
+from dupnet.review import Judgements, Review, export_labels, open_review, read_judgements, widget
 from dupnet.review.page import make_server
+from dupnet.review.tables import as_pairs, read_table
 from dupnet.tiles import Grid, overlaps
 
 SIZE = 64  # pixels a tile: the smallest that the shipped network scores
@@ -145,18 +146,19 @@ def test_any_table_of_pairs_will_do(tmp_path):
     }
     for name, text in tables.items():
         (tmp_path / name).write_text(text)
-        pairs = read_pairs(tmp_path / name)
+        pairs = as_pairs(read_table(tmp_path / name), name, Grid())
         assert pairs["overlap_tag"].tolist() == ["07", "88"], name
         assert pairs["score"].isna().all() and (pairs["verdict"] == "").all()
     (tmp_path / "tiles").write_text("image1,tile1,image2,tile2\na,0,b,1\na,3,b,2\n")
-    assert read_pairs(tmp_path / "tiles", Grid(2, 2))["overlap_tag"].tolist() == ["02", "13"]
+    pairs = as_pairs(read_table(tmp_path / "tiles"), "tiles", Grid(2, 2))
+    assert pairs["overlap_tag"].tolist() == ["02", "13"]
     (tmp_path / "odd").write_text("image1,image2\na,b\n")
     with pytest.raises(ValueError, match="lacks overlap_tag"):
-        read_pairs(tmp_path / "odd")
+        as_pairs(read_table(tmp_path / "odd"), "odd", Grid())
     for name in ("photo.csv", "photo.parquet"):
         (tmp_path / name).write_text("")
         with pytest.raises(ValueError, match=f"{name}' is no table"):
-            read_pairs(tmp_path / name)
+            read_table(tmp_path / name)
 
 
 def test_open_review_says_what_is_missing(tmp_path):

@@ -21,6 +21,7 @@ from dupnet.evaluation.signals import (
     labelled_pairs,
     measure,
     pairs_of_overlaps,
+    reach,
     separation,
 )
 from dupnet.images.reading import list_images, read_image
@@ -77,6 +78,21 @@ def test_acquisitions(collection: tuple[Path, Collection], tmp_path: Path) -> No
         "new.jpg": "",
     }
     assert acquisitions(tmp_path / "images", names).tolist() == ["", "", ""]
+
+
+def test_reach_counts_what_comes_along_with_the_duplicates() -> None:
+    origin = ["overlap"] * 4 + ["another_day"] + ["unrelated"] * 3
+    pairs = pd.DataFrame({"origin": origin, "is_duplicate": [1, 1, 1, 1, 0, 0, 0, 0]})
+    pairs["correlation"] = [1, 0.9, 0.8, 0.7, 0.75, 0.1, 0.7, 0]
+    pairs["bits"] = [0, 0, 1, 9, 0, 8, 10, 12]
+    found = reach(pairs, ["correlation", "bits"], share=1).set_index("signal")
+    assert found["reach"].tolist() == [0.7, 9]
+    assert found["wrong_pairs"].tolist() == [2, 2]
+    assert found["wrong_per_duplicate"].tolist() == [0.5, 0.5]
+    assert found["wrong_another_day"].tolist() == [1, 1]
+    assert found["safe"].isna().tolist() == [False, True] and found.loc["correlation", "safe"] == 0.8
+    assert found["recall"].tolist() == [0.75, 0]
+    assert found.loc["correlation", "auc"] == 14.5 / 16  # the tie counts half
 
 
 def test_labelled_pairs_are_balanced_and_true(collection: tuple[Path, Collection]) -> None:

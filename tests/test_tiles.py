@@ -19,7 +19,6 @@ from dupnet.tiles import (
     cell_texture,
     is_decidable,
     is_solid,
-    join_tiles,
     mirror_tag,
     overlap_at,
     overlap_of_tag,
@@ -124,7 +123,7 @@ class TestTiles:
             tile_slices(index)
 
     @given(grids, st.sampled_from([(), (3,), (2, 2)]))
-    def test_split_is_slicing_and_join_undoes_it(self, grid: Grid, rest: tuple[int, ...]) -> None:
+    def test_split_is_slicing(self, grid: Grid, rest: tuple[int, ...]) -> None:
         image = np.arange(grid.height * grid.width * int(np.prod(rest))).reshape(
             grid.height, grid.width, *rest
         )
@@ -132,7 +131,6 @@ class TestTiles:
         assert tiles.shape == (grid.n_tiles, grid.tile_size, grid.tile_size, *rest)
         for index in range(grid.n_tiles):
             assert np.array_equal(tiles[index], image[tile_slices(index, grid)])
-        assert np.array_equal(join_tiles(tiles, grid), image)
 
     def test_split_finds_the_grid_of_256_px_tiles(self) -> None:
         image = np.zeros((512, 768, 3), np.uint8)
@@ -148,11 +146,6 @@ class TestTiles:
             split_tiles(np.zeros((512, 768), np.uint8), Grid())
         with pytest.raises(ValueError, match="whole number of 256 px tiles"):
             split_tiles(np.zeros((700, 768), np.uint8))
-
-    @pytest.mark.parametrize("shape", [(8, 256, 256), (9, 256, 255), (9, 255, 256, 3)])
-    def test_join_refuses_another_shape(self, shape: tuple[int, ...]) -> None:
-        with pytest.raises(ValueError, match=r"expected \(9, 256, 256\[, channels\]\)"):
-            join_tiles(np.zeros(shape, np.uint8))
 
 
 class TestOverlaps:

@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.accuracy.signals import grey
 from dupnet.acquisitions.sources import read_acquisition
 from dupnet.augment.variation import AugmentConfig, another_day, hls_shift, jpeg, reprocess
 from dupnet.pairs.reader import PairBatch, PairReader
 from dupnet.pairs.table import make_pairs
-from dupnet.tiles import is_decidable
+from dupnet.tiles import grey_levels, is_decidable
 from dupnet.training.recipe import COLUMNS
 
 Tile = npt.NDArray[np.uint8]
@@ -88,7 +87,7 @@ def hard_pairs(
         rows = np.array([rng.choice(rows_of[label]) for label in labels])
         batch = reader.batch(rows, epoch)
         epoch += 1
-        usable = is_decidable(grey(batch.tiles1)) & is_decidable(grey(batch.tiles2))
+        usable = is_decidable(grey_levels(batch.tiles1)) & is_decidable(grey_levels(batch.tiles2))
         kept = np.flatnonzero(usable)[: n - made]
         made += len(kept)
         yield PairBatch(*(part[kept] for part in batch)), pairs.iloc[rows[kept]].reset_index(drop=True)
@@ -103,7 +102,7 @@ def held_out_tiles(folder: Path, names: list[str], n: int, seed: int) -> list[Ti
     found: list[Tile] = []
     for row in range(len(table)):
         tile = reader.pair(row)[0]
-        if is_decidable(grey(tile[None]))[0]:
+        if is_decidable(grey_levels(tile[None]))[0]:
             found.append(tile)
         if len(found) == n:
             break

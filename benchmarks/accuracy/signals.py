@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +15,7 @@ from benchmarks.accuracy import embedding
 from dupnet.hashes import HASHES, block_mean_hash, hamming_distance
 from dupnet.metrics.pair_metrics import PAIR_METRICS
 from dupnet.network import comparison, descriptors
+from dupnet.tiles import grey_levels
 
 Tiles = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float64]
@@ -59,11 +59,6 @@ class Signal:
         return {"us_describe": 5e5 * self.describing / pairs, "us_compare": 1e6 * self.comparing / pairs}
 
 
-def grey(tiles: Tiles) -> Tiles:
-    """(n, height, width, 3) RGB -> (n, height, width)."""
-    return np.stack([np.asarray(cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY), np.uint8) for tile in tiles])
-
-
 def all_signals() -> list[Signal]:
     """Every signal whose parts are installed, DupNet's first."""
     found = [_dupnet(), _dupnet_search()]
@@ -72,7 +67,9 @@ def all_signals() -> list[Signal]:
     found += [_metric("correlation", GREY_PIXELS), _metric("lowest_cell_correlation", GREY_PIXELS)]
     found += [_metric("structural_similarity", GREY_PIXELS, slow=True)]
     found += [_hash(name) for name in ("perceptual_hash", "difference_hash", "wavelet_hash")]
-    found.append(Signal("block_mean_hash", lambda tiles: block_mean_hash(grey(tiles)), _bits_alike, 32))
+    found.append(
+        Signal("block_mean_hash", lambda tiles: block_mean_hash(grey_levels(tiles)), _bits_alike, 32)
+    )
     return [*found, *_pdq(), *_embedding()]
 
 
@@ -81,7 +78,7 @@ def _dupnet() -> Signal:
     bytes_per_tile = descriptors.describe(np.zeros((1, 256, 256), np.uint8), weights).verify.shape[1]
     return Signal(
         "dupnet",
-        lambda tiles: descriptors.describe(grey(tiles), weights).verify,
+        lambda tiles: descriptors.describe(grey_levels(tiles), weights).verify,
         lambda one, two: comparison.score_pairs(one, two, weights),
         bytes_per_tile,
     )
@@ -92,7 +89,7 @@ def _dupnet_search() -> Signal:
     weights = descriptors.load_weights()
 
     def describe(tiles: Tiles) -> npt.NDArray[np.float32]:
-        return descriptors.describe(grey(tiles), weights).search.astype(np.float32) / 127
+        return descriptors.describe(grey_levels(tiles), weights).search.astype(np.float32) / 127
 
     width = descriptors.describe(np.zeros((1, 256, 256), np.uint8), weights).search.shape[1]
     return Signal("dupnet search descriptor", describe, lambda one, two: (one * two).sum(axis=1), width)

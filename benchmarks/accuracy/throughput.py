@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from benchmarks.accuracy.signals import V0_WEIGHTS, grey
+from benchmarks.accuracy.signals import V0_WEIGHTS
 from dupnet.files.workers import n_workers
 from dupnet.network import comparison, descriptors
+from dupnet.tiles import grey_levels
 
 N_PAIRS = 65_536
 N_V0_PAIRS = 256
@@ -29,7 +30,7 @@ def measure(tiles1: npt.NDArray[np.uint8], tiles2: npt.NDArray[np.uint8], repeat
     ``tiles1`` and ``tiles2`` (n, 256, 256, 3) uint8 RGB are pairs of all sorts.
     """
     weights = descriptors.load_weights()
-    one, two = grey(tiles1), grey(tiles2)
+    one, two = grey_levels(tiles1), grey_levels(tiles2)
     verify1, verify2 = descriptors.describe(one, weights).verify, descriptors.describe(two, weights).verify
     rows = np.random.default_rng(0).integers(0, len(one), N_PAIRS)
     many1, many2 = verify1[rows], verify2[rows]

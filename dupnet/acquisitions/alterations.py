@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.augment.variation import hls_shift
-from dupnet.images.reading import encode_jpeg
 from dupnet.tiles import cell_texture
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "alter",
     "another_day_tile",
     "draw_processing",
-    "encode_jpeg",
     "process",
     "solid_tile",
 ]

@@ -12,12 +12,10 @@ day*, in which part of every tile shows something else and which is therefore no
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -28,13 +26,13 @@ from dupnet.acquisitions.alterations import (
     Processing,
     another_day_tile,
     draw_processing,
-    encode_jpeg,
     process,
     solid_tile,
 )
 from dupnet.files.atomic import atomic_path, write_csv
-from dupnet.files.workers import n_workers
-from dupnet.tiles import Grid, is_decidable, overlaps, split_tiles, tile_slices
+from dupnet.files.workers import map_in_order, n_workers
+from dupnet.images.reading import encode_jpeg
+from dupnet.tiles import Grid, grey_levels, is_decidable, overlaps, split_tiles, tile_slices
 
 __all__ = [
     "HARD_ANOTHER_DAY_SHARE",
@@ -186,17 +184,11 @@ def cut_collection(
                 image[tile_slices(index, grid)] = tile
         with atomic_path(image_folder / entry["image"]) as beside:
             beside.write_bytes(encode_jpeg(image, processing.quality))
-        return is_decidable(split_tiles(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), grid))
+        return is_decidable(split_tiles(grey_levels(image), grid))
 
-    with ThreadPoolExecutor(n_threads) as pool:
-        written = tqdm(
-            pool.map(write, images.to_dict("records")),
-            total=len(images),
-            desc="cut",
-            unit="image",
-            disable=not progress,
-        )
-        decidable = np.stack(list(written))
+    written = map_in_order(write, images.to_dict("records"), n_threads)
+    bar = tqdm(written, total=len(images), desc="cut", unit="image", disable=not progress)
+    decidable = np.stack(list(bar))
     truth = overlap_truth(images, decidable, grid)
     write_csv(images, Path(folder) / "images.csv")
     write_csv(truth, Path(folder) / "truth.csv")

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.augment.variation import hls_shift, jpeg
-from dupnet.metrics.pair_metrics import absolute_difference, high_pass, structural_similarity_channels
+from dupnet.metrics.pair_metrics import absolute_difference, structural_similarity_channels
+from dupnet.metrics.tile_metrics import high_pass
 
 __all__ = [
     "STEPS",

@@ -36,9 +36,6 @@ Image = npt.NDArray[np.uint8]
 N_DIHEDRAL = 8
 """Elements of the dihedral group of the square: four quarter turns, each with and without a mirror."""
 
-_GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-"""Luma of RGB (ITU-R BT.601), the grey of JPEG and of OpenCV."""
-
 
 @dataclass(frozen=True)
 class AugmentConfig:

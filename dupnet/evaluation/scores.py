@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import beta, norm
+from scipy.stats import binomtest
+from sklearn.calibration import calibration_curve
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import GroupKFold
 from sklearn.tree import DecisionTreeClassifier
 
@@ -39,7 +41,6 @@ __all__ = [
     "quality",
     "quality_with_intervals",
     "reliability_table",
-    "roc_auc",
     "threshold_for_precision",
     "wilson_interval",
 ]
@@ -117,12 +118,7 @@ def wilson_interval(count: int, of: int, level: float = 0.95) -> Interval:
     ValueError
         If ``count`` is not from 0 to ``of``, or ``of`` is 0.
     """
-    _check_share(count, of)
-    z = float(norm.ppf((1 + level) / 2))
-    share, spread = count / of, z**2 / of
-    centre = (share + spread / 2) / (1 + spread)
-    half = z * np.sqrt(share * (1 - share) / of + spread / (4 * of)) / (1 + spread)
-    return Interval(max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+    return _interval(count, of, level, "wilson")
 
 
 def exact_interval(count: int, of: int, level: float = 0.95) -> Interval:
@@ -136,27 +132,21 @@ def exact_interval(count: int, of: int, level: float = 0.95) -> Interval:
     ValueError
         If ``count`` is not from 0 to ``of``, or ``of`` is 0.
     """
-    _check_share(count, of)
-    tail = (1 - level) / 2
-    low = beta.ppf(tail, count, of - count + 1) if count else 0.0
-    high = beta.ppf(1 - tail, count + 1, of - count) if count < of else 1.0
-    return Interval(float(low), float(high))
+    return _interval(count, of, level, "exact")
 
 
-def _check_share(count: int, of: int) -> None:
+def _interval(count: int, of: int, level: float, method: str) -> Interval:
     if of < 1 or not 0 <= count <= of:
         raise ValueError(f"count is {count} of {of}; it must be from 0 to of, and of at least 1.")
+    found = binomtest(int(count), int(of)).proportion_ci(level, method)
+    return Interval(float(found.low), float(found.high))
 
 
 def confusion(scores: Floats, is_duplicate: Labels, threshold: float) -> Confusion:
     """Count what a threshold makes of scores (n,); a score at or above it is called a duplicate."""
     called, are = scores >= threshold, np.asarray(is_duplicate) == 1
-    return Confusion(
-        int((called & are).sum()),
-        int((~called & are).sum()),
-        int((called & ~are).sum()),
-        int((~called & ~are).sum()),
-    )
+    counts = confusion_matrix(are, called, labels=[True, False])
+    return Confusion(*(int(count) for count in counts.ravel()))
 
 
 @dataclass(frozen=True)
@@ -239,17 +229,6 @@ def _last_safe(steps: _Steps, precision: float) -> int:
     return int(np.argmin(safe)) - 1 if not safe.all() else len(safe) - 1
 
 
-def roc_auc(scores: Floats, is_duplicate: Labels) -> float:
-    """Area under the receiver operating characteristic: how often a duplicate outranks a non-duplicate.
-
-    Raises
-    ------
-    ValueError
-        As :func:`best_threshold`.
-    """
-    return quality(scores, is_duplicate).auc
-
-
 def quality(
     scores: Floats, is_duplicate: Labels, weights: Floats | None = None, precision: float = TARGET_PRECISION
 ) -> SignalQuality:
@@ -279,7 +258,7 @@ def quality(
 def bootstrap_groups(
     statistic: Callable[[Floats], Sequence[float]],
     groups: npt.NDArray[np.generic],
-    n_draws: int = 500,
+    n_draws: int = 200,
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Interval]:
@@ -327,16 +306,11 @@ def reliability_table(scores: Floats, is_duplicate: Labels, n_bins: int = 10) ->
     scores, are = np.asarray(scores, np.float64), np.asarray(is_duplicate) == 1
     if scores.min() < 0 or scores.max() > 1:
         raise ValueError(f"scores span {scores.min()} to {scores.max()}; calibration needs scores in 0 to 1.")
-    place = np.minimum((scores * n_bins).astype(int), n_bins - 1)
-    table = pd.DataFrame({"place": place, "mean_score": scores, "share_duplicate": are.astype(float)})
-    found = table.groupby("place").agg(
-        n=("mean_score", "size"),
-        mean_score=("mean_score", "mean"),
-        share_duplicate=("share_duplicate", "mean"),
-    )
-    found.insert(0, "low", found.index / n_bins)
-    found.insert(1, "high", (found.index + 1) / n_bins)
-    return found.reset_index(drop=True)
+    share, mean = calibration_curve(are, scores, n_bins=n_bins)
+    edges = np.linspace(0, 1, n_bins + 1)
+    n = np.bincount(np.searchsorted(edges[1:-1], scores), minlength=n_bins)  # the bins of calibration_curve
+    table = {"low": edges[:-1][n > 0], "high": edges[1:][n > 0], "n": n[n > 0]}
+    return pd.DataFrame({**table, "mean_score": mean, "share_duplicate": share})
 
 
 def expected_calibration_error(scores: Floats, is_duplicate: Labels, n_bins: int = 10) -> float:
@@ -395,7 +369,6 @@ def compare_signals(
     combinations: Mapping[str, Sequence[str]] | None = None,
     *,
     n_folds: int = 5,
-    n_draws: int = 200,
 ) -> pd.DataFrame:
     """Each column of ``features`` (n rows) alone, and each combination of them, on the same pairs.
 
@@ -420,7 +393,7 @@ def compare_signals(
     for name, columns in {**signals, **dict(combinations or {})}.items():
         folded = cross_validated_scores(features[list(columns)], labels, groups, n_folds)
         is_wrong = ((folded >= 0.5) != (labels == 1)).astype(np.float64)
-        low, high = bootstrap_groups(partial(_errors_per_38780, is_wrong), groups, n_draws)[0]
+        low, high = bootstrap_groups(partial(_errors_per_38780, is_wrong), groups)[0]
         signal = features[columns[0]].to_numpy(np.float64) if len(columns) == 1 else folded
         row: dict[str, Any] = {
             "signal": name,
@@ -430,7 +403,7 @@ def compare_signals(
             "cross_validated_per_38780_low": low,
             "cross_validated_per_38780_high": high,
         }
-        row.update(quality_with_intervals(signal, labels, groups, n_draws))
+        row.update(quality_with_intervals(signal, labels, groups))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -440,11 +413,11 @@ def _errors_per_38780(is_wrong: Floats, weights: Floats) -> list[float]:
 
 
 def quality_with_intervals(
-    scores: Floats, is_duplicate: Labels, groups: npt.NDArray[np.generic], n_draws: int = 200
+    scores: Floats, is_duplicate: Labels, groups: npt.NDArray[np.generic]
 ) -> dict[str, float]:
     """The fields of :class:`SignalQuality`, each with ``_low`` and ``_high`` by bootstrap over groups."""
     found = quality(scores, is_duplicate)
-    spans = bootstrap_groups(lambda weights: quality(scores, is_duplicate, weights), groups, n_draws)
+    spans = bootstrap_groups(lambda weights: quality(scores, is_duplicate, weights), groups)
     row: dict[str, float] = {}
     for name, value, (low, high) in zip(found._fields, found, spans, strict=True):
         row |= {name: value, f"{name}_low": low, f"{name}_high": high}

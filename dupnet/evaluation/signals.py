@@ -22,10 +22,10 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
 from dupnet.augment.variation import AugmentConfig
-from dupnet.evaluation.scores import best_threshold, quality
+from dupnet.evaluation.scores import best_threshold, quality, threshold_for_precision
 from dupnet.files.workers import n_workers
 from dupnet.images.reading import list_images, load
-from dupnet.metrics.pair_metrics import PAIR_METRICS, grey_levels
+from dupnet.metrics.pair_metrics import PAIR_METRICS
 from dupnet.pairs.reader import PairReader
 from dupnet.pairs.table import (
     TileSignatures,
@@ -34,15 +34,18 @@ from dupnet.pairs.table import (
     pairs_within_images,
     tile_signatures,
 )
-from dupnet.tiles import TILE_SIZE, Grid, is_decidable, overlap_at, split_tiles
+from dupnet.tiles import TILE_SIZE, Grid, grey_levels, is_decidable, overlap_at, split_tiles
 
 __all__ = [
     "ORIGINS",
+    "acquisitions",
     "every_pair",
     "known_overlaps",
+    "known_tiles",
     "labelled_pairs",
     "measure",
     "pairs_of_overlaps",
+    "reach",
     "separation",
 ]
 
@@ -80,7 +83,7 @@ def known_tiles(folder: str | os.PathLike[str], n_images: int = 300, grid: Grid 
     images = list_images(folder)[:n_images]
     pixels = [load(Path(folder, name), grey=False, tile_size=grid.tile_size)[0] for name in images]
     tiles = np.concatenate([np.asarray(split_tiles(image, grid), np.uint8) for image in pixels])
-    decidable = is_decidable(np.stack([grey_levels(tile) for tile in tiles]))
+    decidable = is_decidable(grey_levels(tiles))
     return KnownTiles(images, tiles, decidable, every_pair(images, decidable, known_overlaps(folder), grid))
 
 
@@ -152,7 +155,6 @@ def labelled_pairs(
     n_pairs: int = 2_000,
     seed: int = 0,
     grid: Grid = Grid(),
-    workers: int | None = None,
 ) -> pd.DataFrame:
     """Labelled pairs of decidable tiles of a collection whose truth is known, half of them duplicates.
 
@@ -171,15 +173,13 @@ def labelled_pairs(
         Of the choice.
     grid
         The tiles of an image.
-    workers
-        Threads that read images; one for each core by default.
 
     Returns
     -------
     pandas.DataFrame
         ``image1, tile1, image2, tile2, is_duplicate, origin, group`` (overlap group of image 1).
     """
-    signatures = tile_signatures(folder, images, tile_size=grid.tile_size, workers=workers)
+    signatures = tile_signatures(folder, images, tile_size=grid.tile_size)
     known = truth[truth["image1"].isin(images) & truth["image2"].isin(images)]
     groups = overlap_groups(images, known)
     one_split = pd.Series("test", index=groups.index)
@@ -338,6 +338,52 @@ def separation(table: pd.DataFrame, signals: Sequence[str]) -> pd.DataFrame:
         found = quality(likeness, truth)._asdict()
         rows.append({"signal": signal, "threshold": sign * threshold, "errors": errors, **found})
     return pd.DataFrame(rows).sort_values("errors", kind="stable", ignore_index=True)
+
+
+def reach(pairs: pd.DataFrame, signals: Sequence[str], share: float = 0.99) -> pd.DataFrame:
+    """How far each signal must reach to accept ``share`` of the duplicates, and what it accepts with them.
+
+    Parameters
+    ----------
+    pairs
+        Columns ``is_duplicate, origin`` as of :func:`every_pair`, and the signals. A signal that is no metric
+        counts as a distance.
+    signals
+        Columns to measure.
+    share
+        Of the duplicates, 0 to 1.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a signal: ``signal``; ``auc`` and ``recall`` (at 99.99 % precision) as in
+        :func:`dupnet.evaluation.scores.quality`; ``safe``, the value up to which that precision holds (NaN if
+        none); ``reach``, the value that accepts ``share`` of the duplicates; ``wrong_pairs``, the
+        non-duplicates that it accepts, ``wrong_per_duplicate`` and ``wrong_another_day``, those of them that
+        show one place on another day.
+    """
+    is_duplicate = pairs["is_duplicate"].to_numpy()
+    is_other_day = (pairs["origin"] == "another_day").to_numpy()
+    rows = []
+    for signal in signals:
+        sign = 1.0 if signal in PAIR_METRICS and PAIR_METRICS[signal].higher_is_alike else -1.0
+        likeness = sign * pairs[signal].to_numpy(np.float64)
+        safe, recall = threshold_for_precision(likeness, is_duplicate)
+        limit = np.quantile(likeness[is_duplicate == 1], 1 - share)
+        wrong = (likeness >= limit) & (is_duplicate == 0)
+        rows.append(
+            {
+                "signal": signal,
+                "auc": quality(likeness, is_duplicate).auc,
+                "recall": recall,
+                "safe": sign * safe if np.isfinite(safe) else np.nan,
+                "reach": sign * limit,
+                "wrong_pairs": int(wrong.sum()),
+                "wrong_per_duplicate": wrong.sum() / is_duplicate.sum(),
+                "wrong_another_day": int((wrong & is_other_day).sum()),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _decidable(pairs: pd.DataFrame, signatures: TileSignatures) -> npt.NDArray[np.bool_]:

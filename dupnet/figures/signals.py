@@ -14,7 +14,7 @@ from matplotlib.ticker import StrMethodFormatter
 from dupnet.evaluation.scores import expected_calibration_error, reliability_table, wilson_interval
 from dupnet.figures.style import COLOURS, new_figure, require_columns, style
 
-__all__ = ["confusion", "distributions", "reliability", "score_histogram"]
+__all__ = ["distributions", "reliability", "score_histogram"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -162,59 +162,6 @@ def score_histogram(
         axes.set_xticks(_log_odds(ticks), [f"{tick:g}" for tick in ticks])
         axes.set_xlabel("score, spread by its odds")
         axes.set_ylabel(counted)
-    return figure
-
-
-def confusion(
-    counts: npt.ArrayLike,
-    classes: Sequence[str] = ("not duplicate", "duplicate"),
-    verdicts: Sequence[str] = ("not duplicate", "duplicate"),
-    title: str = "",
-) -> Figure:
-    """Counts of truth (rows) against verdict (columns); right ones blue, wrong ones vermillion, others grey.
-
-    Parameters
-    ----------
-    counts
-        (len(classes), len(verdicts)) integers.
-    classes, verdicts
-        Names of the rows and of the columns.
-    title
-        A line above the table.
-    """
-    table = np.asarray(counts)
-    with style():
-        figure = new_figure(height=0.85 * len(classes) + 1.0, width=1.4 * len(verdicts) + 2.0)
-        axes = figure.subplots()
-        for row, name in enumerate(classes):
-            for col, verdict in enumerate(verdicts):
-                kind = (
-                    "duplicate"
-                    if name == verdict
-                    else "not_duplicate"
-                    if verdict in classes
-                    else "undecidable"
-                )
-                colour = COLOURS[kind] if table[row, col] else COLOURS["faint"]
-                axes.fill_between([col + 0.03, col + 0.97], row + 0.04, row + 0.96, color=colour, linewidth=0)
-                axes.text(
-                    col + 0.5,
-                    row + 0.5,
-                    f"{table[row, col]:,}",
-                    ha="center",
-                    va="center",
-                    fontsize=13,
-                    color="white" if table[row, col] else COLOURS["ink"],
-                )
-        axes.set_xticks(np.arange(len(verdicts)) + 0.5, verdicts)
-        axes.set_yticks(np.arange(len(classes)) + 0.5, classes)
-        axes.tick_params(length=0)
-        axes.xaxis.tick_top()
-        axes.xaxis.set_label_position("top")
-        axes.set(
-            xlim=(0, len(verdicts)), ylim=(len(classes), 0), xlabel="verdict", ylabel="truth", title=title
-        )
-        axes.spines[:].set_visible(False)
     return figure
 
 

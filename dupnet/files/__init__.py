@@ -7,20 +7,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "atomic": [
-            "atomic_path",
-            "check_keras_file",
-            "check_replaceable",
-            "claim",
-            "plain_names",
-            "read_csv",
-            "read_parquet",
-            "remove_partial",
-            "write_csv",
-            "write_parquet",
-        ],
-        "leases": ["FILE", "RENEWED_EVERY", "leased"],
+        "atomic": ["atomic_path", "read_csv", "read_parquet", "write_csv", "write_parquet"],
         "storage": ["Folder"],
-        "workers": ["map_in_order", "n_workers", "one_blas_thread"],
+        "workers": ["map_in_order", "n_workers"],
     },
 )

@@ -27,6 +27,7 @@ __all__ = [
     "check_replaceable",
     "claim",
     "plain_names",
+    "read_any",
     "read_csv",
     "read_parquet",
     "remove_partial",
@@ -129,7 +130,7 @@ def check_replaceable(path: str | os.PathLike[str], columns: Collection[str]) ->
     if not Path(path).exists():
         return
     try:
-        known = read_parquet(path) if Path(path).suffix == ".parquet" else read_csv(path, nrows=0)
+        known = read_any(path, nrows=0)
         is_alike = set(known.columns) == set(columns)
     except ValueError:
         is_alike = False
@@ -202,6 +203,19 @@ def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
             return pd.read_parquet(file)
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)!r} is no table in Parquet ({error}); give one.") from None
+
+
+def read_any(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
+    """A table from a file that ends in ``.parquet``, or else from a CSV file, for which ``options`` are.
+
+    Raises
+    ------
+    ValueError
+        If the file is no such table.
+    OSError
+        If it cannot be read.
+    """
+    return read_parquet(path) if Path(path).suffix == ".parquet" else read_csv(path, **options)
 
 
 def check_keras_file(path: str | os.PathLike[str]) -> None:

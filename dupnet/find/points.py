@@ -6,9 +6,9 @@ learned directions (:mod:`dupnet.training.point_directions`), is its code; codes
 agree, and the difference of its two positions is the offset of the images.
 
 There are two *levels*. Coarse points come from the image at half scale and look at 32 x 32 px: they cover the
-whole image. Fine points come from the image at full scale and look at 16 x 16 px: they lie along the rim, where
-a narrow overlap leaves no room for coarse ones, and anywhere in small images. A *dense* image carries fine
-points everywhere: what the images of a collection must be where some of them are small. The points of an
+whole image. Fine points come from the image at full scale and look at 16 x 16 px: they lie along the rim,
+where a narrow overlap leaves no room for coarse ones, and anywhere in small images. A *dense* image carries
+fine points everywhere: what the images of a collection must be where some of them are small. The points of an
 image that is not dense are a subset of those that it has when dense.
 """
 
@@ -61,8 +61,8 @@ A chip of 128 px holds some 8 coarse points, too few for its narrower overlaps."
 RIM = 32
 """Fine points lie at most so many pixels, beyond their patch, from the nearest side of the image.
 
-A region of 32 px across is met with patches of 16 px at 8 to 24 px from the side; of 64 px and more with those
-of the coarse level."""
+A region of 32 px across is met with patches of 16 px at 8 to 24 px from the side; of 64 px and more with
+those of the coarse level."""
 
 _BLOCK = 2048  # px; larger images are worked on in blocks, with the same result
 _SOLID_SHARE = 0.1

@@ -1,9 +1,9 @@
 """Matched points vote for the offset of their images; offsets with enough votes are proposals.
 
 Two points of one piece of ground differ in position by the offset of their images, whatever the ground shows.
-Points that match by accident scatter over all offsets. How often accidents agree is measured on the collection
-itself: in the *control* every second image is mirrored, so that nothing can truly agree, and the same matches
-vote again.
+Points that match by accident scatter over all offsets. How often accidents agree is measured on the
+collection itself: in the *control* every second image is mirrored, so that nothing can truly agree, and the
+same matches vote again.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ _COUNTED_AT_A_TIME = 2**22  # points of all regions
 class PointTable(NamedTuple):
     """The points of a collection, those of an image together, images ascending; arrays may be mapped files.
 
-    ``y, x``: (n,) float32. ``kinds``: (n,) uint8. ``images``: (n,) int32. ``sizes``: (number of images, 2), as
-    height, width. ``dense``: whether all images carry fine points everywhere.
+    ``y, x``: (n,) float32. ``kinds``: (n,) uint8. ``images``: (n,) int32. ``sizes``: (number of images, 2),
+    as height, width. ``dense``: whether all images carry fine points everywhere.
     """
 
     y: npt.NDArray[np.float32]
@@ -68,11 +68,12 @@ class PointTable(NamedTuple):
 
 
 class Proposals(NamedTuple):
-    """``table``: proposed offsets, columns as :data:`COLUMNS`, sorted by image1, image2, then most votes first.
+    """``table``: proposed offsets, columns as :data:`COLUMNS`, sorted by image1, image2, then most votes
+    first.
 
-    ``n_false``: how many of them are accidents, by the control. ``false_matches``: matched points that support
-    no proposal, an image. ``thresholds``: least share of the expected votes that a number of votes needed, above
-    1 where such proposals were all refused.
+    ``n_false``: how many of them are accidents, by the control. ``false_matches``: matched points that
+    support no proposal, an image. ``thresholds``: least share of the expected votes that a number of votes
+    needed, above 1 where such proposals were all refused.
     """
 
     table: pd.DataFrame
@@ -99,10 +100,10 @@ def propose(
     -------
     Proposals
         In ``table``: ``image1 < image2`` (numbers), ``y_offset, x_offset`` (pixels: image 2's origin in image
-        1's frame), ``height, width`` of the common region; ``n_votes``; ``n_expected``, the votes to expect of
-        such a region if every point were found again; ``deviation``, the standard error of the offset in pixels;
-        ``span_y, span_x``, how far apart the votes lie; ``recurring``, the share of votes whose code recurs
-        within an image (of a region that agrees with itself at another offset, votes prove less);
+        1's frame), ``height, width`` of the common region; ``n_votes``; ``n_expected``, the votes to expect
+        of such a region if every point were found again; ``deviation``, the standard error of the offset in
+        pixels; ``span_y, span_x``, how far apart the votes lie; ``recurring``, the share of votes whose code
+        recurs within an image (of a region that agrees with itself at another offset, votes prove less);
         ``rival_votes``, the most votes of another offset of the pair.
     """
     starts = np.searchsorted(points.images, np.arange(len(points.sizes) + 1))
@@ -196,9 +197,9 @@ def grid_of(table: pd.DataFrame, sizes: Numbers) -> int | None:
     Returns
     -------
     int or None
-        The largest multiple of 32 px, at least 64, of which all sure offsets (at least :data:`EXACT_FROM` votes)
-        but one in a hundred, and all sides of images, are multiples; None if there is none, or no sure offset
-        other than zero.
+        The largest multiple of 32 px, at least 64, of which all sure offsets (at least :data:`EXACT_FROM`
+        votes) but one in a hundred, and all sides of images, are multiples; None if there is none, or no sure
+        offset other than zero.
     """
     sure = table[table["n_votes"] >= EXACT_FROM]
     offsets = sure[["y_offset", "x_offset"]].to_numpy(np.int64)
@@ -219,7 +220,8 @@ def _several(both: Numbers) -> npt.NDArray[np.bool_]:
 
 
 def _best_bins(both: Numbers, dy: Float, dx: Float) -> tuple[Numbers, Float]:
-    """For every row the pair's number if its best bin has two votes (else -1), and the median offset in it."""
+    """For every row the pair's number if its best bin has two votes (else -1), and the median offset in
+    it."""
     pair = np.unique(both, return_inverse=True)[1]
     n_pairs = int(pair.max()) + 1
     best = np.zeros(n_pairs, np.int64)

@@ -1,8 +1,7 @@
 """How alike two tiles are: the image metrics of a pair, as functions and in one table.
 
 Each takes two RGB tiles (height, width, 3) uint8 of one shape, and returns a float; tiles of two shapes are a
-``ValueError``. :data:`PAIR_METRICS` names them all, hashes included, and says which way each points. The
-metrics of one tile come from :mod:`dupnet.metrics.tile_metrics` and are names of this module too.
+``ValueError``. :data:`PAIR_METRICS` names them all, hashes included, and says which way each points.
 """
 
 from __future__ import annotations
@@ -18,37 +17,24 @@ import numpy.typing as npt
 from dupnet.hashes import HASHES
 from dupnet.metrics.tile_metrics import (
     HIGH_PASS_SIGMA,
-    TILE_METRICS,
     block_medians,
     channel_entropy,
     cooccurrence,
-    decode_run_lengths,
-    grey_levels,
     high_pass,
     histogram_statistics,
-    ship_pixels,
 )
-from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS
+from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, grey_levels
 
 __all__ = [
     "PAIR_METRICS",
-    "TILE_METRICS",
     "PairMetric",
     "absolute_difference",
-    "block_medians",
-    "channel_entropy",
     "colour_difference",
-    "cooccurrence",
     "correlation",
-    "decode_run_lengths",
     "exponential_distance",
-    "grey_levels",
-    "high_pass",
-    "histogram_statistics",
     "local_correlation",
     "lowest_cell_correlation",
     "median_subtracted_difference",
-    "ship_pixels",
     "structural_similarity",
     "structural_similarity_channels",
     "subtract_channel_medians",

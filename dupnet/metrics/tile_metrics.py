@@ -7,8 +7,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.special import entr
 
-from dupnet.tiles import Grid, is_solid, split_tiles
+from dupnet.tiles import Grid, grey_levels, is_solid, split_tiles
 
 __all__ = [
     "TILE_METRICS",
@@ -16,7 +17,6 @@ __all__ = [
     "channel_entropy",
     "cooccurrence",
     "decode_run_lengths",
-    "grey_levels",
     "high_pass",
     "histogram_statistics",
     "ship_pixels",
@@ -42,16 +42,9 @@ BLOCK_GRID = 16
 """Block medians a side."""
 
 
-def grey_levels(tile: Image) -> Image:
-    """Grey of an RGB tile, (height, width, 3) -> (height, width) uint8; a grey tile is returned as it is."""
-    return tile if tile.ndim == 2 else np.asarray(cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-
-
 def channel_entropy(tile: Image) -> Values:
     """Shannon entropy of each channel's histogram: (height, width, 3) -> (3,) bits, 0 (one level) to 8."""
-    shares = _histograms(tile) / tile[..., 0].size
-    logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
-    return np.asarray(-(shares * logs).sum(axis=1) + 0.0)
+    return np.asarray(entr(_histograms(tile) / tile[..., 0].size).sum(axis=1) / np.log(2) + 0.0)
 
 
 def histogram_statistics(tile: Image) -> Values:

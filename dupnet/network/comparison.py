@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit
 
-from dupnet.files.workers import n_workers, one_blas_thread
+from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
 from dupnet.network.descriptors import (
     CODE_LENGTH,
     N_ORIENTATIONS,
@@ -26,7 +25,7 @@ from dupnet.network.descriptors import (
     describe,
     load_weights,
 )
-from dupnet.tiles import CELL_SIZE, SMALLEST_TILE
+from dupnet.tiles import CELL_SIZE, SMALLEST_TILE, grey_levels
 
 __all__ = [
     "DUPLICATE",
@@ -178,10 +177,9 @@ def _in_chunks(
             found = parts(starts)
         else:
             found = [()] * len(starts)
-            with ThreadPoolExecutor(n_threads) as pool:
-                shares = pool.map(parts, [starts[thread::n_threads] for thread in range(n_threads)])
-                for thread, share in enumerate(shares):
-                    found[thread::n_threads] = share
+            portions = [starts[thread::n_threads] for thread in range(n_threads)]
+            for thread, share in enumerate(map_in_order(parts, portions, n_threads)):
+                found[thread::n_threads] = share
     return tuple(np.concatenate(arrays) for arrays in zip(*found, strict=True))
 
 
@@ -353,16 +351,11 @@ def compare(tiles1: Bytes, tiles2: Bytes, weights: Weights | None = None) -> pd.
     weights = weights or load_weights()
     scores, decidable = [], []
     for start in range(0, len(tiles1), CHUNK):
-        described = [describe(_grey(tiles[start : start + CHUNK]), weights) for tiles in (tiles1, tiles2)]
+        described = [
+            describe(grey_levels(tiles[start : start + CHUNK]), weights) for tiles in (tiles1, tiles2)
+        ]
         scores.append(score_pairs(described[0].verify, described[1].verify, weights))
         decidable.append(described[0].decidable & described[1].decidable)
     score = np.concatenate([np.zeros(0, np.float32), *scores])
     both = np.concatenate([np.zeros(0, bool), *decidable])
     return pd.DataFrame({"score": score, "verdict": verdicts(score, both, both, weights)})
-
-
-def _grey(tiles: Bytes) -> Bytes:
-    """Luma of RGB tiles (n, size, size, 3), rounded to whole levels as in a JPEG file."""
-    column = tiles.reshape(-1, tiles.shape[2], 3)
-    grey = cv2.cvtColor(np.ascontiguousarray(column), cv2.COLOR_RGB2GRAY)
-    return np.asarray(grey, np.uint8).reshape(tiles.shape[:3])

@@ -7,16 +7,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "mosaics": ["BACKGROUND", "mosaic", "write_mosaics"],
-        "page": ["render", "write"],
-        "previews": [
-            "data_uri",
-            "difference_map",
-            "encode",
-            "outline",
-            "reduce_to",
-            "shared_regions",
-            "shown_name",
-        ],
+        "mosaics": ["mosaic", "write_mosaics"],
+        "page": ["write"],
+        "previews": ["difference_map", "outline", "reduce_to", "shared_regions", "shown_name"],
     },
 )

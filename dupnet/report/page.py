@@ -36,11 +36,11 @@ Pixels = npt.NDArray[np.uint8]
 N_BINS = 25
 """Bars of the score histogram."""
 
-MAX_ROWS = 500
-"""Rows that a list of files or rejected overlaps shows; the rest is in the CSV beside the report."""
-
 N_GROUPS, N_PAIRS = 8, 24
 """Largest groups shown as mosaics; least certain overlaps shown as pictures."""
+
+MAX_ROWS = 500
+"""Rows that a list of files or rejected overlaps shows; the rest is in the CSV beside the report."""
 
 MOSAIC_SIDE, REGION_SIDE = 900, 320
 """Longest side in pixels of a mosaic and of a pair's region; ``QUALITY`` (WebP) keeps either under 150 kB."""

@@ -10,7 +10,6 @@ from dupnet.review.judgements import VERDICTS, Judgements, labels, read_judgemen
 from dupnet.review.notebook import widget
 from dupnet.review.page import serve
 from dupnet.review.queue import PICTURES, Review, export_labels, open_review
-from dupnet.review.tables import read_pairs
 
 __all__ = [
     "PICTURES",
@@ -21,7 +20,6 @@ __all__ = [
     "labels",
     "open_review",
     "read_judgements",
-    "read_pairs",
     "serve",
     "widget",
 ]

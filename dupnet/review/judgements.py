@@ -60,10 +60,7 @@ class Judgements:
         except BaseException:
             self._file.close()
             raise
-        self._order: list[Key] = []
-        self._verdicts: dict[Key, str] = {}
-        for row in rows[1:]:
-            self._apply((row[1], row[2], row[3]), row[4])
+        self._verdicts = _holding(rows[1:])
 
     def __enter__(self) -> Judgements:
         return self
@@ -99,7 +96,7 @@ class Judgements:
             if key in self._verdicts:
                 return False
             self._append((_now(), *key, verdict))
-            self._apply(key, verdict)
+            self._verdicts[key] = verdict
         return True
 
     def undo(self, among: Container[Key] | None = None) -> Key | None:
@@ -108,24 +105,16 @@ class Judgements:
         ``among`` restricts it to the overlaps (``image1, image2, overlap_tag``) of one table.
         """
         with self._mutex:
-            for key in reversed(self._order):
+            for key in reversed(self._verdicts):
                 if among is None or key in among:
                     self._append((_now(), *key, "undo"))
-                    self._apply(key, "undo")
+                    del self._verdicts[key]
                     return key
         return None
 
     def table(self) -> pd.DataFrame:
         """The verdicts that hold, in the order given: ``image1, image2, overlap_tag, verdict``."""
-        return _table([(*key, self._verdicts[key]) for key in self._order])
-
-    def _apply(self, key: Key, verdict: str) -> None:
-        if verdict == "undo":
-            if self._verdicts.pop(key, None) is not None:
-                self._order.remove(key)
-        elif key not in self._verdicts:
-            self._verdicts[key] = verdict
-            self._order.append(key)
+        return _table(self._verdicts)
 
     def _append(self, row: tuple[str, ...]) -> None:
         text = io.StringIO()
@@ -152,13 +141,7 @@ def read_judgements(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     with open(path, "rb") as file:
         rows, _ = _complete_rows(file, Path(path))
-    holding: dict[Key, str] = {}
-    for _time, image1, image2, tag, verdict in rows[1:]:
-        if verdict == "undo":
-            holding.pop((image1, image2, tag), None)
-        else:
-            holding.setdefault((image1, image2, tag), verdict)
-    return _table([(*key, verdict) for key, verdict in holding.items()])
+    return _table(_holding(rows[1:]))
 
 
 def labels(judged: pd.DataFrame) -> pd.DataFrame:
@@ -172,8 +155,20 @@ def labels(judged: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _table(rows: list[tuple[str, ...]]) -> pd.DataFrame:
+def _holding(rows: list[list[str]]) -> dict[Key, str]:
+    """The verdicts that hold after all rows, in the order given."""
+    holding: dict[Key, str] = {}
+    for _time, image1, image2, tag, verdict in rows:
+        if verdict == "undo":
+            holding.pop((image1, image2, tag), None)
+        else:
+            holding.setdefault((image1, image2, tag), verdict)
+    return holding
+
+
+def _table(verdicts: dict[Key, str]) -> pd.DataFrame:
     # As objects: pandas' own strings are UTF-8 and cannot hold a file name that is not.
+    rows = [(*key, verdict) for key, verdict in verdicts.items()]
     return pd.DataFrame(rows, columns=list(COLUMNS[1:]), dtype=object)
 
 

@@ -45,7 +45,7 @@ class Review:
     Parameters
     ----------
     pairs
-        As :func:`~dupnet.review.read_pairs` gives it: ``image1, image2, overlap_tag, score, verdict``.
+        As :func:`~dupnet.review.tables.as_pairs` gives it: ``image1, image2, overlap_tag, score, verdict``.
     images
         The folder, or several, that hold the images; a name is looked up in their order.
     judgements
@@ -202,7 +202,7 @@ def open_review(
     Parameters
     ----------
     source
-        Output folder of ``find``, or a CSV or Parquet file as :func:`~dupnet.review.read_pairs` takes it.
+        Output folder of ``find``, or a CSV or Parquet file (:func:`~dupnet.review.tables.as_pairs`).
     images
         Folder of the images; without it the one that ``find`` was run on, or ``images/`` beside the table.
     judgements

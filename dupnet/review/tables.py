@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from dupnet.files.atomic import read_csv, read_parquet
+from dupnet.files.atomic import read_any
 from dupnet.tiles import Grid, overlap_at
 
-__all__ = ["as_pairs", "read_pairs", "read_table"]
-
-
-def read_pairs(path: str | os.PathLike[str], grid: Grid = Grid()) -> pd.DataFrame:
-    """A table of pairs to judge from a CSV or Parquet file, brought to one form, rows of one overlap once.
-
-    The file needs ``image1, image2`` and one of: ``overlap_tag`` (what ``find`` writes, labels, truth);
-    ``row_offset, col_offset``; or ``tile1, tile2`` (a table of tile pairs), which stand for the overlap that
-    puts the two tiles onto each other. ``score`` and ``verdict`` are taken along where they are there.
-
-    Returns
-    -------
-    ``image1, image2, overlap_tag, score, verdict``; ``score`` NaN and ``verdict`` empty where unknown.
-
-    Raises
-    ------
-    ValueError
-        If the file is no table, or a column is missing.
-    OSError
-        If it cannot be read.
-    """
-    return as_pairs(read_table(path), os.fspath(path), grid)
+__all__ = ["as_pairs", "read_table"]
 
 
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -45,11 +23,8 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     OSError
         If it cannot be read.
     """
-    if Path(path).suffix == ".parquet":
-        table = read_parquet(path)
-    else:
-        # As objects: a tag such as 07 is no number, and a name need not be UTF-8.
-        table = read_csv(path, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
+    # As objects: a tag such as 07 is no number, and a name need not be UTF-8.
+    table = read_any(path, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
     if not {"image1", "image2"} <= set(table.columns):
         raise ValueError(
             f"{os.fspath(path)} lacks image1 or image2; it has {', '.join(map(str, table.columns))}."
@@ -58,7 +33,15 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def as_pairs(table: pd.DataFrame, name: str, grid: Grid) -> pd.DataFrame:
-    """What :func:`read_table` gave in the form of :func:`read_pairs`; ``name`` is for messages.
+    """A table of pairs to judge in one form, rows of one overlap once; ``name`` is for messages.
+
+    The table needs ``image1, image2`` and one of: ``overlap_tag`` (what ``find`` writes, labels, truth);
+    ``row_offset, col_offset``; or ``tile1, tile2`` (a table of tile pairs), which stand for the overlap that
+    puts the two tiles onto each other. ``score`` and ``verdict`` are taken along where they are there.
+
+    Returns
+    -------
+    ``image1, image2, overlap_tag, score, verdict``; ``score`` NaN and ``verdict`` empty where unknown.
 
     Raises
     ------

@@ -103,7 +103,8 @@ def directions_of(first: Float, second: Float) -> tuple[Float, Float]:
 
 
 def learn(acquisitions: Sequence[Image], shares: Sequence[float], n_crops: int, seed: int = 0) -> Directions:
-    """Directions of every level, from ``n_crops`` pieces of ground, ``shares`` of them of each acquisition."""
+    """Directions of every level, from ``n_crops`` pieces of ground, ``shares`` of them of each
+    acquisition."""
     drawn: list[list[tuple[Float, Float]]] = [[] for _ in LEVELS]
     for number in range(n_crops):
         rng = np.random.default_rng([seed, number])
