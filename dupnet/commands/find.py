@@ -46,6 +46,9 @@ def add(commands: Commands) -> None:
         "--check-content", action="store_true", help="tell a changed file by its bytes, not its time"
     )
     parser.add_argument(
+        "--all-pairs", action="store_true", help="every pair of copies of one image, however many there are"
+    )
+    parser.add_argument(
         "--no-report", action="store_true", help="no report.html and mosaics/, nor earlier ones"
     )
     parser.add_argument(
@@ -80,7 +83,11 @@ def run(options: argparse.Namespace) -> None:
         from dupnet.find.engine import find_overlaps
 
         result = find_overlaps(
-            options.images, check_content=options.check_content, workers=options.workers, **common
+            options.images,
+            check_content=options.check_content,
+            all_pairs=options.all_pairs,
+            workers=options.workers,
+            **common,
         )
     print(result.summary())
     name = "overlaps.csv" if options.no_report else "report.html"

@@ -30,7 +30,7 @@ from dupnet.files.workers import n_workers
 from dupnet.find.cache import Cache
 from dupnet.find.collection import CACHE, Collection, locked, open_collection
 from dupnet.find.describe import Described, describe_all
-from dupnet.find.groups import Resolution, resolve
+from dupnet.find.groups import MAX_STACK, Resolution, resolve
 from dupnet.find.overlaps import KEY, Judge, concatenate
 from dupnet.find.point_index import describe_points, open_points
 from dupnet.find.point_search import SMALLEST_IMAGE, region_judge, search_points, with_places
@@ -86,6 +86,7 @@ def find_overlaps(
     add: bool = False,
     against: str | os.PathLike[str] | None = None,
     check_content: bool = False,
+    all_pairs: bool = False,
     report: bool = True,
     workers: int | None = None,
     progress: bool = False,
@@ -113,6 +114,9 @@ def find_overlaps(
     check_content : bool
         Tell a changed file by its bytes, not by its size and time of change alone, and check all that the
         cache holds.
+    all_pairs : bool
+        List every pair of copies of one image, however many there are; without, more than
+        :data:`dupnet.find.groups.MAX_STACK` of them are paired with the first alone.
     report : bool
         Whether to write mosaics and the report into ``out``; without, those of an earlier run are removed.
     workers : int, optional
@@ -157,7 +161,13 @@ def find_overlaps(
         )
         search = _search_points(run, stack) if tiling is None else _search_grid(run, tiling, stack)
         with run.clock("judge"):
-            resolution = resolve(search.proposals, search.described.sizes, search.judge, search.least)
+            resolution = resolve(
+                search.proposals,
+                search.described.sizes,
+                search.judge,
+                search.least,
+                None if all_pairs else MAX_STACK,
+            )
         is_against = _is_against(run, search.described)
         result = conclude(
             across(resolution, is_against),
@@ -173,6 +183,7 @@ def find_overlaps(
                 "add": add,
                 "against": None if against is None else os.fspath(against),
                 "check_content": check_content,
+                "all_pairs": all_pairs,
             },
             searched={**search.searched, "against": against is not None},
             counts=search.counts,

@@ -38,6 +38,11 @@ from dupnet.tiles import neighbours
 
 __all__ = ["Placement", "Resolution", "evidence", "place", "resolve"]
 
+MAX_STACK = 16
+"""Copies of one image, all in one place, up to which every pair of them is an overlap of its own. More are a
+*stack*: each is paired with its first image alone, and so are they with others, for their pairs grow with the
+square of their number."""
+
 DOUBT = 1e-3
 """No tile is trusted beyond one error in a thousand, whatever its score: the best signals measured make a
 few errors in ten thousand pairs of tiles."""
@@ -64,6 +69,8 @@ class Resolution(NamedTuple):
     rejected: pd.DataFrame
     revisits: pd.DataFrame
     refused: pd.DataFrame
+    n_stacked: int
+    """Images of stacks that were paired with the first image of their stack alone."""
 
 
 def evidence(score: npt.ArrayLike, n_decidable: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -119,7 +126,13 @@ def place(judged: pd.DataFrame, n_images: int) -> Placement:
     return Placement(places, _rejected(joining, joined, mosaic, position))
 
 
-def resolve(proposals: pd.DataFrame, sizes: npt.ArrayLike, judge: Judge, least: int) -> Resolution:
+def resolve(
+    proposals: pd.DataFrame,
+    sizes: npt.ArrayLike,
+    judge: Judge,
+    least: int,
+    max_stack: int | None = MAX_STACK,
+) -> Resolution:
     """Judge proposals, place the images, judge what their places imply, and again until nothing is new.
 
     Search misses weak overlaps (a dark sea after strong compression, a narrow region); geometry does not.
@@ -134,6 +147,8 @@ def resolve(proposals: pd.DataFrame, sizes: npt.ArrayLike, judge: Judge, least: 
         See :data:`dupnet.find.overlaps.Judge`.
     least : int
         Side in pixels that the common region of two images must have, in both directions, to be judged.
+    max_stack : int or None
+        See :data:`MAX_STACK`; None to judge every pair of copies.
 
     Returns
     -------
@@ -146,7 +161,8 @@ def resolve(proposals: pd.DataFrame, sizes: npt.ArrayLike, judge: Judge, least: 
     judged = judged[judged["verdict"] != UNDECIDABLE]
     while True:
         places, rejected = place(judged, len(shape))
-        implied = judge(_implied(places, shape, judged, least)).assign(n_votes=0)
+        copies, first = _stacked(places, shape, max_stack)
+        implied = judge(_implied(places, shape, judged, least, copies, first)).assign(n_votes=0)
         is_known = implied["verdict"] == UNDECIDABLE
         if is_known.all():
             break
@@ -158,19 +174,65 @@ def resolve(proposals: pd.DataFrame, sizes: npt.ArrayLike, judge: Judge, least: 
         concatenate([judged[is_found], implied]),
         places,
         rejected,
-        by_verdict[REVISIT].reset_index(drop=True),
+        _elsewhere(by_verdict[REVISIT], places),
         by_verdict[REFUSED].reset_index(drop=True),
+        len(copies),
     )
+
+
+def _elsewhere(revisits: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
+    """Revisits without those whose two images lie elsewhere in one mosaic: these agree by accident, as
+    structure that repeats itself does."""
+    first, second = (revisits[end].to_numpy(np.int64) for end in KEY[:2])
+    mosaic = places["mosaic"].to_numpy(np.int64)
+    position = places[["y", "x"]].to_numpy(np.int64)
+    offset = revisits[["y_offset", "x_offset"]].to_numpy(np.int64)
+    is_placed_so = (position[second] - position[first] == offset).all(axis=1)
+    return revisits[(mosaic[first] != mosaic[second]) | is_placed_so].reset_index(drop=True)
+
+
+def _stacked(
+    places: pd.DataFrame, sizes: npt.NDArray[np.int64], max_stack: int | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Images of stacks but the first of each, and of each of them that first."""
+    none = np.zeros(0, np.int64)
+    if max_stack is None:
+        return none, none
+    spot = np.column_stack([places[["mosaic", "y", "x"]].to_numpy(np.int64), sizes])
+    _, first, stack, count = np.unique(
+        spot, axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
+    leader = first[stack.ravel()]
+    copies = np.flatnonzero((count[stack.ravel()] > max_stack) & (leader != np.arange(len(spot))))
+    return copies, leader[copies]
 
 
 def _implied(
-    places: pd.DataFrame, sizes: npt.NDArray[np.int64], known: pd.DataFrame, least: int
+    places: pd.DataFrame,
+    sizes: npt.NDArray[np.int64],
+    known: pd.DataFrame,
+    least: int,
+    copies: npt.NDArray[np.int64],
+    leaders: npt.NDArray[np.int64],
 ) -> pd.DataFrame:
-    """Overlaps that places imply and that were not judged yet, with the place of image 1."""
+    """Overlaps that places imply and that were not judged yet, with the place of image 1.
+
+    ``copies`` are paired with their ``leaders`` alone.
+    """
+    number = np.setdiff1d(np.arange(len(places)), copies)
+    some = places.iloc[number]
     first, second, down, right = neighbours(
-        places["mosaic"], places["y"], places["x"], sizes[:, 0], sizes[:, 1], least
+        some["mosaic"], some["y"], some["x"], sizes[number, 0], sizes[number, 1], least
     )
-    table = pd.DataFrame(dict(zip(KEY, (first, second, down, right), strict=True)))
+    zero = np.zeros(len(copies), np.int64)
+    columns = (
+        np.concatenate([number[first], leaders]),
+        np.concatenate([number[second], copies]),
+        np.concatenate([down, zero]),
+        np.concatenate([right, zero]),
+    )
+    first = columns[0]
+    table = pd.DataFrame(dict(zip(KEY, columns, strict=True)))
     at = {
         name: places[column].to_numpy()[first]
         for name, column in zip(PLACE, ("mosaic", "y", "x"), strict=True)

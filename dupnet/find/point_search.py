@@ -18,6 +18,7 @@ from dupnet.find.join import join
 from dupnet.find.lattice import Cells, describe_on_lattice
 from dupnet.find.overlaps import KEY, PLACE, Judge
 from dupnet.find.placement import Relations, spanned
+from dupnet.find.point_index import COLUMNS
 from dupnet.find.points import CODE_LENGTH
 from dupnet.find.recent import Recent
 from dupnet.find.regions import Image
@@ -35,6 +36,9 @@ IN_MEMORY = 2**28
 """Bytes of codes from which they lie in a file while they are joined."""
 
 ROWS_AT_A_TIME = 2**20
+
+LEAST_EQUAL = 8
+"""Points from which on two images with equal ones are taken for copies; fewer could be alike by accident."""
 
 PIXEL_BYTES, CELL_BYTES = 2**28, 2**27
 """What is remembered of images while regions are judged: 450 images of 768 x 768 px, and the cells of
@@ -64,9 +68,12 @@ def search_points(
     ``is_against`` (n_images,): images held against the others; only overlaps between the two are proposed.
     ``scratch``: a folder for what does not fit into memory.
     """
-    rows = cache.rows_of(described.images)
-    counts = [cache.entries[image].n_rows for image in described.images]
-    images = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    copies, leaders = _equal_images(cache, described)
+    n_images = len(described.images)
+    joined_images = np.setdiff1d(np.arange(n_images, dtype=np.int32), copies)
+    names = [described.images[number] for number in joined_images]
+    rows = cache.rows_of(names)
+    images = np.repeat(joined_images, [cache.entries[name].n_rows for name in names])
     kinds = cache.read("kinds", rows)[:, 0]
     y, x = (cache.read(name, rows).reshape(-1).view(np.float32) for name in ("y", "x"))
     points = PointTable(y, x, kinds, images, described.sizes, dense)
@@ -77,9 +84,9 @@ def search_points(
             found = propose(joined, points, joined.recurring)
         finally:
             joined.close()
-    proposals = found.table
+    proposals = pd.concat([found.table, _of_copies(cache, described, copies, leaders)], ignore_index=True)
     return PointSearch(
-        with_places(proposals, len(counts)),
+        with_places(proposals, n_images),
         grid_of(proposals, described.sizes),
         {
             "points": len(rows),
@@ -88,6 +95,40 @@ def search_points(
             "proposals_false": round(found.n_false, 3),
         },
     )
+
+
+def _equal_images(cache: Cache, described: Described) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Images all of whose points equal those of an earlier image of their size, and that image of each.
+
+    They are joined once: a crowd of copies would fill every bucket that it falls into.
+    """
+    leaders: dict[tuple[int, ...], int] = {}
+    copies, found = [], []
+    for number, image in enumerate(described.images):
+        entry = cache.entries[image]
+        if entry.n_rows < LEAST_EQUAL:
+            continue
+        leader = leaders.setdefault((entry.checksum, entry.n_rows, entry.height, entry.width), number)
+        if leader == number:
+            continue
+        first, second = cache.rows_of([described.images[leader]]), cache.rows_of([image])
+        if all(np.array_equal(cache.read(name, first), cache.read(name, second)) for name in COLUMNS):
+            copies.append(number)
+            found.append(leader)
+    return np.array(copies, np.int64), np.array(found, np.int64)
+
+
+def _of_copies(
+    cache: Cache,
+    described: Described,
+    copies: npt.NDArray[np.int64],
+    leaders: npt.NDArray[np.int64],
+) -> pd.DataFrame:
+    """The overlaps of copies with their leaders, as proposals: every point votes."""
+    votes = [cache.entries[described.images[number]].n_rows for number in copies]
+    zero = np.zeros(len(copies), np.int64)
+    columns = (leaders, copies, zero, zero)
+    return pd.DataFrame(dict(zip(KEY, columns, strict=True))).assign(n_votes=np.array(votes, np.int64))
 
 
 def with_places(proposals: pd.DataFrame, n_images: int) -> pd.DataFrame:

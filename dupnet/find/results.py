@@ -21,7 +21,7 @@ import pandas as pd
 
 from dupnet.files.atomic import atomic_path, read_csv, write_csv, write_parquet
 from dupnet.find.describe import Described, versions
-from dupnet.find.groups import Resolution
+from dupnet.find.groups import MAX_STACK, Resolution
 from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, REVISIT_COLUMNS, as_table, image_index
 from dupnet.images.reading import Sources, locate
 from dupnet.network.descriptors import Weights
@@ -117,6 +117,11 @@ class FindResult:
                 f"{judged['implied']} follow from them, {judged['contradictions']} judgements contradict "
                 "earlier ones."
             )
+        if self.counts.get("stacked"):
+            lines.append(
+                f"Not listed: pairs within stacks of over {MAX_STACK} copies; {self.counts['stacked']} images are "
+                "listed with the first image of their stack alone (--all-pairs lists every pair)."
+            )
         n_undecidable = int((self.overlaps["verdict"] == "undecidable").sum())
         if n_undecidable:
             lines.append(
@@ -208,6 +213,7 @@ def conclude(
             **{verdict: int(verdicts.get(verdict, 0)) for verdict in ("duplicate", "altered", "undecidable")},
             "revisits": len(resolution.revisits),
             "rejected": len(resolution.rejected),
+            "stacked": resolution.n_stacked,
             "groups": len(sizes),
             "groups_of_several": int((sizes > 1).sum()),
             "largest_group": int(sizes.max()),
