@@ -119,8 +119,8 @@ class FindResult:
             )
         if self.counts.get("stacked"):
             lines.append(
-                f"Not listed: pairs within stacks of over {MAX_STACK} copies; {self.counts['stacked']} images are "
-                "listed with the first image of their stack alone (--all-pairs lists every pair)."
+                f"Not listed: pairs within stacks of over {MAX_STACK} copies; {self.counts['stacked']} images "
+                "are listed with the first image of their stack alone (--all-pairs lists every pair)."
             )
         n_undecidable = int((self.overlaps["verdict"] == "undecidable").sum())
         if n_undecidable:
