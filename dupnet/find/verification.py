@@ -19,7 +19,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
-from dupnet.find.agreement import differing_share, is_elsewhere
+from dupnet.find.agreement import (
+    LONGEST_TEMPLATE,
+    SMALLEST_TEMPLATE,
+    differing_share,
+    high_passed,
+    is_elsewhere,
+    middle,
+    register,
+)
 from dupnet.find.lattice import Cells, all_tiles
 from dupnet.find.regions import Compared, Image, Region, common_region, compare_regions
 from dupnet.network.comparison import DUPLICATE, UNDECIDABLE, score_pairs
@@ -59,6 +67,16 @@ and of those laid on each other a period aside most do not."""
 
 SMALL_AREA = 16 * CELL_SIZE * CELL_SIZE
 """Pixels up to which a small region is looked for elsewhere whatever its score."""
+
+REFINED_RADIUS = 8
+"""How far from its place a better match is looked for, in pixels, as far as the region is wide enough."""
+
+BETTER = 0.02
+"""By how much the correlation of such a match must be better. Of 3,024 true regions of 128 px chips two have
+such a match; 1 px off all have one, better by at least 0.024."""
+
+SURE_VOTES = 8
+"""Votes from which on an offset is exact to the pixel in 998 of 1,000."""
 
 ELSEWHERE_RADIUS = 64
 """How far it is looked for, in pixels: two periods of roofs and containers at 0.3 m."""
@@ -172,12 +190,14 @@ def _judge_part(
     verdict = np.full(len(pairs), DUPLICATE, object)
     verdict[n_decidable == 0] = UNDECIDABLE
     verdict[n_differing > 0] = REJECTED
-    votes = pairs["n_votes"].to_numpy() if "n_votes" in pairs else np.zeros(len(pairs), np.int64)
+    votes = pairs["n_votes"].to_numpy(np.int64) if "n_votes" in pairs else np.zeros(len(pairs), np.int64)
     for number in np.flatnonzero(verdict == DUPLICATE):
         region, (read1, read2) = regions[number], images[number]
-        if not _is_small(region, int(n_decidable[number])):
-            continue
-        if not _pixels_agree(region, read1()[0], read2()[0], float(score[number])):
+        is_small = min(region.height, region.width) < SMALL_SIDE or n_decidable[number] <= SMALL_TILES
+        is_unsure = "n_votes" in pairs and votes[number] < SURE_VOTES
+        if (is_small or is_unsure) and not _pixels_agree(
+            region, read1()[0], read2()[0], float(score[number]), is_small
+        ):
             verdict[number] = REJECTED
             n_differing[number] = n_decidable[number]
     for number in np.flatnonzero(verdict == REJECTED):
@@ -233,16 +253,22 @@ def _decidable(region: Compared, tiles: Numbers) -> Mask:
     return np.asarray(np.logical_and(*enough))
 
 
-def _is_small(region: Region, n_decidable: int) -> bool:
-    return min(region.height, region.width) < SMALL_SIDE or n_decidable <= SMALL_TILES
-
-
 def _pixels_agree(
-    region: Region, grey1: npt.NDArray[np.uint8], grey2: npt.NDArray[np.uint8], score: float
+    region: Region,
+    grey1: npt.NDArray[np.uint8],
+    grey2: npt.NDArray[np.uint8],
+    score: float,
+    is_small: bool,
 ) -> bool:
-    """Whether the pixels of a small region bear the network out."""
-    first = np.asarray(region.of_first(grey1), np.uint8)
-    second = np.asarray(region.of_second(grey2), np.uint8)
+    """Whether the pixels bear the network out, of a region that is small or an offset that is not sure."""
+    part = region if is_small else middle(region, LONGEST_TEMPLATE)
+    first, second = high_passed(part.of_first(grey1)), high_passed(part.of_second(grey2))
+    radius = min(REFINED_RADIUS, (min(part.height, part.width) - SMALLEST_TEMPLATE) // 2)
+    found = register(first, second, radius)
+    if found and found.correlation > found.proposed + BETTER:
+        return False
+    if not is_small:
+        return True
     if differing_share(first, second) >= DIFFERING_WINDOWS:
         return False
     if score >= UNSURE_SCORE and region.height * region.width > SMALL_AREA:
