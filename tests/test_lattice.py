@@ -1,4 +1,4 @@
-"""Cells on a lattice: tiles made of them are those that the network describes, whatever the lattice's phase."""
+"""Cells on a lattice: tiles made of them are those that the network describes, at any phase."""
 
 from __future__ import annotations
 

@@ -26,29 +26,26 @@ from dupnet.find.agreement import (
     high_passed,
     is_elsewhere,
     middle,
+    refine_offset,
     register,
 )
 from dupnet.find.lattice import Cells, all_tiles
+from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, PLACE, REFUSED, REVISIT, SCORE_DECIMALS, UNDECIDABLE
 from dupnet.find.regions import Compared, Image, Region, common_region, compare_regions
-from dupnet.network.comparison import DUPLICATE, UNDECIDABLE, score_pairs
+from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import Weights, join_cells, load_weights
 from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS
 
-__all__ = ["ALTERED", "REJECTED", "REVISIT", "VERDICT_COLUMNS", "judge"]
+__all__ = ["VERDICT_COLUMNS", "judge", "refine_offsets"]
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
-
-ALTERED, REVISIT, REJECTED = "altered", "revisit", "refused"
 
 VERDICT_COLUMNS = ("height", "width", "n_tiles", "n_decidable", "n_differing", "score", "verdict")
 """Columns that :func:`judge` adds to a table of pairs."""
 
 PAIRS_AT_A_TIME = 64
 """Pairs judged together. Fixed, for the last digits of a score depend on what it is computed beside."""
-
-SCORE_DECIMALS = 5
-"""As in :mod:`dupnet.find.overlaps`."""
 
 SMALL_SIDE = 128
 """Narrow side in pixels below which the pixels of a region must agree, too."""
@@ -77,6 +74,9 @@ such a match; 1 px off all have one, better by at least 0.024."""
 
 SURE_VOTES = 8
 """Votes from which on an offset is exact to the pixel in 998 of 1,000."""
+
+REFINED_BY = 3
+"""How far in pixels an offset of few votes may be off: points agree to within so much."""
 
 ELSEWHERE_RADIUS = 64
 """How far it is looked for, in pixels: two periods of roofs and containers at 0.3 m."""
@@ -115,7 +115,7 @@ def judge(
     pairs : DataFrame
         ``image1, image2`` (numbers), ``y_offset, x_offset`` (pixels: image 2's origin in image 1's frame).
         Where there are ``group, y, x``, the place of image 1 in its group, the group's lattice is used; else
-        that of image 1. Where there is ``n_votes``, rejected pairs are revisits from :data:`REVISIT_VOTES`
+        that of image 1. Where there is ``n_votes``, refused pairs are revisits from :data:`REVISIT_VOTES`
         on. Other columns are kept.
     shapes : (n_images, 2) integers
         Height and width of every image.
@@ -136,7 +136,7 @@ def judge(
         The pairs in their order, and :data:`VERDICT_COLUMNS`: ``height, width`` of the common region;
         ``n_tiles``, ``n_decidable`` of them, ``n_differing`` of those; ``score``, the lowest of the decidable
         tiles, of an altered overlap the share of its ground that agrees, NaN if undecidable; ``verdict``:
-        ``duplicate``, ``altered``, ``undecidable``, ``revisit`` or ``rejected``.
+        ``duplicate``, ``altered``, ``undecidable``, ``revisit`` or ``refused``.
     """
     weights = weights or load_weights()
     sizes = np.asarray(shapes, np.int64)
@@ -160,6 +160,32 @@ _KINDS: dict[str, Any] = {
 }  # fmt: skip
 
 
+def refine_offsets(
+    pairs: pd.DataFrame, shapes: npt.ArrayLike, read: Callable[[int], Image], workers: int | None = None
+) -> pd.DataFrame:
+    """Move offsets of few votes to where the images agree best, up to :data:`REFINED_BY` px away.
+
+    ``pairs`` with ``n_votes``, ``shapes`` and ``read`` as for :func:`judge`. Offsets of :data:`SURE_VOTES`
+    votes and more are exact, and stay; so do those of regions too narrow to correlate.
+    """
+    few = np.flatnonzero(pairs["n_votes"].to_numpy(np.int64) < SURE_VOTES)
+    few = few[_order(pairs.iloc[few])]
+    sizes = np.asarray(shapes, np.int64)
+
+    def refined(key: list[int]) -> tuple[int, int]:
+        one, two, y, x = key
+        region = common_region(sizes[one], sizes[two], y, x)
+        if min(region.height, region.width) < SMALLEST_TEMPLATE + 2 * REFINED_BY:
+            return y, x
+        found = refine_offset(read(one)[0], read(two)[0], y, x, REFINED_BY)
+        return (found.y_offset, found.x_offset) if found and found.correlation > found.proposed else (y, x)
+
+    offsets = pairs[KEY[2:]].to_numpy(np.int64, copy=True)
+    keys = pairs[KEY].to_numpy(np.int64)[few].tolist()
+    offsets[few] = np.array(list(map_in_order(refined, keys, n_workers(workers)))).reshape(-1, 2)
+    return pairs.assign(y_offset=offsets[:, 0], x_offset=offsets[:, 1])
+
+
 def _order(pairs: pd.DataFrame) -> Numbers:
     """An order of pairs by which images that are near each other in a group come close together."""
     image1, image2 = (pairs[name].to_numpy(np.int64) for name in ("image1", "image2"))
@@ -176,8 +202,8 @@ def _judge_part(
     cells: Callable[[int, tuple[int, int]], Cells],
     weights: Weights,
 ) -> dict[str, npt.NDArray[Any]]:
-    wanted = pairs[["image1", "image2", "y_offset", "x_offset"]].to_numpy(np.int64).tolist()
-    places = pairs[["y", "x"]].to_numpy(np.int64).tolist() if "group" in pairs else [(0, 0)] * len(pairs)
+    wanted = pairs[KEY].to_numpy(np.int64).tolist()
+    places = pairs[PLACE[1:]].to_numpy(np.int64).tolist() if "group" in pairs else [(0, 0)] * len(pairs)
     regions, images, lattices = [], [], []
     for (one, two, y, x), (place_y, place_x) in zip(wanted, places, strict=True):
         regions.append(common_region(shapes[one], shapes[two], y, x))
@@ -189,7 +215,7 @@ def _judge_part(
     n_tiles, n_decidable, n_differing, score = _score_tiles(compared, weights)
     verdict = np.full(len(pairs), DUPLICATE, object)
     verdict[n_decidable == 0] = UNDECIDABLE
-    verdict[n_differing > 0] = REJECTED
+    verdict[n_differing > 0] = REFUSED
     votes = pairs["n_votes"].to_numpy(np.int64) if "n_votes" in pairs else np.zeros(len(pairs), np.int64)
     for number in np.flatnonzero(verdict == DUPLICATE):
         region, (read1, read2) = regions[number], images[number]
@@ -198,9 +224,9 @@ def _judge_part(
         if (is_small or is_unsure) and not _pixels_agree(
             region, read1()[0], read2()[0], float(score[number]), is_small
         ):
-            verdict[number] = REJECTED
+            verdict[number] = REFUSED
             n_differing[number] = n_decidable[number]
-    for number in np.flatnonzero(verdict == REJECTED):
+    for number in np.flatnonzero(verdict == REFUSED):
         share = _agreeing_share(compared[number], weights)
         if share >= ALTERED_SHARE:
             verdict[number], score[number] = ALTERED, share
