@@ -27,7 +27,9 @@ def compared(image1, image2, y, x, *, valid=(None, None), place=(0, 0)):
         for (grey, mask), where in zip(images, places, strict=True)
     ]
     region = common_region(image1.shape, image2.shape, y, x)
-    found = compare_regions([region], [tuple((lambda image=image: image) for image in images)], [tuple(cells)])
+    found = compare_regions(
+        [region], [tuple((lambda image=image: image) for image in images)], [tuple(cells)]
+    )
     return region, found[0]
 
 
@@ -46,7 +48,9 @@ def test_common_region_is_the_same_ground_of_both():
             np.testing.assert_array_equal(region.of_first(one), region.of_second(two))
 
 
-@pytest.mark.parametrize("size", [(300, 420), (161, 161), (159, 300), (97, 97), (40, 700), (33, 64), (32, 48)])
+@pytest.mark.parametrize(
+    "size", [(300, 420), (161, 161), (159, 300), (97, 97), (40, 700), (33, 64), (32, 48)]
+)
 @pytest.mark.parametrize("place", [(0, 0), (7, 90)])
 def test_cells_cover_the_region_to_its_rim_and_show_the_same(ground, size, place):
     height, width = size
@@ -90,6 +94,6 @@ def test_invalid_cells_are_blank_in_both(ground):
 
 def test_what_is_too_small_has_no_tile(ground):
     for height, width in ((31, 300), (32, SHORTEST - 1), (0, 0)):
-        region, found = compared(ground[:height, :width], ground[:64, :400], 0, 0)
+        _, found = compared(ground[:height, :width], ground[:64, :400], 0, 0)
         assert sum(len(tiles) for tiles in found.tiles) == 0
     assert NARROW > 2 * 31 + 64

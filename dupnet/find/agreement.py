@@ -14,7 +14,15 @@ import numpy.typing as npt
 
 from dupnet.find.regions import Region, common_region
 
-__all__ = ["Registration", "differing_share", "high_passed", "is_elsewhere", "refine_offset", "register"]
+__all__ = [
+    "Registration",
+    "differing_share",
+    "high_passed",
+    "is_elsewhere",
+    "middle",
+    "refine_offset",
+    "register",
+]
 
 Bytes = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
@@ -136,16 +144,17 @@ def refine_offset(grey1: Bytes, grey2: Bytes, y: int, x: int, radius: int = 3) -
     Registration or None
         None where what they share is, less the radius, narrower than :data:`SMALLEST_TEMPLATE`.
     """
-    region = middle(common_region(grey1.shape, grey2.shape, y, x), LONGEST_TEMPLATE + 2 * radius)
+    longest = LONGEST_TEMPLATE + 2 * radius
+    region = middle(common_region(grey1.shape, grey2.shape, y, x), longest, longest)
     if min(region.height, region.width) < SMALLEST_TEMPLATE:
         return None
     found = register(high_passed(region.of_first(grey1)), high_passed(region.of_second(grey2)), radius)
     return found and found._replace(y_offset=int(y) + found.y_offset, x_offset=int(x) + found.x_offset)
 
 
-def middle(region: Region, longest: int) -> Region:
-    """The middle of a region, no side longer than so many pixels."""
-    height, width = min(region.height, longest), min(region.width, longest)
+def middle(region: Region, height: int, width: int) -> Region:
+    """The middle of a region, no higher and wider than so many pixels."""
+    height, width = min(region.height, height), min(region.width, width)
     down, right = (region.height - height) // 2, (region.width - width) // 2
     return Region(
         region.top1 + down, region.left1 + right, region.top2 + down, region.left2 + right, height, width
@@ -156,17 +165,17 @@ def is_elsewhere(grey1: Bytes, grey2: Bytes, region: Region, radius: int) -> boo
     """Whether what one image shows in a region lies in the other at another place, as well or better.
 
     ``grey1, grey2`` (height, width) uint8 are whole images; places up to ``radius`` px away count. So it is
-    where a roof or a row of containers repeats, and two images were laid on each other a period aside. It is
-    looked for at half size; :func:`register` sees what lies nearer than that tells apart.
+    where a roof or a row of containers repeats, and two images were laid on each other a period aside. The
+    inner half of the region is looked for, which has room to move where the images end, at half size;
+    :func:`register` tells what lies near apart.
     """
-    first, second = (
-        high_passed(_halved(region.of_first(grey1))),
-        high_passed(_halved(region.of_second(grey2))),
-    )
+    height, width = region.height // 2, region.width // 2
+    inner = middle(region, height, width)
+    first, second = high_passed(_halved(inner.of_first(grey1))), high_passed(_halved(inner.of_second(grey2)))
     here = float(cv2.matchTemplate(first, second, cv2.TM_CCOEFF_NORMED)[0, 0])
     there = max(
-        _best_apart(first, grey2, region.top2, region.left2, region, radius),
-        _best_apart(second, grey1, region.top1, region.left1, region, radius),
+        _best_apart(first, grey2, inner.top2, inner.left2, inner, radius),
+        _best_apart(second, grey1, inner.top1, inner.left1, inner, radius),
     )
     return there >= here
 

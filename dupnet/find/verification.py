@@ -216,21 +216,25 @@ def _judge_part(
     verdict = np.full(len(pairs), DUPLICATE, object)
     verdict[n_decidable == 0] = UNDECIDABLE
     verdict[n_differing > 0] = REFUSED
-    votes = pairs["n_votes"].to_numpy(np.int64) if "n_votes" in pairs else np.zeros(len(pairs), np.int64)
+    votes = pairs["n_votes"].to_numpy(np.int64) if "n_votes" in pairs else np.full(len(pairs), SURE_VOTES)
+    narrow = np.array([min(region.height, region.width) for region in regions])
+    is_small = (narrow < SMALL_SIDE) | (n_decidable <= SMALL_TILES)
+    misplaced = np.zeros(len(pairs), bool)
     for number in np.flatnonzero(verdict == DUPLICATE):
         region, (read1, read2) = regions[number], images[number]
-        is_small = min(region.height, region.width) < SMALL_SIDE or n_decidable[number] <= SMALL_TILES
-        is_unsure = "n_votes" in pairs and votes[number] < SURE_VOTES
-        if (is_small or is_unsure) and not _pixels_agree(
-            region, read1()[0], read2()[0], float(score[number]), is_small
-        ):
-            verdict[number] = REFUSED
-            n_differing[number] = n_decidable[number]
-    for number in np.flatnonzero(verdict == REFUSED):
+        if is_small[number] or votes[number] < SURE_VOTES:
+            grey1, grey2 = read1()[0], read2()[0]
+            misplaced[number] = _is_misplaced(region, grey1, grey2)
+            unlike = is_small[number] and _is_unlike(region, grey1, grey2, float(score[number]))
+            if misplaced[number] or unlike:
+                verdict[number] = REFUSED
+                n_differing[number] = n_decidable[number]
+    for number in np.flatnonzero((verdict == REFUSED) & ~misplaced):
+        region, (read1, read2) = regions[number], images[number]
         share = _agreeing_share(compared[number], weights)
-        if share >= ALTERED_SHARE:
+        if share >= ALTERED_SHARE and not _is_misplaced(region, read1()[0], read2()[0]):
             verdict[number], score[number] = ALTERED, share
-        elif votes[number] >= REVISIT_VOTES:
+        elif votes[number] >= REVISIT_VOTES and "n_votes" in pairs:
             verdict[number] = REVISIT
     return {
         "height": np.array([region.height for region in regions]),
@@ -279,27 +283,25 @@ def _decidable(region: Compared, tiles: Numbers) -> Mask:
     return np.asarray(np.logical_and(*enough))
 
 
-def _pixels_agree(
-    region: Region,
-    grey1: npt.NDArray[np.uint8],
-    grey2: npt.NDArray[np.uint8],
-    score: float,
-    is_small: bool,
-) -> bool:
-    """Whether the pixels bear the network out, of a region that is small or an offset that is not sure."""
-    part = region if is_small else middle(region, LONGEST_TEMPLATE)
-    first, second = high_passed(part.of_first(grey1)), high_passed(part.of_second(grey2))
+def _is_misplaced(region: Region, grey1: npt.NDArray[np.uint8], grey2: npt.NDArray[np.uint8]) -> bool:
+    """Whether two images agree better a few pixels from where they were laid on each other."""
+    longest = LONGEST_TEMPLATE + 2 * REFINED_RADIUS
+    part = middle(region, longest, longest)
     radius = min(REFINED_RADIUS, (min(part.height, part.width) - SMALLEST_TEMPLATE) // 2)
-    found = register(first, second, radius)
-    if found and found.correlation > found.proposed + BETTER:
-        return False
-    if not is_small:
-        return True
+    found = register(high_passed(part.of_first(grey1)), high_passed(part.of_second(grey2)), radius)
+    return found is not None and found.correlation > found.proposed + BETTER
+
+
+def _is_unlike(
+    region: Region, grey1: npt.NDArray[np.uint8], grey2: npt.NDArray[np.uint8], score: float
+) -> bool:
+    """Whether the pixels of a small region show something else, or the same at another place."""
+    first, second = high_passed(region.of_first(grey1)), high_passed(region.of_second(grey2))
     if differing_share(first, second) >= DIFFERING_WINDOWS:
-        return False
-    if score >= UNSURE_SCORE and region.height * region.width > SMALL_AREA:
         return True
-    return not is_elsewhere(grey1, grey2, region, ELSEWHERE_RADIUS)
+    if score >= UNSURE_SCORE and region.height * region.width > SMALL_AREA:
+        return False
+    return is_elsewhere(grey1, grey2, region, ELSEWHERE_RADIUS)
 
 
 def _agreeing_share(region: Compared, weights: Weights) -> float:
