@@ -53,6 +53,9 @@ APART = 3
 SMALLEST_TEMPLATE = 16
 """Narrow side in pixels from which on what is looked for says anything."""
 
+FLAT = 0.3
+"""Texture in grey levels, as a standard deviation, that rounding to whole levels alone leaves."""
+
 LONGEST_TEMPLATE = 192
 """Side in pixels of what is looked for at most: more says little more, and takes longer."""
 
@@ -172,6 +175,8 @@ def is_elsewhere(grey1: Bytes, grey2: Bytes, region: Region, radius: int) -> boo
     height, width = region.height // 2, region.width // 2
     inner = middle(region, height, width)
     first, second = high_passed(_halved(inner.of_first(grey1))), high_passed(_halved(inner.of_second(grey2)))
+    if min(float(first.std()), float(second.std())) < FLAT:  # what is flat correlates with all that is flat
+        return False
     here = float(cv2.matchTemplate(first, second, cv2.TM_CCOEFF_NORMED)[0, 0])
     there = max(
         _best_apart(first, grey2, inner.top2, inner.left2, inner, radius),
