@@ -154,7 +154,7 @@ def test_an_offset_that_is_off_by_a_pixel_is_no_duplicate(acquisition, narrow):
     pairs = pd.DataFrame(keys, columns=["image1", "image2", "y_offset", "x_offset"]).assign(
         n_votes=[4, 4, 4, 9]
     )
-    refined = refine_offsets(pairs, [one.shape, two.shape], lambda at: ([one, two][at], None), workers=1)
+    refined = refine_offsets(pairs, lambda at: ([one, two][at], None), workers=1)
     assert refined["y_offset"].tolist() == [keys[0][2]] * 3 + [keys[3][2]]
     assert refined["x_offset"].tolist() == [20] * 3 + [22]
 

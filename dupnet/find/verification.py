@@ -20,14 +20,12 @@ import pandas as pd
 
 from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
 from dupnet.find.agreement import (
-    LONGEST_TEMPLATE,
+    CERTAIN,
     SMALLEST_TEMPLATE,
     differing_share,
     high_passed,
     is_elsewhere,
-    middle,
     refine_offset,
-    register,
 )
 from dupnet.find.lattice import Cells, all_tiles
 from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, PLACE, REFUSED, REVISIT, SCORE_DECIMALS, UNDECIDABLE
@@ -161,24 +159,21 @@ _KINDS: dict[str, Any] = {
 
 
 def refine_offsets(
-    pairs: pd.DataFrame, shapes: npt.ArrayLike, read: Callable[[int], Image], workers: int | None = None
+    pairs: pd.DataFrame, read: Callable[[int], Image], workers: int | None = None
 ) -> pd.DataFrame:
     """Move offsets of few votes to where the images agree best, up to :data:`REFINED_BY` px away.
 
-    ``pairs`` with ``n_votes``, ``shapes`` and ``read`` as for :func:`judge`. Offsets of :data:`SURE_VOTES`
-    votes and more are exact, and stay; so do those of regions too narrow to correlate.
+    ``pairs`` with ``n_votes``, and ``read``, as for :func:`judge`. Offsets of :data:`SURE_VOTES` votes and
+    more are exact, and stay; so do those of regions too narrow, or too flat, to correlate.
     """
     few = np.flatnonzero(pairs["n_votes"].to_numpy(np.int64) < SURE_VOTES)
     few = few[_order(pairs.iloc[few])]
-    sizes = np.asarray(shapes, np.int64)
 
     def refined(key: list[int]) -> tuple[int, int]:
         one, two, y, x = key
-        region = common_region(sizes[one], sizes[two], y, x)
-        if min(region.height, region.width) < SMALLEST_TEMPLATE + 2 * REFINED_BY:
-            return y, x
         found = refine_offset(read(one)[0], read(two)[0], y, x, REFINED_BY)
-        return (found.y_offset, found.x_offset) if found and found.correlation > found.proposed else (y, x)
+        is_better = found and found.correlation > max(found.proposed, CERTAIN)
+        return (found.y_offset, found.x_offset) if found and is_better else (y, x)
 
     offsets = pairs[KEY[2:]].to_numpy(np.int64, copy=True)
     keys = pairs[KEY].to_numpy(np.int64)[few].tolist()
@@ -285,11 +280,10 @@ def _decidable(region: Compared, tiles: Numbers) -> Mask:
 
 def _is_misplaced(region: Region, grey1: npt.NDArray[np.uint8], grey2: npt.NDArray[np.uint8]) -> bool:
     """Whether two images agree better a few pixels from where they were laid on each other."""
-    longest = LONGEST_TEMPLATE + 2 * REFINED_RADIUS
-    part = middle(region, longest, longest)
-    radius = min(REFINED_RADIUS, (min(part.height, part.width) - SMALLEST_TEMPLATE) // 2)
-    found = register(high_passed(part.of_first(grey1)), high_passed(part.of_second(grey2)), radius)
-    return found is not None and found.correlation > found.proposed + BETTER
+    radius = min(REFINED_RADIUS, (min(region.height, region.width) - SMALLEST_TEMPLATE) // 2)
+    y, x = region.top1 - region.top2, region.left1 - region.left2
+    found = refine_offset(grey1, grey2, y, x, radius) if radius > 0 else None
+    return bool(found and found.correlation > max(found.proposed + BETTER, CERTAIN))
 
 
 def _is_unlike(
