@@ -14,13 +14,22 @@ import numpy.typing as npt
 
 from dupnet.find.regions import Region, common_region
 
-__all__ = ["Registration", "differing_share", "high_passed", "is_elsewhere", "refine_offset"]
+__all__ = [
+    "Registration",
+    "differing_share",
+    "high_passed",
+    "is_elsewhere",
+    "most_textured",
+    "refine_offset",
+    "register",
+]
 
 Bytes = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
 
-BLUR = 3.0
-"""Standard deviation in pixels of the Gaussian mean that is taken off: texture of waves up to 20 px stays."""
+BLUR, BLUR_SIZE = 3.0, 15
+"""Standard deviation of the Gaussian mean that is taken off, and side of its kernel, in pixels: texture of
+waves up to 20 px stays."""
 
 WINDOW = 8
 """Side in pixels of the windows in which agreement is measured: as fine as the blocks of a JPEG file."""
@@ -41,36 +50,49 @@ RESIDUAL_FLOOR = 0.2
 APART = 3
 """Pixels from the place of a match from which on another match is another place."""
 
-LONGEST_TEMPLATE = 192
+SMALLEST_TEMPLATE = 16
+"""Narrow side in pixels from which on what is looked for says anything."""
+
+FLAT = 0.3
+"""Texture in grey levels, as a standard deviation, that rounding to whole levels alone leaves."""
+
+LONGEST_TEMPLATE = 128
 """Side in pixels of what is looked for at most: more says little more, and takes longer."""
+
+CERTAIN = 0.4
+"""Correlation from which on a match says where: what compression leaves of nearly flat ground reaches 0.3."""
 
 
 class Registration(NamedTuple):
-    """Where two images agree best: offset in pixels, correlation there, and the best one at least
-    :data:`APART` px from it."""
+    """Where two images agree best."""
 
     y_offset: int
+    """Of image 2's origin in image 1's frame, in pixels."""
     x_offset: int
     correlation: float
+    """There, from -1 to 1."""
+    proposed: float
+    """Correlation at the offset that was proposed."""
     second: float
+    """The best one at least :data:`APART` px from the best; -1 if none was looked at."""
 
 
 def high_passed(grey: npt.NDArray[np.generic]) -> Float:
     """A grey image (height, width) less its Gaussian mean, mirrored at the rim: float32."""
     pixels = np.asarray(grey, np.float32)
-    return np.asarray(pixels - cv2.GaussianBlur(pixels, (0, 0), BLUR, borderType=cv2.BORDER_REFLECT))
+    kernel = (BLUR_SIZE, BLUR_SIZE)
+    return np.asarray(pixels - cv2.GaussianBlur(pixels, kernel, BLUR, borderType=cv2.BORDER_REFLECT))
 
 
-def differing_share(grey1: Bytes, grey2: Bytes) -> float:
-    """Share of the windows of a region in which two images of it, (height, width) uint8 each, differ.
+def differing_share(first: Float, second: Float) -> float:
+    """Share of the windows of a region in which two images of it, high-passed (height, width) each, differ.
 
     A window of :data:`WINDOW` px differs where there is texture, the correlation is low, and the residual
     stands out from the rest of the region: two processings of one acquisition differ everywhere alike. At
     least two windows must differ.
     """
-    first, second = high_passed(grey1), high_passed(grey2)
     power = float((first * first).sum()), float((second * second).sum())
-    second *= np.float32(np.sqrt(power[0] / max(power[1], 1e-6)))
+    second = second * np.float32(np.sqrt(power[0] / max(power[1], 1e-6)))
     half = WINDOW // 2
 
     def mean(products: Float) -> Float:
@@ -88,19 +110,27 @@ def differing_share(grey1: Bytes, grey2: Bytes) -> float:
     return float(differs.mean()) if differs.sum() >= 2 else 0.0
 
 
-def is_elsewhere(grey1: Bytes, grey2: Bytes, region: Region, radius: int) -> bool:
-    """Whether what one image shows in a region lies in the other at another place, as well or better.
+def register(first: Float, second: Float, radius: int) -> Registration | None:
+    """How far one image of a region must be moved to agree best with another, both high-passed alike.
 
-    ``grey1, grey2`` (height, width) uint8 are whole images; places up to ``radius`` px away count. So it is
-    where a roof or a row of containers repeats, and two images were laid on each other a period aside.
+    The offsets are those by which what the second shows lies too far up and left. None where the region, less
+    the radius on each side, is narrower than :data:`SMALLEST_TEMPLATE`.
     """
-    first, second = high_passed(grey1), high_passed(grey2)
-    here = _correlation(region.of_first(first), region.of_second(second))
-    there = max(
-        _best_apart(region.of_first(first), second, region.top2, region.left2, radius),
-        _best_apart(region.of_second(second), first, region.top1, region.left1, radius),
+    height, width = first.shape
+    if radius < 0 or min(height, width) - 2 * radius < SMALLEST_TEMPLATE:
+        return None
+    template = first[radius : height - radius, radius : width - radius]
+    surface = cv2.matchTemplate(second, np.ascontiguousarray(template), cv2.TM_CCOEFF_NORMED)
+    row, col = divmod(int(surface.argmax()), surface.shape[1])
+    steps = np.arange(2 * radius + 1)
+    apart = np.maximum(np.abs(steps[:, None] - row), np.abs(steps - col)) >= APART
+    return Registration(
+        radius - row,
+        radius - col,
+        float(surface[row, col]),
+        float(surface[radius, radius]),
+        float(surface[apart].max()) if apart.any() else -1.0,
     )
-    return there >= here
 
 
 def refine_offset(grey1: Bytes, grey2: Bytes, y: int, x: int, radius: int = 3) -> Registration | None:
@@ -118,42 +148,90 @@ def refine_offset(grey1: Bytes, grey2: Bytes, y: int, x: int, radius: int = 3) -
     Returns
     -------
     Registration or None
-        None where the images share less than 16 px beyond the radius.
+        None where what they share is, less the radius, narrower than :data:`SMALLEST_TEMPLATE`.
     """
     region = common_region(grey1.shape, grey2.shape, y, x)
-    # What is looked for lies so far inside image 2 that it can be moved by the radius.
-    top = max(region.top2, radius) - region.top2
-    left = max(region.left2, radius) - region.left2
-    height = min(region.top2 + region.height, grey2.shape[0] - radius) - region.top2 - top
-    width = min(region.left2 + region.width, grey2.shape[1] - radius) - region.left2 - left
-    if min(height, width) < 16:
+    if min(region.height, region.width) < SMALLEST_TEMPLATE + 2 * radius:
         return None
-    if height > LONGEST_TEMPLATE:
-        top, height = top + (height - LONGEST_TEMPLATE) // 2, LONGEST_TEMPLATE
-    if width > LONGEST_TEMPLATE:
-        left, width = left + (width - LONGEST_TEMPLATE) // 2, LONGEST_TEMPLATE
-    y1, x1, y2, x2 = region.top1 + top, region.left1 + left, region.top2 + top, region.left2 + left
-    template = high_passed(grey1[y1 : y1 + height, x1 : x1 + width])
-    around = high_passed(grey2[y2 - radius : y2 + height + radius, x2 - radius : x2 + width + radius])
-    surface = cv2.matchTemplate(around, template, cv2.TM_CCOEFF_NORMED)
-    row, col = divmod(int(surface.argmax()), surface.shape[1])
-    rows, cols = np.arange(surface.shape[0])[:, None], np.arange(surface.shape[1])
-    apart = np.maximum(np.abs(rows - row), np.abs(cols - col)) >= APART
-    second = float(surface[apart].max()) if apart.any() else -1.0
-    # What lies further down in image 2 than proposed brings image 2's origin further up.
-    return Registration(int(y) - (row - radius), int(x) - (col - radius), float(surface[row, col]), second)
+    region = most_textured(region, grey1, grey2, radius)
+    found = register(high_passed(region.of_first(grey1)), high_passed(region.of_second(grey2)), radius)
+    return found and found._replace(y_offset=int(y) + found.y_offset, x_offset=int(x) + found.x_offset)
 
 
-def _correlation(first: npt.NDArray[np.generic], second: npt.NDArray[np.generic]) -> float:
-    return float(cv2.matchTemplate(np.asarray(first), np.asarray(second), cv2.TM_CCOEFF_NORMED)[0, 0])
+def most_textured(region: Region, grey1: Bytes, grey2: Bytes, radius: int) -> Region:
+    """Of up to nine parts of a region the one with the most texture in both images.
+
+    No side of it is longer than :data:`LONGEST_TEMPLATE` and the radius on both sides.
+    """
+    longest = LONGEST_TEMPLATE + 2 * radius
+    height, width = min(region.height, longest), min(region.width, longest)
+    best, most = middle(region, height, width), -1.0
+    if (height, width) == (region.height, region.width):
+        return best
+    for down in sorted({0, (region.height - height) // 2, region.height - height}):
+        for right in sorted({0, (region.width - width) // 2, region.width - width}):
+            part = Region(
+                region.top1 + down,
+                region.left1 + right,
+                region.top2 + down,
+                region.left2 + right,
+                height,
+                width,
+            )
+            # Every fourth pixel, less the one beside it: enough to tell texture from flat ground.
+            texture = min(
+                float(np.abs(np.diff(np.asarray(of_image[::4, :], np.int16), axis=1)).mean())
+                for of_image in (part.of_first(grey1), part.of_second(grey2))
+            )
+            if texture > most:
+                best, most = part, texture
+    return best
 
 
-def _best_apart(template: npt.NDArray[np.generic], image: Float, top: int, left: int, radius: int) -> float:
-    """Best correlation of a template in an image, ``APART`` to ``radius`` px from a place."""
-    height, width = template.shape
-    y, x = max(0, top - radius), max(0, left - radius)
-    around = image[y : top + height + radius, x : left + width + radius]
-    surface = cv2.matchTemplate(around, np.asarray(template), cv2.TM_CCOEFF_NORMED)
-    rows, cols = np.arange(surface.shape[0])[:, None] + y, np.arange(surface.shape[1]) + x
-    apart = np.maximum(np.abs(rows - top), np.abs(cols - left)) >= APART
+def middle(region: Region, height: int, width: int) -> Region:
+    """The middle of a region, no higher and wider than so many pixels."""
+    height, width = min(region.height, height), min(region.width, width)
+    down, right = (region.height - height) // 2, (region.width - width) // 2
+    return Region(
+        region.top1 + down, region.left1 + right, region.top2 + down, region.left2 + right, height, width
+    )
+
+
+def is_elsewhere(grey1: Bytes, grey2: Bytes, region: Region, radius: int) -> bool:
+    """Whether what one image shows in a region lies in the other at another place, as well or better.
+
+    ``grey1, grey2`` (height, width) uint8 are whole images; places up to ``radius`` px away count. So it is
+    where a roof or a row of containers repeats, and two images were laid on each other a period aside. The
+    inner half of the region is looked for, which has room to move where the images end, at half size;
+    :func:`register` tells what lies near apart.
+    """
+    height, width = region.height // 2, region.width // 2
+    inner = middle(region, height, width)
+    first, second = high_passed(_halved(inner.of_first(grey1))), high_passed(_halved(inner.of_second(grey2)))
+    if min(float(first.std()), float(second.std())) < FLAT:  # what is flat correlates with all that is flat
+        return False
+    here = float(cv2.matchTemplate(first, second, cv2.TM_CCOEFF_NORMED)[0, 0])
+    there = max(
+        _best_apart(first, grey2, inner.top2, inner.left2, inner, radius),
+        _best_apart(second, grey1, inner.top1, inner.left1, inner, radius),
+    )
+    return there >= here
+
+
+def _halved(grey: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    height, width = grey.shape[0] // 2, grey.shape[1] // 2
+    return np.asarray(
+        cv2.resize(np.asarray(grey[: 2 * height, : 2 * width]), (width, height), interpolation=cv2.INTER_AREA)
+    )
+
+
+def _best_apart(template: Float, grey: Bytes, top: int, left: int, region: Region, radius: int) -> float:
+    """Best correlation of a template of half size in an image, up to ``radius`` px from (top, left)."""
+    # A whole number of pixels of half size away, so that the place itself lies on one.
+    up, to_left = min(radius, top) // 2 * 2, min(radius, left) // 2 * 2
+    y, x = top - up, left - to_left
+    around = grey[y : top + region.height + radius, x : left + region.width + radius]
+    surface = cv2.matchTemplate(high_passed(_halved(around)), template, cv2.TM_CCOEFF_NORMED)
+    rows, cols = np.arange(surface.shape[0])[:, None] - up // 2, np.arange(surface.shape[1]) - to_left // 2
+    apart = np.maximum(np.abs(rows), np.abs(cols)) >= APART
     return float(surface[apart].max()) if apart.any() else -1.0

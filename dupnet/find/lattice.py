@@ -176,14 +176,11 @@ def _solid(blocks: Bytes) -> Mask:
     return np.asarray((by_block.reshape(len(blocks), 16) == 0).sum(axis=1) >= SOLID_BLOCKS)
 
 
-def spread(length: int) -> Numbers:
-    """Where the fewest cells begin that cover ``length`` px, at least 32, from end to end, evenly spread."""
-    return _spread(length).copy()
-
-
 @lru_cache(maxsize=4096)
-def _spread(length: int) -> Numbers:
-    return np.rint(np.linspace(0, length - CELL_SIZE, -(-length // CELL_SIZE))).astype(np.int64)
+def spread(length: int, at_least: int = 1) -> Numbers:
+    """Where the fewest cells begin that cover ``length`` px, 32 or more, from end to end, evenly spread."""
+    n = max(at_least, -(-length // CELL_SIZE))
+    return np.rint(np.linspace(0, length - CELL_SIZE, n)).astype(np.int64)
 
 
 @lru_cache(maxsize=4096)

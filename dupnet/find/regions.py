@@ -42,6 +42,10 @@ FOLDED_SIDE = 4
 folded another day was accepted in none of 258; of those of 2 x 2 cells in 12 of 872."""
 
 
+SHORTEST = 48
+"""Long side in pixels of the smallest region that is judged."""
+
+
 class Region(NamedTuple):
     """What two images share: its upper left pixel in each of them, and its size, in pixels."""
 
@@ -135,7 +139,7 @@ def compare_regions(
             if wanted:
                 tiles.append(block[0] * block[1] + folded_tiles(len(wanted.ys))[1])
         elif min(region.height, region.width) >= CELL_SIZE:
-            ys, xs = spread(region.height), spread(region.width)
+            ys, xs = _narrow_cells(region.height, region.width)
             block = (len(ys), len(xs))
             wanted = _Wanted(np.repeat(ys, len(xs)), np.tile(xs, len(ys)))
             tiles = [_tiles_of_narrow(*block)]
@@ -188,6 +192,15 @@ def _rim(region: Region, starts: tuple[int, int], block: tuple[int, int]) -> _Wa
     if not wanted:
         return None
     return _Wanted(*(np.concatenate(places) for places in zip(*wanted, strict=True)))
+
+
+def _narrow_cells(height: int, width: int) -> tuple[Numbers, Numbers]:
+    """Rows and columns of the cells of a narrow region; so many that they make a tile, where it is half as
+    long again as a cell."""
+    ys, xs = spread(height), spread(width)
+    if len(ys) * len(xs) < 4 and max(height, width) >= SHORTEST:
+        return (spread(height, 4), xs) if height > width else (ys, spread(width, 4))
+    return ys, xs
 
 
 def _tiles_of_narrow(rows: int, cols: int) -> Numbers:
