@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 __all__ = [
     "Commands",
+    "add_command",
+    "add_habits",
+    "add_judgements",
     "add_pair_table",
     "add_results",
     "add_seed",
     "add_tile_size",
     "add_workers",
+    "default_out",
     "score",
+    "share",
     "whole_number",
 ]
 
@@ -22,6 +29,65 @@ if TYPE_CHECKING:
 else:  # not generic when it runs
     Commands = argparse._SubParsersAction
 """What a command's parser is added to; argparse has no public name for it."""
+
+
+class _Help(argparse.HelpFormatter):
+    """Help whose examples keep their lines."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(_EXAMPLES) else super()._fill_text(text, width, indent)
+
+
+_EXAMPLES = "examples:"
+
+
+def add_command(
+    commands: Commands, name: str, summary: str, description: str, examples: Sequence[str]
+) -> argparse.ArgumentParser:
+    """Add the parser of a command, with examples at the end of its help."""
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog="\n  ".join([_EXAMPLES, *examples]),
+        formatter_class=_Help,
+    )
+
+
+def add_habits(parser: argparse.ArgumentParser) -> None:
+    """Add ``-q``, ``-v`` and ``--json``."""
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("-q", "--quiet", action="store_true", help="the result alone, and no progress")
+    amount.add_argument("-v", "--verbose", action="store_true", help="every row of every list")
+    parser.add_argument("--json", action="store_true", help="the whole result as JSON on standard output")
+
+
+def add_judgements(parser: argparse.ArgumentParser) -> None:
+    """Add ``--ignore-judgements``."""
+    parser.add_argument(
+        "--ignore-judgements",
+        action="store_true",
+        help="as the search has it, whatever was judged by eye (DIR/judgements.csv)",
+    )
+
+
+def default_out(images: Sequence[str]) -> Path:
+    """Where results go if nobody says: IMAGES-dupnet, a folder beside the images and in none of theirs.
+
+    Raises
+    ------
+    ValueError
+        If that cannot be said of an address, or of the root.
+    """
+    if any("://" in folder for folder in images):
+        raise ValueError(f"{images[0]!r} is a URL; say where the results go (--out).")
+    folders = [Path(folder).resolve() for folder in images]
+    for beside in (folders[0], Path(os.path.commonpath(folders))):
+        if beside.name:
+            out = beside.with_name(f"{beside.name}-dupnet")
+            if not any(out.is_relative_to(folder) for folder in folders):
+                return out
+    raise ValueError(f"There is no room for results beside {images[0]!r}; say where they go (--out).")
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -50,6 +116,17 @@ def score(text: str) -> float:
         value = -1.0
     if not 0 <= value <= 1:  # nor if it is NaN
         raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0 to 1")
+    return value
+
+
+def share(text: str) -> float:
+    """A type for ``add_argument``: a share, 0 to 1, or as percentage (``50%``)."""
+    try:
+        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share in 0 to 1")
     return value
 
 

@@ -3,48 +3,141 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dupnet.commands.arguments import Commands, add_results
+from dupnet.commands.arguments import (
+    Commands,
+    add_command,
+    add_habits,
+    add_judgements,
+    add_workers,
+    default_out,
+    whole_number,
+)
+from dupnet.commands.output import progress_of, say, say_json
+
+if TYPE_CHECKING:
+    from dupnet.find.results import FindResult
+    from dupnet.splits.leaks import Audit
+    from dupnet.splits.lists import Lists
 
 __all__ = ["add", "run"]
+
+N_SHOWN = 10
+"""Leaking groups and pairs that are printed; ``--verbose`` prints all."""
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "audit",
-        help="leaks of any given split: images, tiles, pixels; exit status 1 if there are any",
-        description="Count what a split leaks, by what `dupnet find` wrote into DIR. Exit status 1 if any.",
+        "leaks of any given split: images, pixels, pairs; exit status 1 if there are any",
+        "Count what a split leaks: the images and pixels of each split that another split shows too. SPLITS "
+        "is a table (CSV, TSV, Parquet, JSON), NAME=LIST for each split, COCO files, a data.yaml of YOLO, or a "
+        "folder of split folders. DIR is the output folder of `dupnet find`. Of a FOLDER of images alone the "
+        "overlaps are searched first, and the split is that of its folders (train/, val/, ...) or of the "
+        "lists in it. Exit status 1 if anything leaks. Nothing is called free of leaks without what was searched.",
+        [
+            "dupnet audit FOLDER                      # with train/, val/, test/ in it; searches first",
+            "dupnet audit splits.csv DIR              # what `dupnet find` wrote into DIR",
+            "dupnet audit train=train.txt val=val.txt DIR --pairs leaks.csv",
+            "dupnet audit instances_train2017.json instances_val2017.json DIR",
+            "dupnet audit labels.csv DIR --image-column file --split-column fold --json",
+        ],
     )
-    parser.add_argument("splits", metavar="SPLITS.csv", help="table with the columns image and split")
-    add_results(parser)
+    parser.add_argument("what", nargs="+", metavar="SPLITS DIR | FOLDER", help="a split and DIR, or a FOLDER")
+    parser.add_argument("--image-column", metavar="NAME", help="column of images (default: the clear one)")
+    parser.add_argument("--split-column", metavar="NAME", help="column of splits (default: the clear one)")
+    parser.add_argument("--pairs", metavar="CSV", help="write every pair that leaks, with its common share")
+    add_judgements(parser)
+    search = parser.add_argument_group("of a FOLDER that is searched first")
+    search.add_argument("-o", "--out", metavar="DIR", help="for what is found (default: FOLDER-dupnet)")
+    search.add_argument("--grid", type=whole_number(1), metavar="PX", help="only whole tiles on a grid of PX")
+    add_workers(search)
+    add_habits(parser)
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the leaks; returns 1 if there are any, else 0."""
-    from dupnet.find.results import read_results, read_table
-    from dupnet.splits.leaks import audit
+    from dupnet.files.atomic import check_replaceable, write_csv
+    from dupnet.splits.leaks import PAIR_COLUMNS, audit
 
-    result = read_results(options.dir)
-    splits = read_table(options.splits)
-    if result.grid is None:
-        raise ValueError(f"{options.dir!r} has no common grid.")
+    if options.pairs:
+        check_replaceable(options.pairs, PAIR_COLUMNS)
+    result, where = _searched(options)
+    lists = _lists(options, result)
     try:
-        found = audit(splits, result.overlaps, result.groups, result.grid)
+        found = audit(lists.table, result)
     except ValueError as error:
-        raise ValueError(f"{options.splits!r}: {error}") from None
-    print(found.splits.to_string(index=False))
-    if found.unassigned:
-        print(
-            f"{found.unassigned} images of {options.dir} are in no split; "
-            f"if it has grown since it was split, run `dupnet split {options.dir}` again"
-        )
-    if not found.leaks:
-        print("No leak among the images that are in one." if found.unassigned else "No leak.")
-        return 0
-    print(f"\n{len(found.groups)} groups leak; those with most tiles:")
-    print(found.groups.head(10).to_string(index=False))
-    print("\nPairs of images that share ground across splits, the most of each of these groups:")
-    print(found.examples.to_string(index=False))
-    return 1
+        raise ValueError(f"{lists.description}: {error}") from None
+    if options.pairs:
+        write_csv(found.pairs, options.pairs)
+    say_json(options, {"split": lists.description, "results": str(where), **found.record()})
+    _print(options, found, lists)
+    return int(found.leaks)
+
+
+def _searched(options: argparse.Namespace) -> tuple[FindResult, Path]:
+    """What was found of the images, now or before, and the folder that holds it."""
+    from dupnet.find.engine import find_overlaps
+    from dupnet.find.judgements import heed
+    from dupnet.find.results import read_results
+
+    last = options.what[-1]
+    if Path(last, "run.json").exists() or not Path(last).is_dir():
+        if options.out or options.grid or options.workers:
+            raise ValueError(
+                f"--out, --grid and --workers are of a search, and {last!r} is no folder to search."
+            )
+        if not Path(last).exists() or Path(last).is_file():
+            raise ValueError(
+                f"{last!r} is neither the output folder of `dupnet find` nor a folder of images; end with one."
+            )
+        return heed(read_results(last), last, ignore=options.ignore_judgements), Path(last)
+    out = Path(options.out) if options.out else default_out([last])
+    say(options, f"Searching {last!r}; results go to {str(out)!r}", detail=True)
+    result = find_overlaps(
+        last,
+        out=out,
+        **({"grid": options.grid} if options.grid else {}),
+        workers=options.workers,
+        progress=progress_of(options),
+    )
+    return heed(result, out, ignore=options.ignore_judgements), out
+
+
+def _lists(options: argparse.Namespace, result: FindResult) -> Lists:
+    """The split: as given, else what `dupnet split` wrote, else that of the folder of images."""
+    from dupnet.splits.lists import find_lists, read_lists
+
+    *sources, last = options.what
+    images = result.groups["image"].tolist()
+    columns = options.image_column, options.split_column
+    if sources:
+        return read_lists(sources, images, *columns)
+    if Path(last, "run.json").exists() and Path(last, "splits.csv").exists():
+        return read_lists([str(Path(last, "splits.csv"))], images, *columns)
+    return find_lists(last if not Path(last, "run.json").exists() else result.folders[0], images)
+
+
+def _print(options: argparse.Namespace, found: Audit, lists: Lists) -> None:
+    shown = None if options.verbose else N_SHOWN
+    say(options, f"Split: {lists.description}", detail=True)
+    say(options, found.splits.to_string(index=False), detail=True)
+    if found.leaks:
+        say(options, f"\n{len(found.groups)} groups leak; those with most pixels:", detail=True)
+        say(options, found.groups.head(shown).to_string(index=False), detail=True)
+        say(options, "\nPairs of images that share ground across splits, the most first:", detail=True)
+        say(options, found.pairs.head(shown).to_string(index=False), detail=True)
+        if options.pairs:
+            say(options, f"All {len(found.pairs)} pairs: {options.pairs}", detail=True)
+        say(options, "", detail=True)
+    if len(found.unmatched):
+        say(options, "Names that fit no image:", detail=True)
+        say(options, found.unmatched.head(shown).to_string(index=False), detail=True)
+    say(options, found.verdict())
+    for limit in found.limits():
+        say(options, f"  note: {limit}")

@@ -1,240 +1,261 @@
-"""The audit of a split: which images, tiles and pixels of one split another split shows too."""
+"""The audit of a split: which images and pixels of one split another split shows too."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.tiles import Grid, overlap_at
+from dupnet.splits.entries import BUFFER, Splits, entries_of
+from dupnet.splits.ground import Found, areas_shown, common_ground, relations
 
-__all__ = ["Audit", "audit"]
+__all__ = ["PAIR_COLUMNS", "Audit", "audit"]
+
+PAIR_COLUMNS = (
+    "image1",
+    "split1",
+    "image2",
+    "split2",
+    "group",
+    "y_offset",
+    "x_offset",
+    "height",
+    "width",
+    "share",
+    "evidence",
+)
+"""Columns of the pairs of an audit: image 2's origin in image 1, the common region and its share of the
+smaller image, and what tells of it: an overlap (``duplicate`` or ``altered``), the ``place`` of both images
+in one mosaic, or ``listed twice``, one file in two splits."""
 
 Integers = npt.NDArray[np.int64]
-Booleans = npt.NDArray[np.bool_]
-
-COUNTS = ["images", "leaked_images", "tiles", "leaked_tiles", "leaked_pixels"]
 
 
-class Audit(NamedTuple):
-    """What a split leaks.
-
-    ``splits``: ``split, images, leaked_images, tiles, leaked_tiles, leaked_pixels``, one row a split.
-    ``groups``: ``group, images, splits, leaked_images, tiles, leaked_tiles, leaked_pixels``, the groups that
-    leak, most tiles first. ``examples``: ``group, image1, split1, image2, split2, row_offset, col_offset,
-    n_tiles``, for each of the worst groups the pair of images that shares most. ``unassigned``: images of the
-    collection that are in no split.
-    """
+@dataclass(frozen=True)
+class Audit:
+    """What a split leaks, and what the search for it could not see."""
 
     splits: pd.DataFrame
+    """``split, images, leaked_images, image_share, pixels, leaked_pixels, pixel_share, revisited_images``,
+    one row a split. A pixel leaks if an image of another split shows it too; none is counted twice.
+    ``revisited_images`` show ground that another split shows at another time, which is no leak by itself."""
     groups: pd.DataFrame
-    examples: pd.DataFrame
+    """``group, images, splits, leaked_images, leaked_pixels``: the groups that leak, most pixels first."""
+    pairs: pd.DataFrame
+    """The columns :data:`PAIR_COLUMNS`: every pair of images with common ground in two splits, most first."""
+    revisits: pd.DataFrame
+    """``image1, split1, image2, split2``, and the rest as the revisits table: one ground at two times in two
+    splits."""
+    doubtful: pd.DataFrame
+    """As ``pairs``: overlaps in two splits that contradict the places of others, and so are not counted."""
+    unmatched: pd.DataFrame
+    """``name, split, reason``: rows of the split that fit no image, and are not audited."""
     unassigned: int
+    """Images of the collection that are in no split."""
+    buffered: int
+    """Images that the split sets aside as ``buffer``."""
+    coverage: list[str]
+    """What was searched, and then what the search could not see."""
 
     @property
     def leaks(self) -> bool:
         """Whether there is any."""
-        return bool(self.splits["leaked_tiles"].any())
+        return len(self.pairs) > 0
+
+    def verdict(self) -> str:
+        """One sentence: what leaks, or that nothing was found, and always what was searched."""
+        searched = self.coverage[0] if self.coverage else "What was searched is unknown."
+        if not self.leaks:
+            number = int(self.splits["images"].sum())
+            return f"No leak found among {number} images in {len(self.splits)} splits. {searched}"
+        worst = self.splits.sort_values(["image_share", "split"], ascending=[False, True]).iloc[0]
+        return (
+            f"Leak: {len(self.pairs)} pairs of images share ground across splits; "
+            f"{worst['leaked_images']} of {worst['images']} images of {worst['split']!r} "
+            f"({worst['image_share']:.1%}) and {worst['pixel_share']:.1%} of its pixels are shown in "
+            f"another. {searched}"
+        )
+
+    def limits(self) -> list[str]:
+        """What the verdict does not cover, a sentence each."""
+        said = list(self.coverage[1:])
+        if len(self.doubtful):
+            said.append(
+                f"{len(self.doubtful)} overlaps across splits contradict the places of others, and are not "
+                "counted"
+            )
+        if len(self.unmatched):
+            said.append(f"{len(self.unmatched)} names of the split fit no image that was searched")
+        if self.unassigned:
+            said.append(f"{self.unassigned} images of the collection are in no split")
+        if self.buffered:
+            said.append(f"{self.buffered} images are set aside as {BUFFER!r}")
+        if len(self.revisits):
+            said.append(
+                f"{len(self.revisits)} pairs show one ground at two times in two splits, which is not "
+                "counted as a leak (`dupnet split --keep-revisits` keeps them together)"
+            )
+        return said
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain lists and numbers, for JSON."""
+        tables = {name: getattr(self, name) for name in ("splits", "groups", "pairs", "revisits", "doubtful")}
+        return {
+            "leaks": self.leaks,
+            "verdict": self.verdict(),
+            "limits": self.limits(),
+            "coverage": self.coverage,
+            "unassigned": self.unassigned,
+            "buffered": self.buffered,
+            **{name: table.to_dict("records") for name, table in tables.items()},
+            "unmatched": self.unmatched.to_dict("records"),
+        }
 
 
-def audit(
-    splits: pd.DataFrame,
-    overlaps: pd.DataFrame,
-    groups: pd.DataFrame,
-    grid: Grid = Grid(),
-    n_examples: int = 10,
-) -> Audit:
+def audit(splits: Splits, result: Found) -> Audit:
     """Count what a split leaks.
 
-    A tile leaks if a tile of another split shows the same ground at the same moment: because their images
-    overlap as duplicates, or because their places in one group coincide.
+    A pixel leaks if an image of another split shows the same place at the same moment: because the images
+    overlap (``duplicate`` or ``altered``), or because their places in one mosaic coincide.
 
     Parameters
     ----------
-    splits : DataFrame
-        ``image, split``, and whatever else; any split of the collection, or of a part of it.
-    overlaps, groups : DataFrame
-        The tables that ``find`` wrote.
-    grid : Grid
-        The tiles of one image.
-    n_examples : int
-        Pairs of images to list.
+    splits : DataFrame, mapping or path
+        ``image, split``: any split of the collection, or of a part of it. Names may have other folders before
+        them, or no ending. An image listed in two splits is a leak itself.
+    result : FindResult
+        What ``find`` found, or :class:`dupnet.splits.ground.Tables`.
 
     Raises
     ------
     ValueError
-        If no image is listed, a column is missing, or an image is listed twice, has no split, or is not
-        among the images of the groups.
+        If no image is listed, a column is missing, an image has no split, or no name fits any image.
+    OSError
+        If a list cannot be read.
     """
-    groups = groups.assign(group=groups["mosaic"])
-    placed = _placed(splits, groups)
-    _, code = np.unique(placed["split"].to_numpy(), return_inverse=True)
-    leaked = _shown_twice(placed, code, grid)
-    across = _across(overlaps, placed, code)
-    for offset, pairs in across.groupby(["row_offset", "col_offset"]):
-        shared = overlap_at(int(offset[0]), int(offset[1]), grid)
-        leaked[np.ix_(pairs["number1"], shared.tiles1)] = True
-        leaked[np.ix_(pairs["number2"], shared.tiles2)] = True
+    groups = result.groups.reset_index(drop=True)
+    entries, unmatched = entries_of(splits, groups["image"].tolist())
+    buffered = int((entries["split"] == BUFFER).sum())
+    entries = entries[entries["split"] != BUFFER].reset_index(drop=True)
 
-    n_leaked = leaked.sum(axis=1)
-    counted = placed.assign(
+    pairs = _across(common_ground(result.overlaps, groups), entries)
+    pairs = pd.concat([_listed_twice(entries, groups), pairs], ignore_index=True)
+    n_pixels = (groups["height"] * groups["width"]).to_numpy(np.int64)
+    leaked = _leaked_pixels(pairs, len(entries))
+    revisits = _across(_with_extras(result.revisits, groups), entries)
+    revisited = np.zeros(len(entries), dtype=np.int64)
+    revisited[pd.unique(revisits[["entry1", "entry2"]].to_numpy(np.int64).ravel())] = 1
+    counted = entries.assign(
+        group=groups["group"].to_numpy()[entries["number"]],
         images=1,
-        leaked_images=(n_leaked > 0).astype(np.int64),
-        tiles=grid.n_tiles,
-        leaked_tiles=n_leaked,
-        leaked_pixels=n_leaked * grid.tile_size**2,
+        leaked_images=(leaked > 0).astype(np.int64),
+        pixels=n_pixels[entries["number"]],
+        leaked_pixels=leaked,
+        revisited_images=revisited,
     )
-    by_split = counted.groupby("split")[COUNTS].sum().reset_index()
-    by_group = counted.groupby("group")[COUNTS].sum().reset_index()
-    by_group = by_group[by_group["leaked_tiles"] > 0].sort_values(
-        ["leaked_tiles", "group"], ascending=[False, True], ignore_index=True
+    doubtful = _across(_with_extras(result.rejected, groups), entries)
+    counted_pairs = pd.MultiIndex.from_frame(pairs[["entry1", "entry2"]])
+    doubtful = doubtful[~pd.MultiIndex.from_frame(doubtful[["entry1", "entry2"]]).isin(counted_pairs)]
+    extent = pairs["height"] * pairs["width"]
+    pairs = pairs.loc[extent.sort_values(ascending=False, kind="stable").index]
+    return Audit(
+        splits=_by_split(counted),
+        groups=_by_group(counted),
+        pairs=_named(pairs, entries, groups)[list(PAIR_COLUMNS)],
+        revisits=_named(revisits, entries, groups),
+        doubtful=_named(doubtful, entries, groups),
+        unmatched=unmatched,
+        unassigned=len(groups) - entries["number"].nunique() - buffered,
+        buffered=buffered,
+        coverage=list(result.coverage()),
     )
+
+
+def _across(pairs: pd.DataFrame, entries: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of images as pairs of entries, ``entry1, entry2``, of different splits."""
+    numbered = entries.reset_index(names="entry")
+    for end in ("1", "2"):
+        side = numbered.rename(columns={name: name + end for name in ("entry", "number", "split")})
+        pairs = pairs.merge(side, on=f"number{end}")
+    across = pairs[pairs["split1"] != pairs["split2"]].drop(columns=["split1", "split2"])
+    return across.sort_values(["entry1", "entry2"], kind="stable", ignore_index=True)
+
+
+def _listed_twice(entries: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of entries of one image."""
+    both = entries.reset_index(names="entry").merge(
+        entries.reset_index(names="entry"), on="number", suffixes=("1", "2")
+    )
+    both = both[both["entry1"] < both["entry2"]]
+    number = both["number"].to_numpy(np.int64)
+    return pd.DataFrame(
+        {
+            "number1": number,
+            "number2": number,
+            "y_offset": np.zeros(len(number), np.int64),
+            "x_offset": np.zeros(len(number), np.int64),
+            "height": groups["height"].to_numpy(np.int64)[number],
+            "width": groups["width"].to_numpy(np.int64)[number],
+            "share": np.ones(len(number)),
+            "evidence": np.full(len(number), "listed twice", dtype=object),
+            "entry1": both["entry1"].to_numpy(np.int64),
+            "entry2": both["entry2"].to_numpy(np.int64),
+        }
+    )
+
+
+def _leaked_pixels(pairs: pd.DataFrame, n_entries: int) -> Integers:
+    """Pixels of each entry that lie in the common region with any entry of another split."""
+    down, right = pairs["y_offset"].to_numpy(np.int64), pairs["x_offset"].to_numpy(np.int64)
+    sides = [
+        (pairs["entry1"], np.maximum(down, 0), np.maximum(right, 0)),
+        (pairs["entry2"], np.maximum(-down, 0), np.maximum(-right, 0)),
+    ]
+    entry, top, left = (np.concatenate(columns) for columns in zip(*sides, strict=True))
+    shape = [np.tile(pairs[side].to_numpy(np.int64), 2) for side in ("height", "width")]
+    leaked = np.zeros(n_entries, dtype=np.int64)
+    areas = areas_shown(entry, top, left, *shape)
+    leaked[areas.index.to_numpy(np.int64)] = areas.to_numpy()
+    return leaked
+
+
+def _with_extras(table: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """Revisits or rejected overlaps by numbers, with the region's share of the smaller image."""
+    found = relations(table, groups)
+    area = (groups["height"] * groups["width"]).to_numpy(np.int64)
+    smaller = np.minimum(area[found["number1"]], area[found["number2"]])
+    return found.assign(share=found["height"] * found["width"] / np.maximum(smaller, 1))
+
+
+def _named(pairs: pd.DataFrame, entries: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of entries with the names of images and splits, and the group of image 1."""
+    images = groups["image"].to_numpy(object)
+    named = {}
+    for end in ("1", "2"):
+        named[f"image{end}"] = images[pairs[f"number{end}"]]
+        named[f"split{end}"] = entries["split"].to_numpy(object)[pairs[f"entry{end}"]]
+    group = groups["group"].to_numpy()[pairs["number1"]]
+    rest = pairs.drop(columns=["number1", "number2", "entry1", "entry2"]).reset_index(drop=True)
+    rest["share"] = rest["share"].round(4)
+    return pd.concat([pd.DataFrame({**named, "group": group}), rest], axis=1)
+
+
+def _by_split(counted: pd.DataFrame) -> pd.DataFrame:
+    counts = ["images", "leaked_images", "pixels", "leaked_pixels", "revisited_images"]
+    table = counted.groupby("split")[counts].sum().reset_index()
+    table.insert(3, "image_share", (table["leaked_images"] / table["images"]).round(4))
+    table.insert(6, "pixel_share", (table["leaked_pixels"] / table["pixels"].clip(lower=1)).round(4))
+    return table
+
+
+def _by_group(counted: pd.DataFrame) -> pd.DataFrame:
+    table = counted.groupby("group")[["images", "leaked_images", "leaked_pixels"]].sum().reset_index()
     sizes = counted.groupby(["group", "split"]).size().reset_index(name="size")
     words = sizes["split"] + " " + sizes["size"].astype(str)
-    by_group.insert(2, "splits", by_group["group"].map(words.groupby(sizes["group"]).agg(", ".join)))
-    worst = by_group["group"].head(n_examples)
-    return Audit(by_split, by_group, _examples(across, placed, code, worst, grid), len(groups) - len(placed))
-
-
-def _placed(splits: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
-    """The images that are in a split, with their places, sorted."""
-    for column in ("image", "split"):
-        if column not in splits:
-            raise ValueError(
-                f"splits: there is no column {column!r}; it has {', '.join(map(str, splits.columns))}."
-            )
-    if splits.empty:
-        raise ValueError("splits: there is no row; list each image and its split, as `dupnet split` does.")
-    without = splits["split"].isna() | (splits["split"].astype(str) == "")
-    if without.any():
-        raise ValueError(
-            f"splits: {without.sum()} images have no split, such as {splits['image'][without].iloc[0]!r}; "
-            "name it, or leave their rows out."
-        )
-    repeated = splits["image"].duplicated()
-    if repeated.any():
-        raise ValueError(f"splits: image {splits['image'][repeated].iloc[0]!r} is listed more than once.")
-    unknown = splits["image"][~splits["image"].isin(groups["image"])]
-    if len(unknown):
-        raise ValueError(
-            f"splits: {len(unknown)} images are not in the groups table, such as {unknown.iloc[0]!r}; run "
-            "find on a folder that holds them all (unreadable.csv lists those that it left out)."
-        )
-    named = splits[["image"]].assign(split=splits["split"].astype(str).astype(object))
-    placed = groups[["image", "group", "row", "col"]].merge(named, on="image")
-    return placed.sort_values("image", ignore_index=True)
-
-
-def _shown_twice(placed: pd.DataFrame, code: Integers, grid: Grid) -> Booleans:
-    """Which tiles (n, grid.n_tiles) lie on ground of their group that images of two splits show."""
-    tile_row, tile_col = np.divmod(np.arange(grid.n_tiles), grid.cols)
-    ground = np.stack(
-        [
-            np.broadcast_to(placed["group"].to_numpy()[:, None], (len(placed), grid.n_tiles)),
-            placed["row"].to_numpy()[:, None] + tile_row,
-            placed["col"].to_numpy()[:, None] + tile_col,
-        ]
-    ).reshape(3, -1)
-    extent = ground.max(axis=1, initial=0) + 1
-    square = np.unique(np.ravel_multi_index(tuple(ground), tuple(extent)), return_inverse=True)[1].ravel()
-    split_of_tile = np.repeat(code, grid.n_tiles)
-    first = np.full(len(square), len(code))
-    last = np.full(len(square), -1)
-    np.minimum.at(first, square, split_of_tile)
-    np.maximum.at(last, square, split_of_tile)
-    return np.asarray((first != last)[square].reshape(len(placed), grid.n_tiles))
-
-
-def _across(overlaps: pd.DataFrame, placed: pd.DataFrame, code: Integers) -> pd.DataFrame:
-    """The duplicate overlaps of images of different splits, with the images' numbers."""
-    index = pd.Index(placed["image"])
-    found = overlaps.loc[overlaps["verdict"] == "duplicate", ["image1", "image2", "row_offset", "col_offset"]]
-    found = found.assign(
-        number1=index.get_indexer(found["image1"]), number2=index.get_indexer(found["image2"])
+    table.insert(2, "splits", table["group"].map(words.groupby(sizes["group"]).agg(", ".join)))
+    return table[table["leaked_images"] > 0].sort_values(
+        ["leaked_pixels", "group"], ascending=[False, True], ignore_index=True
     )
-    found = found[(found["number1"] >= 0) & (found["number2"] >= 0)]
-    return found[code[found["number1"]] != code[found["number2"]]]
-
-
-def _examples(
-    across: pd.DataFrame, placed: pd.DataFrame, code: Integers, worst: pd.Series, grid: Grid
-) -> pd.DataFrame:
-    """For each of the groups ``worst`` the pair of images that shares most tiles across splits."""
-    columns = ["group", "image1", "split1", "image2", "split2", "row_offset", "col_offset", "n_tiles"]
-    members = np.flatnonzero(placed["group"].isin(worst))
-    some = placed.iloc[members]
-    first, second, row_offset, col_offset = neighbours(some["group"], some["row"], some["col"], grid)
-    implied = {
-        "number1": members[first],
-        "number2": members[second],
-        "row_offset": row_offset,
-        "col_offset": col_offset,
-    }
-    pairs = pd.concat([pd.DataFrame(implied), across[list(implied)]]).drop_duplicates()
-    pairs = pairs[code[pairs["number1"]] != code[pairs["number2"]]]
-    pairs = pairs.assign(
-        n_tiles=(grid.rows - pairs["row_offset"].abs()) * (grid.cols - pairs["col_offset"].abs()),
-        group=placed["group"].to_numpy()[pairs["number1"]],
-    )
-    pairs = pairs.sort_values(["n_tiles", "number1", "number2"], ascending=[False, True, True], kind="stable")
-    pairs = pairs.drop_duplicates("group").set_index("group").reindex(worst).dropna(how="all").reset_index()
-    for end in ("1", "2"):
-        number = pairs["number" + end].to_numpy(dtype=np.int64)
-        pairs["image" + end] = placed["image"].to_numpy()[number]
-        pairs["split" + end] = placed["split"].to_numpy()[number]
-    return pairs[columns].astype({"row_offset": np.int64, "col_offset": np.int64, "n_tiles": np.int64})
-
-
-def neighbours(
-    group: npt.ArrayLike, row: npt.ArrayLike, col: npt.ArrayLike, grid: Grid = Grid()
-) -> tuple[Integers, Integers, Integers, Integers]:
-    """All pairs of images of one group whose positions make them share a tile.
-
-    Parameters
-    ----------
-    group, row, col : (n,) non-negative integers
-        Group of each image, and the place of its upper left tile in the group.
-    grid : Grid
-        The tiles of one image.
-
-    Returns
-    -------
-    first, second, row_offset, col_offset : (m,) int64
-        Numbers of the two images, first < second, in ascending order; the second's place less the first's.
-
-    Raises
-    ------
-    ValueError
-        If a number is negative.
-    """
-    groups, rows, cols = (np.asarray(values, dtype=np.int64) for values in (group, row, col))
-    if min(groups.min(initial=0), rows.min(initial=0), cols.min(initial=0)) < 0:
-        raise ValueError("group, row and col must not be negative; groups.place gives them so.")
-    # One integer a place, so wide that what lies past the end of a row or a group is no other's place.
-    width = int(cols.max(initial=0)) + 2 * grid.cols
-    height = int(rows.max(initial=0)) + grid.rows
-    place = (groups * height + rows) * width + cols + grid.cols
-    order = np.argsort(place, kind="stable")
-    place = place[order]
-    found: list[npt.NDArray[np.int64]] = []
-    for row_offset in range(grid.rows):
-        for col_offset in range(1 - grid.cols if row_offset else 0, grid.cols):
-            wanted = place + row_offset * width + col_offset
-            left = np.searchsorted(place, wanted, side="left")
-            if row_offset == col_offset == 0:
-                left = np.arange(1, len(place) + 1)
-            count = np.searchsorted(place, wanted, side="right") - left
-            first = np.repeat(np.arange(len(place)), count)
-            within = np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
-            one, other = order[first], order[np.repeat(left, count) + within]
-            sign = np.where(one < other, 1, -1)
-            found.append(
-                np.stack(
-                    [np.minimum(one, other), np.maximum(one, other), sign * row_offset, sign * col_offset]
-                )
-            )
-    pairs = np.concatenate(found, axis=1)
-    first, second, down, right = pairs[:, np.lexsort((pairs[1], pairs[0]))]
-    return first, second, down, right

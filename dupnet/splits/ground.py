@@ -1,0 +1,254 @@
+"""Common ground of images, in pixels: which pairs show the same place at the same moment, and how much of it.
+
+Two things tell: an overlap that was verified (``duplicate`` or ``altered``), and the places of two images in
+one mosaic, where they coincide over a region of at least :data:`SMALLEST_REGION`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+__all__ = [
+    "PAIR_COLUMNS",
+    "SMALLEST_REGION",
+    "Found",
+    "Tables",
+    "areas_shown",
+    "common_ground",
+    "covered",
+    "relations",
+    "touching",
+]
+
+Integers = npt.NDArray[np.int64]
+
+PAIR_COLUMNS = ("number1", "number2", "y_offset", "x_offset", "height", "width", "share", "evidence")
+"""Columns of a table of common ground. ``number1`` and ``number2`` are rows of the groups table, image 2's
+origin is at ``y_offset, x_offset`` in image 1, ``height, width`` are those of the common region, all in
+pixels; ``share`` is its share of the smaller image; ``evidence`` is ``duplicate``, ``altered``, ``place``."""
+
+SMALLEST_REGION = 32
+"""Pixels a side from which places alone count as common ground, as in the search itself: places are exact to
+a pixel or two, and a strip of that width may be none."""
+
+SAME_OFFSET = 4
+"""Pixels by which the offset of an overlap and that of the two places may differ and mean the same."""
+
+CANDIDATES_AT_A_TIME = 4_000_000
+"""Pairs of rectangles compared at once: 100 MB."""
+
+
+_OVERLAP = ["image1", "image2", "y_offset", "x_offset", "height", "width", "verdict"]
+
+
+class Found(Protocol):
+    """What splits, audits and lists to clean read of a :class:`dupnet.find.results.FindResult`."""
+
+    @property
+    def overlaps(self) -> pd.DataFrame: ...
+    @property
+    def groups(self) -> pd.DataFrame: ...
+    @property
+    def rejected(self) -> pd.DataFrame: ...
+    @property
+    def revisits(self) -> pd.DataFrame: ...
+    def coverage(self) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tables of another origin in the place of a result: a simulation, or the truth of a collection."""
+
+    groups: pd.DataFrame
+    overlaps: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=_OVERLAP))
+    rejected: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=_OVERLAP))
+    revisits: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=_OVERLAP[:-1]))
+
+    def coverage(self) -> list[str]:
+        """What was searched."""
+        return ["Searched: nothing; overlaps and places are those of the given tables."]
+
+
+def common_ground(overlaps: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of images with common ground.
+
+    Parameters
+    ----------
+    overlaps : DataFrame
+        ``image1, image2, y_offset, x_offset, height, width, verdict``; rows that are not ``duplicate`` or
+        ``altered`` say nothing.
+    groups : DataFrame
+        ``image, mosaic, y, x, height, width``.
+
+    Returns
+    -------
+    DataFrame
+        The columns :data:`PAIR_COLUMNS`, sorted by the two numbers. Images that overlap at several offsets
+        have a row for each.
+    """
+    verified = relations(overlaps[overlaps["verdict"].isin(("duplicate", "altered"))], groups)
+    verified = verified.rename(columns={"verdict": "evidence"})
+    by_place = _by_place(groups)
+    # A pair that both tell of, at one offset, is listed as what was verified.
+    known = verified[["number1", "number2", "y_offset", "x_offset"]].merge(
+        by_place[["number1", "number2", "y_offset", "x_offset"]].reset_index(),
+        on=["number1", "number2"],
+        suffixes=("", "_placed"),
+    )
+    same = (known["y_offset"] - known["y_offset_placed"]).abs() <= SAME_OFFSET
+    same &= (known["x_offset"] - known["x_offset_placed"]).abs() <= SAME_OFFSET
+    by_place = by_place.drop(index=known.loc[same, "index"].unique())
+    some = [table for table in (verified, by_place) if len(table)] or [verified]
+    pairs = pd.concat(some, ignore_index=True)
+    area = (groups["height"] * groups["width"]).to_numpy(dtype=np.int64)
+    smaller = np.minimum(area[pairs["number1"]], area[pairs["number2"]])
+    pairs["share"] = np.minimum(pairs["height"] * pairs["width"] / np.maximum(smaller, 1), 1.0)
+    return pairs[list(PAIR_COLUMNS)].sort_values(
+        ["number1", "number2", "y_offset", "x_offset"], ignore_index=True
+    )
+
+
+def relations(table: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """A table of pairs of images (overlaps, revisits, rejected) with their row numbers in the groups table,
+    ``number1, number2``, in front; pairs with an image that is not in it are left out."""
+    index = pd.Index(groups["image"])
+    numbers = {f"number{end}": index.get_indexer(table[f"image{end}"]).astype(np.int64) for end in ("1", "2")}
+    known = (numbers["number1"] >= 0) & (numbers["number2"] >= 0)
+    kept = [
+        column
+        for column in ("y_offset", "x_offset", "height", "width", "verdict", *TRANSFORM)
+        if column in table
+    ]
+    found = table[kept].assign(**numbers)[known]
+    lengths = [column for column in ("y_offset", "x_offset", "height", "width") if column in found]
+    return found.astype(dict.fromkeys(lengths, np.int64))[["number1", "number2", *kept]]
+
+
+TRANSFORM = ("flip", "turn", "scale", "rotation")
+"""Columns of overlaps that say how image 2 must be changed to lie on image 1."""
+
+
+def touching(
+    mosaic: npt.ArrayLike,
+    y: npt.ArrayLike,
+    x: npt.ArrayLike,
+    height: npt.ArrayLike,
+    width: npt.ArrayLike,
+    least: int = SMALLEST_REGION,
+) -> tuple[Integers, Integers]:
+    """All pairs of rectangles of one mosaic whose common region is at least ``least`` px in both directions.
+
+    Returns
+    -------
+    first, second : (n_pairs,) int64
+        Numbers of the rectangles, first < second, in ascending order.
+    """
+    mosaics, top, left = (np.asarray(values, dtype=np.int64) for values in (mosaic, y, x))
+    bottom, right = top + np.asarray(height, dtype=np.int64), left + np.asarray(width, dtype=np.int64)
+    order = np.lexsort((top, mosaics))
+    mosaics, top, left, bottom, right = (values[order] for values in (mosaics, top, left, bottom, right))
+    # Sorted by upper edge, the rectangles that reach one's rows are a range that ends at its lower edge.
+    span = int(bottom.max(initial=0)) - int(top.min(initial=0)) + 2 * least + 1
+    key = mosaics * span + top - int(top.min(initial=0))
+    stop = np.searchsorted(key, key + (bottom - top) - least, side="right")
+    count = np.maximum(stop - np.arange(len(key)) - 1, 0)
+    found: list[Integers] = []
+    for part in _portions(count):
+        first = np.repeat(np.arange(part.start, part.stop), count[part])
+        before = np.cumsum(count[part]) - count[part]
+        second = first + 1 + np.arange(len(first)) - np.repeat(before, count[part])
+        common_rows = np.minimum(bottom[first], bottom[second]) - top[second]
+        common_cols = np.minimum(right[first], right[second]) - np.maximum(left[first], left[second])
+        kept = (common_rows >= least) & (common_cols >= least) & (mosaics[first] == mosaics[second])
+        found.append(np.sort(order[np.stack([first[kept], second[kept]])], axis=0))
+    pairs = np.concatenate([np.zeros((2, 0), np.int64), *found], axis=1)
+    pairs = pairs[:, np.lexsort((pairs[1], pairs[0]))]
+    return pairs[0], pairs[1]
+
+
+def areas_shown(
+    image: npt.ArrayLike, top: npt.ArrayLike, left: npt.ArrayLike, height: npt.ArrayLike, width: npt.ArrayLike
+) -> pd.Series:
+    """Pixels of each image that its regions cover together, none counted twice.
+
+    Parameters
+    ----------
+    image : (n,) integers
+        The image that each region is of.
+    top, left, height, width : (n,) integers
+        The regions, in pixels.
+
+    Returns
+    -------
+    Series of int64, indexed by image
+    """
+    regions = pd.DataFrame({"image": image, "top": top, "left": left, "height": height, "width": width})
+    regions = regions.astype(np.int64).drop_duplicates()
+    several = regions["image"].duplicated(keep=False)
+    alone = regions[~several]
+    areas = (alone["height"] * alone["width"]).set_axis(alone["image"])
+    more = {
+        number: covered(part[["top", "left", "height", "width"]].to_numpy())
+        for number, part in regions[several].groupby("image")
+    }
+    return pd.concat([areas, pd.Series(more, dtype=np.int64)]).astype(np.int64).sort_index()
+
+
+def covered(regions: npt.ArrayLike) -> int:
+    """The area of the union of rectangles (n, 4): ``top, left, height, width``, exact.
+
+    Their edges divide the plane into a grid of cells, each wholly covered or not at all; how many rectangles
+    lie on each cell is the sum of steps at their corners.
+    """
+    top, left, height, width = np.asarray(regions, dtype=np.int64).T
+    ys, xs = np.unique([top, top + height]), np.unique([left, left + width])
+    first_row, first_col = np.searchsorted(ys, top), np.searchsorted(xs, left)
+    last_row, last_col = np.searchsorted(ys, top + height), np.searchsorted(xs, left + width)
+    steps = np.zeros((len(ys), len(xs)), dtype=np.int64)
+    for rows, cols, step in (
+        (first_row, first_col, 1),
+        (last_row, last_col, 1),
+        (first_row, last_col, -1),
+        (last_row, first_col, -1),
+    ):
+        np.add.at(steps, (rows, cols), step)
+    is_covered = steps.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0
+    return int(np.diff(ys) @ is_covered @ np.diff(xs))
+
+
+def _by_place(groups: pd.DataFrame) -> pd.DataFrame:
+    """The common ground that the places of a mosaic imply."""
+    mosaic, y, x, height, width = (
+        groups[name].to_numpy(dtype=np.int64) for name in ("mosaic", "y", "x", "height", "width")
+    )
+    first, second = touching(mosaic, y, x, height, width)
+    return pd.DataFrame(
+        {
+            "number1": first,
+            "number2": second,
+            "y_offset": y[second] - y[first],
+            "x_offset": x[second] - x[first],
+            "height": np.minimum(y[first] + height[first], y[second] + height[second])
+            - np.maximum(y[first], y[second]),
+            "width": np.minimum(x[first] + width[first], x[second] + width[second])
+            - np.maximum(x[first], x[second]),
+            "evidence": np.full(len(first), "place", dtype=object),
+        }
+    )
+
+
+def _portions(count: Integers) -> list[slice]:
+    """Ranges of rows with about :data:`CANDIDATES_AT_A_TIME` candidates each."""
+    if not count.sum():
+        return []
+    part = (np.cumsum(count) - 1) // CANDIDATES_AT_A_TIME
+    starts = np.flatnonzero(np.diff(part, prepend=-2))
+    return [
+        slice(int(start), int(stop)) for start, stop in zip(starts, [*starts[1:], len(count)], strict=True)
+    ]
