@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compare", "find_overlaps"]
+__all__ = ["__version__", "audit", "compare", "find_overlaps", "read_results", "split"]
 
-_HOME = {"compare": "dupnet.network.comparison", "find_overlaps": "dupnet.find.engine"}
+_HOME = {
+    "audit": "dupnet.splits.leaks",
+    "compare": "dupnet.network.comparison",
+    "find_overlaps": "dupnet.find.engine",
+    "read_results": "dupnet.find.results",
+    "split": "dupnet.splits.assignment",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,210 +5,276 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from results import found
 
-from dupnet.find.overlaps import COLUMNS, neighbours
+import dupnet
 from dupnet.splits.assignment import random_split, split
-from dupnet.splits.leaks import audit
-from dupnet.tiles import Grid, overlap_at
-
-
-def groups_table(*places):
-    rows = [(f"{number:03d}.jpg", *place) for number, place in enumerate(places)]
-    return pd.DataFrame(rows, columns=["image", "group", "row", "col"])
+from dupnet.splits.ground import Tables, areas_shown, covered
+from dupnet.splits.leaks import PAIR_COLUMNS, audit
 
 
 def splits_table(*names):
     return pd.DataFrame({"image": [f"{number:03d}.jpg" for number in range(len(names))], "split": names})
 
 
-def overlaps_table(*rows, grid=Grid()):
-    full = []
-    for image1, image2, down, right, *verdict in rows:
-        overlap = overlap_at(down, right, grid)
-        ends = f"{image1:03d}.jpg", f"{image2:03d}.jpg"
-        shape = overlap.n_tiles, overlap.n_tiles
-        full.append((*ends, overlap.tag, down, right, *shape, 0.9, *(verdict or ["duplicate"])))
-    return pd.DataFrame(full, columns=list(COLUMNS))
-
-
-NO_OVERLAPS = overlaps_table()
-
-
-def brute_leaks(splits, overlaps, groups, grid):
-    """Leaked (image, tile) pairs, by plain loops over pairs of images."""
+def brute_leaks(splits, result):
+    """Leaked pixels of each image as a mask, by plain loops over pairs of images."""
     split_of = dict(zip(splits["image"], splits["split"], strict=True))
-    place = {row.image: row for row in groups.itertuples()}
-    leaked = set()
+    place = {row.image: row for row in result.groups.itertuples()}
+    masks = {image: np.zeros((place[image].height, place[image].width), bool) for image in split_of}
     for one, two in combinations(sorted(split_of), 2):
         offsets = [
-            (row.row_offset, row.col_offset)
-            for row in overlaps.itertuples()
-            if (row.image1, row.image2) == (one, two) and row.verdict == "duplicate"
+            (row.y_offset, row.x_offset)
+            for row in result.overlaps.itertuples()
+            if (row.image1, row.image2) == (one, two) and row.verdict in ("duplicate", "altered")
         ]
-        if place[one].group == place[two].group:
-            offsets.append((place[two].row - place[one].row, place[two].col - place[one].col))
+        first, second = place[one], place[two]
+        if first.mosaic == second.mosaic:
+            down, right = second.y - first.y, second.x - first.x
+            common = (
+                min(first.height, down + second.height) - max(down, 0),
+                min(first.width, right + second.width) - max(right, 0),
+            )
+            if min(common) >= 32:
+                offsets.append((down, right))
         for down, right in offsets:
-            if split_of[one] != split_of[two] and abs(down) < grid.rows and abs(right) < grid.cols:
-                shared = overlap_at(down, right, grid)
-                leaked |= {(one, tile) for tile in shared.tiles1} | {(two, tile) for tile in shared.tiles2}
-    return leaked
+            if split_of[one] == split_of[two]:
+                continue
+            for y in range(max(down, 0), min(first.height, down + second.height)):
+                row = slice(max(right, 0), max(min(first.width, right + second.width), 0))
+                masks[one][y, row] = True
+                masks[two][y - down, row.start - right : max(row.stop - right, 0)] = True
+    return masks
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 def test_counts_agree_with_plain_loops(data):
-    grid = data.draw(st.sampled_from([Grid(), Grid(2, 3, 32), Grid(1, 1, 16)]))
     rng = np.random.default_rng(data.draw(st.integers(0, 10_000)))
-    n = data.draw(st.integers(1, 14))
-    groups = groups_table(*zip(rng.integers(0, 3, n), *rng.integers(0, 6, (2, n)), strict=True))
+    n = data.draw(st.integers(2, 10))
+    places = np.stack([rng.integers(0, 3, n), *rng.integers(0, 160, (2, n))], axis=1).tolist()
+    sizes = [tuple(row) for row in rng.integers(64, 120, (n, 2)).tolist()]
+    pairs = [sorted(rng.choice(n, 2, replace=False).tolist()) for _ in range(4)]
+    verdicts = rng.choice(["duplicate", "altered", "undecidable"], len(pairs))
+    overlaps = [
+        (*pair, *rng.integers(-50, 50, 2).tolist(), verdict)
+        for pair, verdict in zip(pairs, verdicts, strict=True)
+    ]
+    result = found(places, size=sizes, overlaps=overlaps)
     splits = splits_table(*rng.choice(["train", "test", "spare"], n))
     splits = splits.sample(n=int(rng.integers(1, n + 1)), random_state=0)
-    pairs = [sorted(rng.choice(n, 2, replace=False).tolist()) for _ in range(4 if n > 1 else 0)]
-    offset = [
-        (int(rng.integers(1 - grid.rows, grid.rows)), int(rng.integers(1 - grid.cols, grid.cols)))
-        for _ in pairs
-    ]
-    verdicts = rng.choice(["duplicate", "undecidable"], len(pairs))
-    rows = [(*pair, *shift, verdict) for pair, shift, verdict in zip(pairs, offset, verdicts, strict=True)]
-    overlaps = overlaps_table(*rows, grid=grid)
 
-    found = audit(splits, overlaps, groups, grid, n_examples=100)
-    leaked = brute_leaks(splits, overlaps, groups, grid)
+    seen = audit(splits, result)
+    masks = brute_leaks(splits, result)
     split_of = dict(zip(splits["image"], splits["split"], strict=True))
-    expected = {}
-    for name in sorted(set(split_of.values())):
-        members = [image for image, at in split_of.items() if at == name]
-        tiles = [tile for tile in leaked if tile[0] in members]
-        expected[name] = {
-            "images": len(members),
-            "leaked_images": len({image for image, _ in tiles}),
-            "tiles": len(members) * grid.n_tiles,
-            "leaked_tiles": len(tiles),
-            "leaked_pixels": len(tiles) * grid.tile_size**2,
-        }
-    assert found.splits.set_index("split").to_dict("index") == expected
-    assert found.leaks == bool(leaked)
-    assert found.unassigned == n - len(splits)
+    for row in seen.splits.itertuples():
+        members = [image for image, name in split_of.items() if name == row.split]
+        assert row.images == len(members)
+        assert row.pixels == sum(masks[image].size for image in members)
+        assert row.leaked_images == sum(masks[image].any() for image in members)
+        assert row.leaked_pixels == sum(int(masks[image].sum()) for image in members)
+        assert row.image_share == pytest.approx(row.leaked_images / row.images, abs=1e-4)
+        assert row.pixel_share == pytest.approx(row.leaked_pixels / row.pixels, abs=1e-4)
+    assert set(seen.splits["split"]) == set(split_of.values())
+    assert seen.leaks == any(mask.any() for mask in masks.values())
+    assert seen.unassigned == n - len(splits)
 
-    group_of = dict(zip(groups["image"], groups["group"], strict=True))
-    by_group = {number: [tile for tile in leaked if group_of[tile[0]] == number] for number in range(3)}
-    table = found.groups.set_index("group")
-    assert table["leaked_tiles"].to_dict() == {k: len(tiles) for k, tiles in by_group.items() if tiles}
-    assert table["leaked_tiles"].is_monotonic_decreasing
-    assert table["leaked_images"].to_dict() == {k: len({t[0] for t in v}) for k, v in by_group.items() if v}
-    for row in found.examples.itertuples():
+    group_of = dict(zip(result.groups["image"], result.groups["group"], strict=True))
+    by_group = dict.fromkeys(group_of.values(), 0)
+    for image, mask in masks.items():
+        by_group[group_of[image]] += int(mask.sum())
+    table = seen.groups.set_index("group")["leaked_pixels"]
+    assert table.to_dict() == {group: pixels for group, pixels in by_group.items() if pixels}
+    assert table.is_monotonic_decreasing
+    assert (seen.pairs["height"] * seen.pairs["width"]).is_monotonic_decreasing
+    for row in seen.pairs.itertuples():
         assert split_of[row.image1] == row.split1 != row.split2 == split_of[row.image2]
-        shared = overlap_at(row.row_offset, row.col_offset, grid)
-        assert row.n_tiles == shared.n_tiles
-        assert {(row.image1, tile) for tile in shared.tiles1} <= leaked
-        assert {(row.image2, tile) for tile in shared.tiles2} <= leaked
 
 
 def test_a_leak_is_counted_and_shown():
-    groups = groups_table((0, 0, 0), (0, 0, 1), (0, 0, 5), (1, 0, 0), (1, 2, 2), (2, 0, 0))
+    result = found([(0, 0, 0), (0, 0, 60), (0, 0, 400), (1, 0, 0), (1, 50, 50), (2, 0, 0)])
     splits = splits_table("train", "test", "test", "test", "train", "train")
-    found = audit(splits, NO_OVERLAPS, groups)
-    assert found.leaks
-    assert found.splits.to_dict("list") == {
+    seen = audit(splits, result)
+    assert seen.leaks
+    assert seen.splits.to_dict("list") == {
         "split": ["test", "train"],
         "images": [3, 3],
         "leaked_images": [2, 2],
-        "tiles": [27, 27],
-        "leaked_tiles": [7, 7],
-        "leaked_pixels": [7 * 65536, 7 * 65536],
+        "image_share": [0.6667, 0.6667],
+        "pixels": [30_000, 30_000],
+        "leaked_pixels": [6_500, 6_500],
+        "pixel_share": [0.2167, 0.2167],
+        "revisited_images": [0, 0],
     }
-    assert found.groups.to_dict("records") == [
-        {
-            "group": 0,
-            "images": 3,
-            "splits": "test 2, train 1",
-            "leaked_images": 2,
-            "tiles": 27,
-            "leaked_tiles": 12,
-            "leaked_pixels": 12 * 65536,
-        },
-        {
-            "group": 1,
-            "images": 2,
-            "splits": "test 1, train 1",
-            "leaked_images": 2,
-            "tiles": 18,
-            "leaked_tiles": 2,
-            "leaked_pixels": 2 * 65536,
-        },
+    assert seen.groups.to_dict("records") == [
+        {"group": 0, "images": 3, "splits": "test 2, train 1", "leaked_images": 2, "leaked_pixels": 8000},
+        {"group": 1, "images": 2, "splits": "test 1, train 1", "leaked_images": 2, "leaked_pixels": 5000},
     ]
-    assert found.examples.values.tolist() == [
-        [0, "000.jpg", "train", "001.jpg", "test", 0, 1, 6],
-        [1, "003.jpg", "test", "004.jpg", "train", 2, 2, 1],
+    assert seen.pairs.values.tolist() == [
+        ["000.jpg", "train", "001.jpg", "test", 0, 0, 60, 100, 40, 0.4, "duplicate"],
+        ["003.jpg", "test", "004.jpg", "train", 1, 50, 50, 50, 50, 0.25, "duplicate"],
     ]
-    assert audit(splits, NO_OVERLAPS, groups, n_examples=1).examples["group"].tolist() == [0]
+    assert tuple(seen.pairs.columns) == PAIR_COLUMNS
+    assert "Leak: 2 pairs of images" in seen.verdict()
+    assert "2 of 3 images of 'test' (66.7%) and 21.7% of its pixels" in seen.verdict()
+    assert "any offset; regions from 32 px" in seen.verdict()
 
 
-def test_an_example_is_the_pair_that_shares_most_and_then_the_first():
-    groups = groups_table((0, 0, 0), (0, 1, 1), (0, 0, 1), (0, 1, 0))
-    splits = splits_table("a", "b", "b", "b")
-    found = audit(splits, NO_OVERLAPS, groups)
-    assert found.examples[["image1", "image2", "n_tiles"]].values.tolist() == [["000.jpg", "002.jpg", 6]]
+def test_the_common_share_is_that_of_the_smaller_image():
+    result = found([(0, 0, 0), (0, 10, 10)], size=[(200, 200), (50, 50)])
+    assert audit(splits_table("a", "b"), result).pairs["share"].tolist() == [1.0]
 
 
-def test_overlaps_count_even_where_groups_do_not_know_of_them():
-    groups = groups_table((0, 0, 0), (1, 0, 0))
-    overlaps = overlaps_table((0, 1, 0, -1))
-    found = audit(splits_table("train", "test"), overlaps, groups)
-    assert found.splits["leaked_tiles"].tolist() == [6, 6]
-    assert found.groups["group"].tolist() == [0, 1]
-    assert found.examples[["image1", "image2", "row_offset", "col_offset"]].values.tolist() == [
-        ["000.jpg", "001.jpg", 0, -1]
+def test_pixels_are_not_counted_twice():
+    # Two copies of one corner, and one that covers half of it again.
+    result = found([(0, 0, 0), (0, 50, 50), (0, 50, 50), (0, 0, 50)])
+    seen = audit(splits_table("train", "test", "test", "test"), result)
+    assert seen.splits.set_index("split").loc["train", "leaked_pixels"] == 5000
+
+
+def test_overlaps_count_even_where_places_do_not_know_of_them():
+    result = found([(0, 0, 0), (1, 0, 0)], overlaps=[(0, 1, 0, -60)])
+    seen = audit(splits_table("train", "test"), result)
+    assert seen.splits["leaked_pixels"].tolist() == [4000, 4000]
+    assert not audit(splits_table("test", "test"), result).leaks
+
+
+def test_altered_copies_leak():
+    """One changed part of nine tears nothing apart."""
+    result = found([(0, 0, 0), (0, 0, 0)], overlaps=[(0, 1, 0, 0, "altered")])
+    assert audit(splits_table("train", "test"), result).pairs["evidence"].tolist() == ["altered"]
+
+
+def test_places_imply_what_no_overlap_says():
+    result = found([(0, 0, 0), (0, 0, 50)], overlaps=[(0, 1, 0, 50, "undecidable")])
+    assert audit(splits_table("train", "test"), result).pairs["evidence"].tolist() == ["place"]
+    apart = found([(0, 0, 0), (0, 0, 80)], overlaps=[])
+    assert not audit(splits_table("train", "test"), apart).leaks, "20 px are less than was searched"
+
+
+def test_what_cannot_be_decided_is_no_leak_by_itself_and_is_said():
+    result = found([(0, 0, 0), (1, 0, 0)], overlaps=[(0, 1, 0, 0, "undecidable")])
+    seen = audit(splits_table("train", "test"), result)
+    assert not seen.leaks
+    assert seen.groups.empty and seen.pairs.empty
+    assert any("1 overlaps that places imply" in limit for limit in seen.limits())
+
+
+def test_revisits_are_counted_apart():
+    result = found([(0, 0, 0), (1, 0, 0), (2, 0, 0)], overlaps=[], revisits=[(0, 1, 0, 10), (1, 2, 0, 0)])
+    seen = audit(splits_table("train", "test", "test"), result)
+    assert not seen.leaks
+    assert seen.splits.set_index("split")["revisited_images"].to_dict() == {"test": 1, "train": 1}
+    assert seen.revisits[["image1", "split1", "image2", "split2"]].values.tolist() == [
+        ["000.jpg", "train", "001.jpg", "test"]
     ]
-    assert not audit(splits_table("test", "test"), overlaps, groups).leaks
+    assert any("1 pairs show one ground at two times" in limit for limit in seen.limits())
 
 
-def test_what_cannot_be_decided_is_no_leak_by_itself():
-    groups = groups_table((0, 0, 0), (1, 0, 0))
-    overlaps = overlaps_table((0, 1, 0, 0, "undecidable"))
-    found = audit(splits_table("train", "test"), overlaps, groups)
-    assert not found.leaks
-    assert found.groups.empty and found.examples.empty
-    assert list(found.examples.columns)[:3] == ["group", "image1", "split1"]
+def test_contradicted_overlaps_are_listed_and_not_counted():
+    result = found([(0, 0, 0), (1, 0, 0)], overlaps=[], rejected=[(0, 1, 0, 20)], groups=[0, 0])
+    seen = audit(splits_table("train", "test"), result)
+    assert not seen.leaks
+    assert seen.doubtful[["image1", "image2", "x_offset", "share"]].values.tolist() == [
+        ["000.jpg", "001.jpg", 20, 0.8]
+    ]
+    assert any("1 overlaps across splits contradict" in limit for limit in seen.limits())
+
+
+def test_an_image_in_two_splits_is_a_leak():
+    result = found([(0, 0, 0), (1, 0, 0)])
+    rows = [("000.jpg", "train"), ("000.jpg", "test"), ("001.jpg", "train"), ("001.jpg", "train")]
+    seen = audit(pd.DataFrame(rows, columns=["image", "split"]), result)
+    assert seen.pairs[["image1", "image2", "share", "evidence"]].values.tolist() == [
+        ["000.jpg", "000.jpg", 1.0, "listed twice"]
+    ]
+    assert seen.splits.set_index("split")["leaked_pixels"].to_dict() == {"test": 10_000, "train": 10_000}
+    assert seen.splits["images"].tolist() == [1, 2]
 
 
 def test_a_split_by_group_does_not_leak_and_a_random_one_does():
     rng = np.random.default_rng(0)
     n = 200
-    group = rng.integers(0, 25, n)
-    row, col = rng.integers(0, 5, (2, n))
-    groups = groups_table(*zip(group, row, col, strict=True))
-    overlaps = overlaps_table(*np.stack(neighbours(group, row, col), axis=1).tolist())
-    assert not audit(split(groups), overlaps, groups).leaks
-    assert audit(random_split(groups["image"]), overlaps, groups).leaks
+    places = np.stack([rng.integers(0, 25, n), *rng.integers(0, 300, (2, n))], axis=1)
+    result = found(places)
+    assert not audit(split(result), result).leaks
+    assert audit(random_split(result.groups["image"]), result).leaks
+
+
+def test_no_leak_is_never_said_without_what_was_searched():
+    result = found([(0, 0, 0), (1, 0, 0), (2, 0, 0)])
+    result.searched = {"offsets": "grid", "grid": 256, "smallest_region": 32, "against": True}
+    result.unreadable = pd.DataFrame({"image": ["x.jpg"], "reason": ["empty file"]})
+    splits = pd.concat(
+        [splits_table("train", "test", "buffer"), splits_table("train").assign(image="new.jpg")]
+    )
+    seen = audit(splits, result)
+    assert seen.verdict().startswith("No leak found among 2 images in 2 splits.")
+    assert "whole tiles on a grid of 256 px only" in seen.verdict()
+    said = "\n".join(seen.limits())
+    for limit in ("only pairs across the two", "1 files", "1 names of the split fit no", "as 'buffer'"):
+        assert limit in said
+    assert seen.record()["verdict"] == seen.verdict() and seen.record()["limits"] == seen.limits()
 
 
 def test_a_part_of_the_collection_can_be_audited():
-    groups = groups_table((0, 0, 0), (0, 0, 0), (0, 0, 0))
-    found = audit(splits_table("train", "train"), overlaps_table((0, 2, 0, 0)), groups)
-    assert not found.leaks
-    assert found.unassigned == 1
+    result = found([(0, 0, 0), (0, 0, 0), (0, 0, 0)])
+    seen = audit(splits_table("train", "train"), result)
+    assert not seen.leaks
+    assert seen.unassigned == 1
+    assert "1 images of the collection are in no split" in seen.limits()
 
 
 def test_split_names_may_be_numbers():
-    groups = groups_table((0, 0, 0), (0, 0, 0))
-    found = audit(splits_table(0, 1), NO_OVERLAPS, groups)
-    assert found.splits["split"].tolist() == ["0", "1"]
-    assert found.leaks
+    seen = audit(splits_table(0, 1), found([(0, 0, 0), (0, 0, 0)]))
+    assert seen.splits["split"].tolist() == ["0", "1"]
+    assert seen.leaks
+
+
+def test_a_split_may_be_a_mapping_a_file_or_a_table(tmp_path):
+    result = found([(0, 0, 0), (0, 0, 0)])
+    table = splits_table("train", "test")
+    table.to_csv(tmp_path / "splits.csv", index=False)
+    for form in (table, dict(zip(table["image"], table["split"], strict=True)), tmp_path / "splits.csv"):
+        assert dupnet.audit(form, result).leaks
+
+
+def test_tables_of_another_origin_can_be_audited():
+    result = found([(0, 0, 0), (0, 0, 0)])
+    seen = audit(splits_table("train", "test"), Tables(result.groups))
+    assert seen.pairs["evidence"].tolist() == ["place"]
+    assert "those of the given tables" in seen.verdict()
 
 
 def test_splits_that_cannot_be_audited_are_refused():
-    groups = groups_table((0, 0, 0), (0, 0, 1))
+    result = found([(0, 0, 0), (0, 0, 1)])
     splits = splits_table("train", "test")
     for column in ("image", "split"):
         with pytest.raises(ValueError, match=f"no column '{column}'"):
-            audit(splits.drop(columns=column), NO_OVERLAPS, groups)
+            audit(splits.drop(columns=column), result)
     with pytest.raises(ValueError, match="there is no row"):
-        audit(splits[:0], NO_OVERLAPS, groups)
+        audit(splits[:0], result)
     for nothing in ("", None, np.nan):
         with pytest.raises(ValueError, match=r"1 images have no split, such as '001\.jpg'"):
-            audit(splits_table("train", nothing), NO_OVERLAPS, groups)
-    with pytest.raises(ValueError, match=r"'000\.jpg' is listed more than once"):
-        audit(pd.concat([splits, splits]), NO_OVERLAPS, groups)
-    with pytest.raises(ValueError, match=r"1 images are not in the groups table, such as '002\.jpg'"):
-        audit(splits_table("train", "test", "test"), NO_OVERLAPS, groups)
+            audit(splits_table("train", nothing), result)
+    with pytest.raises(ValueError, match=r"none of 2 names fits an image .* such as 'x\.jpg'"):
+        audit(splits.assign(image=["x.jpg", "y.jpg"]), result)
+
+
+# --- areas ----------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 30)] * 2, *[st.integers(1, 20)] * 2), min_size=1, max_size=8))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_the_union_of_rectangles_is_exact(regions):
+    mask = np.zeros((60, 60), bool)
+    for top, left, height, width in regions:
+        mask[top : top + height, left : left + width] = True
+    assert covered(regions) == mask.sum()
+    areas = areas_shown([7] * len(regions), *np.array(regions).T)
+    assert areas.to_dict() == {7: mask.sum()}
+
+
+def test_areas_are_those_of_each_image():
+    areas = areas_shown([3, 1, 1], [0, 0, 0], [0, 0, 5], [10, 10, 10], [10, 10, 10])
+    assert areas.to_dict() == {1: 150, 3: 100}

@@ -161,7 +161,7 @@ def add_tile_size(parser: argparse.ArgumentParser, limits: str = "") -> None:
     )
 
 
-def add_workers(parser: argparse.ArgumentParser) -> None:
+def add_workers(parser: argparse._ActionsContainer) -> None:
     """Add ``--workers``."""
     parser.add_argument(
         "--workers", type=whole_number(1), metavar="N", help="threads (default: one for every core)"

@@ -35,10 +35,10 @@ def add(commands: Commands) -> None:
         "audit",
         "leaks of any given split: images, pixels, pairs; exit status 1 if there are any",
         "Count what a split leaks: the images and pixels of each split that another split shows too. SPLITS "
-        "is a table (CSV, TSV, Parquet, JSON), NAME=LIST for each split, COCO files, a data.yaml of YOLO, or a "
+        "is a table (CSV, TSV, Parquet, JSON), NAME=LIST for each split, COCO files, a YOLO data.yaml, or a "
         "folder of split folders. DIR is the output folder of `dupnet find`. Of a FOLDER of images alone the "
         "overlaps are searched first, and the split is that of its folders (train/, val/, ...) or of the "
-        "lists in it. Exit status 1 if anything leaks. Nothing is called free of leaks without what was searched.",
+        "lists in it. Exit status 1 if anything leaks. What was searched stands beside every answer.",
         [
             "dupnet audit FOLDER                      # with train/, val/, test/ in it; searches first",
             "dupnet audit splits.csv DIR              # what `dupnet find` wrote into DIR",
@@ -94,7 +94,8 @@ def _searched(options: argparse.Namespace) -> tuple[FindResult, Path]:
             )
         if not Path(last).exists() or Path(last).is_file():
             raise ValueError(
-                f"{last!r} is neither the output folder of `dupnet find` nor a folder of images; end with one."
+                f"{last!r} is neither the output folder of `dupnet find` nor a folder of images; end with "
+                "one."
             )
         return heed(read_results(last), last, ignore=options.ignore_judgements), Path(last)
     out = Path(options.out) if options.out else default_out([last])

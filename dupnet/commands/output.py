@@ -50,7 +50,7 @@ def safe_output() -> Iterator[None]:
     of a pipe has gone (``| head``) is dropped, so that the exit status is still that of the command."""
     stream = sys.stdout
     safe = _Safe(stream)
-    sys.stdout = safe  # type: ignore[assignment]
+    sys.stdout = safe
     try:
         yield
     finally:

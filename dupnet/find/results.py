@@ -83,7 +83,7 @@ class FindResult:
     searched: Mapping[str, Any]
     """``offsets``: "any" or "grid"; ``grid``: its step in pixels, or None; ``smallest_region``: narrow side
     in pixels from which a common region was searched; ``against``: whether only pairs across two sides
-    were."""
+    were; ``judgements``: those by eye that were heeded, if any (:mod:`dupnet.find.judgements`)."""
     counts: Mapping[str, Any]
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -111,6 +111,12 @@ class FindResult:
             lines.append("Not searched: pairs within either side, for only pairs across the two were.")
         if len(self.unreadable):
             lines.append(f"Not searched: {len(self.unreadable)} files that were left out (unreadable.csv).")
+        if judged := searched.get("judgements"):
+            lines.append(
+                f"Judged by eye: {judged['heeded']} overlaps are as judgements.csv has them, "
+                f"{judged['implied']} follow from them, {judged['contradictions']} judgements contradict "
+                "earlier ones."
+            )
         n_undecidable = int((self.overlaps["verdict"] == "undecidable").sum())
         if n_undecidable:
             lines.append(

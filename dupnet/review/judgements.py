@@ -17,15 +17,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from dupnet.find.verdicts import (
+    COLUMNS,
+    VERDICTS,
+    Key,
+    complete_rows,
+    holding_verdicts,
+    read_judgements,
+    verdicts_table,
+)
+
 __all__ = ["COLUMNS", "VERDICTS", "Judgements", "labels", "read_judgements"]
-
-COLUMNS = ("time", "image1", "image2", "overlap_tag", "verdict")
-"""Columns of the file."""
-
-VERDICTS = ("duplicate", "not_duplicate", "undecidable")
-"""What a person may say of an overlap."""
-
-Key = tuple[str, str, str]
 
 
 class Judgements:
@@ -52,7 +54,7 @@ class Judgements:
         self._file = open(self.path, "a+b")  # noqa: SIM115  # closed by close()
         try:
             _lock(self._file, self.path)
-            rows, end = _complete_rows(self._file, self.path)
+            rows, end = complete_rows(self._file, self.path)
             self._file.truncate(end)
             if not rows:
                 self._append(COLUMNS)
@@ -60,7 +62,7 @@ class Judgements:
         except BaseException:
             self._file.close()
             raise
-        self._verdicts = _holding(rows[1:])
+        self._verdicts = holding_verdicts(rows[1:])
 
     def __enter__(self) -> Judgements:
         return self
@@ -114,7 +116,7 @@ class Judgements:
 
     def table(self) -> pd.DataFrame:
         """The verdicts that hold, in the order given: ``image1, image2, overlap_tag, verdict``."""
-        return _table(self._verdicts)
+        return verdicts_table(self._verdicts)
 
     def _append(self, row: tuple[str, ...]) -> None:
         text = io.StringIO()
@@ -129,21 +131,6 @@ class Judgements:
         os.fsync(self._file.fileno())
 
 
-def read_judgements(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """The verdicts that hold by a file: ``image1, image2, overlap_tag, verdict``; takes no lock.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no table of judgements.
-    """
-    with open(path, "rb") as file:
-        rows, _ = _complete_rows(file, Path(path))
-    return _table(_holding(rows[1:]))
-
-
 def labels(judged: pd.DataFrame) -> pd.DataFrame:
     """Labels to train and evaluate with: ``image1, image2, overlap_tag, is_duplicate`` (1 or 0).
 
@@ -153,47 +140,6 @@ def labels(judged: pd.DataFrame) -> pd.DataFrame:
     table = decided[["image1", "image2", "overlap_tag"]].copy()
     table["is_duplicate"] = (decided["verdict"] == "duplicate").astype(int)
     return table
-
-
-def _holding(rows: list[list[str]]) -> dict[Key, str]:
-    """The verdicts that hold after all rows, in the order given."""
-    holding: dict[Key, str] = {}
-    for _time, image1, image2, tag, verdict in rows:
-        if verdict == "undo":
-            holding.pop((image1, image2, tag), None)
-        else:
-            holding.setdefault((image1, image2, tag), verdict)
-    return holding
-
-
-def _table(verdicts: dict[Key, str]) -> pd.DataFrame:
-    # As objects: pandas' own strings are UTF-8 and cannot hold a file name that is not.
-    rows = [(*key, verdict) for key, verdict in verdicts.items()]
-    return pd.DataFrame(rows, columns=list(COLUMNS[1:]), dtype=object)
-
-
-def _complete_rows(file: io.BufferedRandom | io.BufferedReader, path: Path) -> tuple[list[list[str]], int]:
-    """All whole rows from the start of the file, and the byte at which the last of them ends."""
-    file.seek(0)
-    rows: list[list[str]] = []
-    pending, end = b"", 0
-    for line in file:
-        pending += line
-        # A quoted name may hold a line end; quotes inside it are doubled, so an even number closes it.
-        if line.endswith(b"\n") and pending.count(b'"') % 2 == 0:
-            end += len(pending)
-            text = pending.decode("utf-8", "surrogateescape")
-            rows.extend(csv.reader(io.StringIO(text, newline="")))
-            pending = b""
-    known = {*VERDICTS, "undo"}
-    sound = not rows or (
-        tuple(rows[0]) == COLUMNS and all(len(row) == 5 and row[4] in known for row in rows[1:])
-    )
-    if not sound or (not rows and pending and not b",".join(c.encode() for c in COLUMNS).startswith(pending)):
-        raise ValueError(
-            f"{path} is no table of judgements (columns {', '.join(COLUMNS)}); give another file name."
-        )
-    return rows, end
 
 
 def _lock(file: io.BufferedRandom, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Splits without a leak, and the leaks of a given split."""
+"""Splits without a leak, the leaks of a given split, one of each of the duplicates, labels that disagree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "assignment": ["SPLIT_NAMES", "group_array", "random_split", "read_strata", "split", "strata_of"],
+        "assignment": ["SPLIT_NAMES", "random_split", "split"],
+        "entries": ["BUFFER"],
+        "ground": ["Tables"],
         "leaks": ["Audit", "audit"],
+        "lists": ["Lists", "find_lists", "read_lists"],
+        "repair": ["Repair", "repair"],
+        "strata": ["read_strata", "strata_of"],
     },
 )

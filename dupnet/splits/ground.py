@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.tiles import neighbours
+
 __all__ = [
     "PAIR_COLUMNS",
     "SMALLEST_REGION",
@@ -23,7 +25,6 @@ __all__ = [
     "common_ground",
     "covered",
     "relations",
-    "touching",
 ]
 
 Integers = npt.NDArray[np.int64]
@@ -39,9 +40,6 @@ a pixel or two, and a strip of that width may be none."""
 
 SAME_OFFSET = 4
 """Pixels by which the offset of an overlap and that of the two places may differ and mean the same."""
-
-CANDIDATES_AT_A_TIME = 4_000_000
-"""Pairs of rectangles compared at once: 100 MB."""
 
 
 _OVERLAP = ["image1", "image2", "y_offset", "x_offset", "height", "width", "verdict"]
@@ -75,7 +73,9 @@ class Tables:
         return ["Searched: nothing; overlaps and places are those of the given tables."]
 
 
-def common_ground(overlaps: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+def common_ground(
+    overlaps: pd.DataFrame, groups: pd.DataFrame, *, least: int = SMALLEST_REGION
+) -> pd.DataFrame:
     """Every pair of images with common ground.
 
     Parameters
@@ -85,6 +85,8 @@ def common_ground(overlaps: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
         ``altered`` say nothing.
     groups : DataFrame
         ``image, mosaic, y, x, height, width``.
+    least : int
+        Side in pixels of the common region from which places alone tell.
 
     Returns
     -------
@@ -94,7 +96,7 @@ def common_ground(overlaps: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     """
     verified = relations(overlaps[overlaps["verdict"].isin(("duplicate", "altered"))], groups)
     verified = verified.rename(columns={"verdict": "evidence"})
-    by_place = _by_place(groups)
+    by_place = _by_place(groups, least)
     # A pair that both tell of, at one offset, is listed as what was verified.
     known = verified[["number1", "number2", "y_offset", "x_offset"]].merge(
         by_place[["number1", "number2", "y_offset", "x_offset"]].reset_index(),
@@ -132,44 +134,6 @@ def relations(table: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
 
 TRANSFORM = ("flip", "turn", "scale", "rotation")
 """Columns of overlaps that say how image 2 must be changed to lie on image 1."""
-
-
-def touching(
-    mosaic: npt.ArrayLike,
-    y: npt.ArrayLike,
-    x: npt.ArrayLike,
-    height: npt.ArrayLike,
-    width: npt.ArrayLike,
-    least: int = SMALLEST_REGION,
-) -> tuple[Integers, Integers]:
-    """All pairs of rectangles of one mosaic whose common region is at least ``least`` px in both directions.
-
-    Returns
-    -------
-    first, second : (n_pairs,) int64
-        Numbers of the rectangles, first < second, in ascending order.
-    """
-    mosaics, top, left = (np.asarray(values, dtype=np.int64) for values in (mosaic, y, x))
-    bottom, right = top + np.asarray(height, dtype=np.int64), left + np.asarray(width, dtype=np.int64)
-    order = np.lexsort((top, mosaics))
-    mosaics, top, left, bottom, right = (values[order] for values in (mosaics, top, left, bottom, right))
-    # Sorted by upper edge, the rectangles that reach one's rows are a range that ends at its lower edge.
-    span = int(bottom.max(initial=0)) - int(top.min(initial=0)) + 2 * least + 1
-    key = mosaics * span + top - int(top.min(initial=0))
-    stop = np.searchsorted(key, key + (bottom - top) - least, side="right")
-    count = np.maximum(stop - np.arange(len(key)) - 1, 0)
-    found: list[Integers] = []
-    for part in _portions(count):
-        first = np.repeat(np.arange(part.start, part.stop), count[part])
-        before = np.cumsum(count[part]) - count[part]
-        second = first + 1 + np.arange(len(first)) - np.repeat(before, count[part])
-        common_rows = np.minimum(bottom[first], bottom[second]) - top[second]
-        common_cols = np.minimum(right[first], right[second]) - np.maximum(left[first], left[second])
-        kept = (common_rows >= least) & (common_cols >= least) & (mosaics[first] == mosaics[second])
-        found.append(np.sort(order[np.stack([first[kept], second[kept]])], axis=0))
-    pairs = np.concatenate([np.zeros((2, 0), np.int64), *found], axis=1)
-    pairs = pairs[:, np.lexsort((pairs[1], pairs[0]))]
-    return pairs[0], pairs[1]
 
 
 def areas_shown(
@@ -222,33 +186,20 @@ def covered(regions: npt.ArrayLike) -> int:
     return int(np.diff(ys) @ is_covered @ np.diff(xs))
 
 
-def _by_place(groups: pd.DataFrame) -> pd.DataFrame:
+def _by_place(groups: pd.DataFrame, least: int) -> pd.DataFrame:
     """The common ground that the places of a mosaic imply."""
     mosaic, y, x, height, width = (
         groups[name].to_numpy(dtype=np.int64) for name in ("mosaic", "y", "x", "height", "width")
     )
-    first, second = touching(mosaic, y, x, height, width)
+    first, second, down, right = neighbours(mosaic, y, x, height, width, least)
     return pd.DataFrame(
         {
             "number1": first,
             "number2": second,
-            "y_offset": y[second] - y[first],
-            "x_offset": x[second] - x[first],
-            "height": np.minimum(y[first] + height[first], y[second] + height[second])
-            - np.maximum(y[first], y[second]),
-            "width": np.minimum(x[first] + width[first], x[second] + width[second])
-            - np.maximum(x[first], x[second]),
+            "y_offset": down,
+            "x_offset": right,
+            "height": np.minimum(height[first], down + height[second]) - np.maximum(down, 0),
+            "width": np.minimum(width[first], right + width[second]) - np.maximum(right, 0),
             "evidence": np.full(len(first), "place", dtype=object),
         }
     )
-
-
-def _portions(count: Integers) -> list[slice]:
-    """Ranges of rows with about :data:`CANDIDATES_AT_A_TIME` candidates each."""
-    if not count.sum():
-        return []
-    part = (np.cumsum(count) - 1) // CANDIDATES_AT_A_TIME
-    starts = np.flatnonzero(np.diff(part, prepend=-2))
-    return [
-        slice(int(start), int(stop)) for start, stop in zip(starts, [*starts[1:], len(count)], strict=True)
-    ]

@@ -1,0 +1,255 @@
+"""A result as a person judged it by eye: groups, places and splits heed ``judgements.csv``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dupnet.find.groups import place
+from dupnet.find.overlaps import (
+    DUPLICATE,
+    KEY,
+    REFUSED,
+    REVISIT,
+    UNDECIDABLE,
+    as_table,
+    common_size,
+    image_index,
+)
+from dupnet.find.verdicts import (
+    COLUMNS,
+    FILE,
+    NOT_DUPLICATE,
+    SAME_OFFSET,
+    Settled,
+    offset_of,
+    read_judgements,
+    settle,
+)
+
+if TYPE_CHECKING:
+    from dupnet.find.results import FindResult
+
+__all__ = ["apply_judgements", "heed"]
+
+SURE = 1_000
+"""Tiles that a person's verdict counts for when places are solved: more than any overlap has."""
+
+
+def heed(result: FindResult, folder: str | os.PathLike[str], *, ignore: bool = False) -> FindResult:
+    """A result after the judgements in its output folder, if there are any.
+
+    Raises
+    ------
+    ValueError
+        If the file is no table of judgements, or they are to be ignored and the search heeded them already.
+    """
+    if ignore:
+        if result.searched.get("judgements"):
+            raise ValueError(
+                f"{os.fspath(folder)!r} was searched with its judgements heeded; run `dupnet find` with "
+                "--ignore-judgements first."
+            )
+        return result
+    path = Path(folder, FILE)
+    return apply_judgements(result, read_judgements(path)) if path.exists() else result
+
+
+def apply_judgements(result: FindResult, judgements: pd.DataFrame) -> FindResult:
+    """A result as a person's judgements have it.
+
+    An overlap judged ``duplicate`` joins its images, even one that was rejected or not found. One judged
+    ``not_duplicate`` is no overlap, and one judged ``undecidable`` joins nothing. Groups and places of the
+    images concerned are solved anew; all others stay as they are. Applied twice, they change no more.
+
+    Parameters
+    ----------
+    result : FindResult
+        What was found.
+    judgements : DataFrame
+        ``image1, image2, overlap_tag, verdict``, in the order given. Those on images or overlaps that the
+        collection does not have are left out.
+
+    Returns
+    -------
+    FindResult
+        ``searched["judgements"]`` counts them: ``heeded``, ``implied`` (overlaps whose verdict follows from
+        others), ``contradictions``.
+    """
+    judged = _with_offsets(judgements, result)
+    settled = settle(judged)
+    overlaps, said = _judged_overlaps(result.overlaps, settled)
+    rejected, said_of_rejected = _judged_overlaps(result.rejected, settled)
+    is_right = said_of_rejected == DUPLICATE
+    added = _not_found(judged[judged["verdict"] == DUPLICATE], [overlaps, rejected], settled, result)
+    contested = settled.contradictions
+    count = {
+        "heeded": len(judged) - len(contested),
+        "implied": _n_implied(result.overlaps, said, settled),
+        "contradictions": len(contested),
+    }
+    searched = {**result.searched, "judgements": count}
+    unchanged = overlaps.equals(result.overlaps) and rejected.equals(result.rejected)
+    if unchanged and not is_right.any() and added.empty:
+        return replace(result, searched=searched)
+
+    # All overlaps of the groups concerned are placed again; what was found of the others holds.
+    was = pd.concat([result.overlaps[said != ""], result.rejected[said_of_rejected != ""], added])
+    concerned = set(was["image1"]) | set(was["image2"])
+    is_near = result.groups["group"].isin(
+        result.groups.loc[result.groups["image"].isin(concerned), "group"].unique()
+    )
+    near = set(result.groups.loc[is_near, "image"])
+    some = [part for part in (overlaps, rejected[list(overlaps)], added) if len(part)]
+    anew = pd.concat(some or [overlaps], ignore_index=True)
+    stays = ~anew["image1"].isin(near)
+    none = result.overlaps[said == NOT_DUPLICATE].assign(verdict=REFUSED, score=0.0)
+    groups, refused = _placed(result, [anew[~stays], none], is_near, settled)
+    keys = pd.MultiIndex.from_frame(refused[KEY])
+    at_odds = pd.MultiIndex.from_frame(anew[KEY]).isin(keys)
+    was_rejected = pd.MultiIndex.from_frame(anew[KEY]).isin(pd.MultiIndex.from_frame(rejected[KEY]))
+    kept = anew[~at_odds & ~(was_rejected & stays)]
+    kept = kept[
+        stays[kept.index] | (kept["verdict"] != UNDECIDABLE) | _holds(kept, groups) | (settled.of(kept) != "")
+    ]
+    far = rejected[~rejected["image1"].isin(near)]
+    order = ["image1", "image2", "y_offset", "x_offset"]
+    new = replace(
+        result,
+        overlaps=kept.sort_values(order, kind="stable", ignore_index=True),
+        rejected=pd.concat([part for part in (far, refused) if len(part)] or [far]).sort_values(
+            order, kind="stable", ignore_index=True
+        ),
+        groups=groups,
+        searched=searched,
+    )
+    return replace(new, counts={**result.counts, **_counts(new)})
+
+
+def _with_offsets(judgements: pd.DataFrame, result: FindResult) -> pd.DataFrame:
+    """Judgements on the images of a result, with ``y_offset, x_offset`` of the overlaps that they name."""
+    images = set(result.groups["image"])
+    rows = []
+    for image1, image2, key, verdict in judgements[list(COLUMNS[1:])].itertuples(index=False, name=None):
+        offset = offset_of(str(key), result.grid)
+        if offset is None or image1 not in images or image2 not in images or image1 == image2:
+            continue
+        if image1 > image2:
+            image1, image2, offset = image2, image1, (-offset[0], -offset[1])
+        rows.append((image1, image2, *offset, verdict))
+    table = pd.DataFrame(rows, columns=[*KEY, "verdict"])
+    return table.astype({"y_offset": np.int64, "x_offset": np.int64})
+
+
+def _judged_overlaps(table: pd.DataFrame, settled: Settled) -> tuple[pd.DataFrame, pd.Series]:
+    """Overlaps with the verdicts that judgements give them, without those judged to be none."""
+    said = settled.of(table)
+    verdict = table["verdict"].where(said == "", said)
+    return table.assign(verdict=verdict)[said != NOT_DUPLICATE], said
+
+
+def _n_implied(overlaps: pd.DataFrame, said: pd.Series, settled: Settled) -> int:
+    keys = pd.Series(
+        list(overlaps[KEY].itertuples(index=False, name=None)), index=overlaps.index, dtype=object
+    )
+    return int(((said != "") & ~keys.isin(settled.direct)).sum())
+
+
+def _not_found(
+    duplicates: pd.DataFrame, known: Sequence[pd.DataFrame], settled: Settled, result: FindResult
+) -> pd.DataFrame:
+    """Overlaps judged to be duplicates that no table has, as rows of the table of overlaps."""
+    wrong = pd.MultiIndex.from_frame(settled.contradictions[KEY])
+    keys = pd.MultiIndex.from_frame(duplicates[KEY])
+    is_known = keys.isin(wrong)
+    for table in known:
+        is_known |= keys.isin(pd.MultiIndex.from_frame(table[KEY]))
+    new = duplicates[~is_known].drop_duplicates(KEY)
+    index = image_index(result.groups["image"].tolist())
+    numbered = new.assign(image1=index.get_indexer(new["image1"]), image2=index.get_indexer(new["image2"]))
+    height, width = common_size(numbered, result.groups[["height", "width"]].to_numpy(np.int64))
+    numbered = numbered.assign(
+        height=height, width=width, n_tiles=0, n_decidable=0, n_differing=0, score=np.nan
+    )[(height > 0) & (width > 0)]
+    return as_table(numbered, index, tuple(result.overlaps), result.grid)
+
+
+def _placed(
+    result: FindResult, tables: Sequence[pd.DataFrame], is_near: pd.Series, settled: Settled
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The groups table with the groups concerned solved anew, and the overlaps that contradict the places."""
+    near, judged = result.groups[is_near], pd.concat([table for table in tables if len(table)])
+    index = image_index(near["image"].tolist())
+    by_eye = (settled.of(judged) == DUPLICATE).to_numpy()
+    revisits = result.revisits[
+        result.revisits["image1"].isin(index) & result.revisits["image2"].isin(index)
+    ].assign(verdict=REVISIT, n_decidable=1, n_differing=0)
+    table = pd.concat(
+        [
+            judged.assign(
+                score=judged["score"].where(~by_eye, 1.0),
+                n_decidable=judged["n_decidable"].where(~by_eye, SURE),
+                n_differing=judged["n_differing"].where(~by_eye, 0),
+            ),
+            *([revisits] if len(revisits) else []),
+        ]
+    )
+    numbered = table.assign(
+        image1=index.get_indexer(table["image1"]), image2=index.get_indexer(table["image2"])
+    )
+    placement = place(numbered.reset_index(drop=True), len(near))
+    places, grid = placement.places, result.grid
+    step = grid.tile_size if grid else 1
+    on_grid = (places["y"] % step == 0) & (places["x"] % step == 0) & (grid is not None)
+    tiles = {
+        name: pd.array((places[axis] // step).where(on_grid), dtype="Int64")
+        for name, axis in (("row", "y"), ("col", "x"))
+    }
+    groups = result.groups.copy()
+    above = {name: int(groups[name].max()) + 1 for name in ("group", "mosaic")}
+    for name in ("group", "mosaic"):
+        groups.loc[is_near, name] = places[name].to_numpy() + above[name]
+        groups[name] = pd.factorize(groups[name])[0]  # numbered by first image again
+    for name in ("y", "x"):
+        groups.loc[is_near, name] = places[name].to_numpy()
+    for name, values in tiles.items():
+        groups[name] = groups[name].astype("Int64")
+        groups.loc[is_near, name] = values
+    refused = as_table(placement.rejected, index, tuple(result.rejected), grid)
+    # As they were measured, not as they were weighed.
+    measured = ["n_tiles", "n_decidable", "n_differing", "score"]
+    refused = refused.drop(columns=measured).merge(judged[[*KEY, *measured]], on=KEY, how="left")
+    return groups, refused[list(result.rejected)]
+
+
+def _holds(overlaps: pd.DataFrame, groups: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Whether the places of both images agree with each overlap."""
+    index = pd.Index(groups["image"])
+    first, second = (index.get_indexer(overlaps[end]) for end in KEY[:2])
+    mosaic = groups["mosaic"].to_numpy()
+    agrees = mosaic[first] == mosaic[second]
+    for axis in ("y", "x"):
+        place = groups[axis].to_numpy(np.int64)
+        agrees &= np.abs(place[second] - place[first] - overlaps[f"{axis}_offset"].to_numpy()) <= SAME_OFFSET
+    return np.asarray(agrees)
+
+
+def _counts(result: FindResult) -> dict[str, int]:
+    sizes = result.groups["group"].value_counts()
+    verdicts = result.overlaps["verdict"].value_counts()
+    return {
+        "overlaps": len(result.overlaps),
+        **{verdict: int(verdicts.get(verdict, 0)) for verdict in ("duplicate", "altered", "undecidable")},
+        "rejected": len(result.rejected),
+        "groups": len(sizes),
+        "groups_of_several": int((sizes > 1).sum()),
+        "largest_group": int(sizes.max()),
+        "images_in_groups": int(sizes[sizes > 1].sum()),
+    }
