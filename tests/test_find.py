@@ -19,12 +19,15 @@ from test_images import REFUSED, encoded
 import dupnet
 from dupnet.acquisitions.scenes import cut_collection
 from dupnet.find import cache as cache_module
-from dupnet.find import describe as indexing
-from dupnet.find.engine import PAIRS_AT_A_TIME, ScoredOnce, find_overlaps
+from dupnet.find import describe, tile_index
+from dupnet.find.engine import find_overlaps
 from dupnet.find.results import FindResult, read_results
+from dupnet.find.scoring import PAIRS_AT_A_TIME, ScoredOnce
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
-TABLES = ("overlaps.csv", "groups.csv", "cuts.csv", "unreadable.csv", "converted.csv")
+TABLES = tuple(
+    f"{name}.csv" for name in ("overlaps", "groups", "revisits", "rejected", "unreadable", "converted")
+)
 KEY = ["image1", "image2", "overlap_tag", "row_offset", "col_offset", "n_tiles"]
 
 
@@ -79,8 +82,14 @@ def test_sample_every_true_overlap_and_no_other() -> None:
     decided = both["n_decidable_y"] > 0
     assert (both.loc[decided, "verdict"] == "duplicate").all()
     assert (both.loc[~decided, "verdict"] == "undecidable").all()
-    assert result.cuts.empty
+    assert result.rejected.empty and result.revisits.empty
     assert result.unreadable.empty
+    # Every tag says what its pixels say.
+    overlaps = result.overlaps
+    assert (overlaps["y_offset"] == 256 * overlaps["row_offset"]).all()
+    assert (overlaps["x_offset"] == 256 * overlaps["col_offset"]).all()
+    assert (overlaps["height"] * overlaps["width"] == 256**2 * overlaps["n_tiles"]).all()
+    assert (overlaps["n_differing"] == 0).all()
 
 
 def test_groups_are_the_acquisitions(collection: Path, undisturbed: Path) -> None:
@@ -90,6 +99,9 @@ def test_groups_are_the_acquisitions(collection: Path, undisturbed: Path) -> Non
     both = result.groups.merge(images, on="image")
     assert len(both) == 11
     assert (both.groupby("acquisition")["group"].nunique() == 1).all()
+    assert (result.groups["mosaic"] == result.groups["group"]).all()
+    assert (result.groups[["y", "x"]] == 256 * result.groups[["row", "col"]].to_numpy()).all(axis=None)
+    assert (result.groups[["height", "width"]] == 768).all(axis=None)
     for _, group in both.groupby("group"):
         for found, true in (("row_x", "row_y"), ("col_x", "col_y")):
             assert (group[true] - group[found]).nunique() == 1
@@ -98,19 +110,20 @@ def test_groups_are_the_acquisitions(collection: Path, undisturbed: Path) -> Non
 def test_written_and_read_back(collection: Path, tmp_path: Path) -> None:
     result = find_overlaps(collection / "images", out=tmp_path)
     again = read_results(tmp_path)
-    for name in ("overlaps", "groups", "cuts", "unreadable", "converted"):
+    for name in (table.removesuffix(".csv") for table in TABLES):
         pd.testing.assert_frame_equal(getattr(result, name), getattr(again, name), check_dtype=False)
     pd.testing.assert_frame_equal(
         result.overlaps, pd.read_parquet(tmp_path / "overlaps.parquet"), check_dtype=False
     )
-    assert (again.grid, again.counts, again.folders) == (result.grid, result.counts, result.folders)
+    for name in ("grid", "counts", "folders", "searched", "options"):
+        assert getattr(again, name) == getattr(result, name)
     assert set(os.listdir(tmp_path)) == {
         *TABLES, "overlaps.parquet", "report.html", "run.json", "mosaics", "cache"
     }  # fmt: skip
     assert sorted(os.listdir(tmp_path / "mosaics")) == ["000000.jpg", "000001.jpg"]
     record = json.loads((tmp_path / "run.json").read_text())
     assert {"dupnet", "weights", "numpy", "opencv"} <= set(record["versions"])
-    assert {"describe", "search", "verify", "report"} <= set(record["seconds"])
+    assert {"describe", "search", "judge", "tables", "mosaics", "report"} <= set(record["seconds"])
     assert "11 images" in result.summary()
     assert result.path(result.groups["image"][0]).exists()
 
@@ -180,13 +193,13 @@ def test_add_a_folder(
         find_overlaps(tmp_path / "new", out=out)
 
     read: list[str] = []
-    load = indexing.load
+    load = describe.load
 
     def counting(path: Path, **options: object) -> object:
         read.append(Path(path).name)
         return load(path, **options)
 
-    monkeypatch.setattr(indexing, "load", counting)
+    monkeypatch.setattr(describe, "load", counting)
     result = find_overlaps(tmp_path / "new", out=out, add=True)
     assert sorted(read) == names[:3]  # the others are known
     assert table_bytes(out) == table_bytes(undisturbed)
@@ -217,6 +230,8 @@ def test_against(collection: Path, tmp_path: Path) -> None:
     expected |= {(*sorted((name, f"test/{name}")), 0, 0) for name in names[5:7]}
     columns = ["image1", "image2", "row_offset", "col_offset"]
     assert set(result.overlaps[columns].itertuples(index=False, name=None)) == expected
+    assert result.searched["against"]
+    assert "pairs within either side" in result.coverage()[1]
     assert result.path(f"test/{names[8]}") == tmp_path / "test" / names[8]
     with pytest.raises(ValueError, match="exclude each other"):
         find_overlaps(tmp_path / "train", against=tmp_path / "test", out=tmp_path / "out", add=True)
@@ -248,6 +263,8 @@ def test_tiles_closer_than_side_by_side(tmp_path: Path) -> None:
     shared = {pair for pair in true_pairs(tmp_path) if max(abs(pair[3]), abs(pair[4])) <= 2}
     assert found_pairs(result) == shared
     assert (result.grid.rows, result.grid.tile_size) == (4, 128)
+    assert result.coverage() == ["Searched: whole tiles on a grid of 128 px only."]
+    assert result.searched["smallest_region"] == 256
 
 
 @pytest.mark.parametrize(
@@ -426,7 +443,7 @@ def test_a_file_that_vanishes_or_changes_while_it_is_read(
     folder = tmp_path / "images"
     shutil.copytree(collection / "images", folder)
     gone, changed = sorted(os.listdir(folder))[:2]
-    load = indexing.load
+    load = describe.load
 
     def disturbed(path: Path, **options: object) -> object:
         if Path(path).name == gone:
@@ -436,7 +453,7 @@ def test_a_file_that_vanishes_or_changes_while_it_is_read(
             os.utime(path, (0, 0))
         return pixels
 
-    monkeypatch.setattr(indexing, "load", disturbed)
+    monkeypatch.setattr(describe, "load", disturbed)
     result = find_overlaps(folder)
     reasons = dict(result.unreadable.itertuples(index=False, name=None))
     assert set(reasons) == {gone, changed}
@@ -532,9 +549,46 @@ def test_an_error_in_a_worker_is_not_swallowed(collection: Path, monkeypatch: py
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(indexing, "describe", broken)
+    monkeypatch.setattr(tile_index, "describe", broken)
     with pytest.raises(RuntimeError, match="a defect"):
         find_overlaps(collection / "images")
+
+
+@pytest.mark.parametrize("check_content", [False, True])
+def test_rows_that_a_power_cut_took_are_described_again(
+    check_content: bool, collection: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """The last third of the descriptors reads as zeros, though the journal names them."""
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    rows = out / "cache" / "verify.rows"
+    whole = rows.read_bytes()
+    rows.write_bytes(whole[: len(whole) * 2 // 3] + bytes(len(whole) - len(whole) * 2 // 3))
+    with pytest.warns(UserWarning, match=r"4 images are described again: their rows .* were damaged"):
+        find_overlaps(collection / "images", out=out, report=False, check_content=check_content)
+    assert table_bytes(out) == table_bytes(undisturbed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        find_overlaps(collection / "images", out=out, report=False, check_content=check_content)
+    assert table_bytes(out) == table_bytes(undisturbed)
+
+
+def test_checking_content_checks_every_row_of_the_cache(
+    collection: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    check = cache_module.Cache._check
+
+    def noting(self: cache_module.Cache, check_all: bool) -> None:
+        asked.append(check_all)
+        check(self, check_all)
+
+    monkeypatch.setattr(cache_module.Cache, "_check", noting)
+    shutil.copytree(undisturbed, tmp_path / "out")
+    for check_content in (False, True):
+        options = {"out": tmp_path / "out", "report": False, "check_content": check_content}
+        find_overlaps(collection / "images", **options)
+    assert asked == [False, True]
 
 
 KILLS = "benchmarks.collections.kills"

@@ -1,3 +1,5 @@
+"""Groups and mosaics: places against plain loops, rejected overlaps, and judging with geometry together."""
+
 from itertools import pairwise
 
 import numpy as np
@@ -6,97 +8,129 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupnet.find.groups import CUT_COLUMNS, evidence, place, resolve
-from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, neighbours, vote
-from dupnet.tiles import Grid, overlap_at
+from dupnet.find.groups import evidence, place, resolve
+from dupnet.find.overlaps import JUDGED, KEY
+from dupnet.find.tile_overlaps import judge_tiles, vote
+from dupnet.tiles import Grid, neighbours, overlap_at
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 
 
-def names(n):
-    return [f"{number:03d}.jpg" for number in range(n)]
+def table_of(*rows, verdict=None):
+    """Judged overlaps from rows (image1, image2, y offset, x offset[, score[, decidable tiles]]).
 
-
-def table_of(*rows, grid=Grid()):
-    """An overlaps table from rows (image1, image2, row offset, column offset[, score[, decidable tiles]])."""
+    The offsets are small, as if a tile were a pixel: placing knows no tiles.
+    """
     full = []
     for image1, image2, down, right, *rest in rows:
         score = rest[0] if rest else 0.99
-        overlap = overlap_at(down, right, grid)
-        decidable = rest[1] if len(rest) > 1 else overlap.n_tiles
-        verdict = "duplicate" if decidable else "undecidable"
-        ends = f"{image1:03d}.jpg", f"{image2:03d}.jpg"
-        full.append((*ends, overlap.tag, down, right, overlap.n_tiles, decidable, score, verdict))
-    return pd.DataFrame(full, columns=list(COLUMNS))
+        n_tiles = overlap_at(down, right).n_tiles
+        decidable = rest[1] if len(rest) > 1 else n_tiles
+        size = 3 - abs(down), 3 - abs(right)
+        row_verdict = verdict or ("duplicate" if decidable else "undecidable")
+        full.append((image1, image2, down, right, *size, n_tiles, decidable, 0, score, row_verdict))
+    return pd.DataFrame(full, columns=list(JUDGED))
 
 
-def rejected_of(*rows):
-    full = [(f"{image1:03d}.jpg", f"{image2:03d}.jpg", *rest) for image1, image2, *rest in rows]
-    return pd.DataFrame(full, columns=list(REJECTED_COLUMNS))
+def refused_of(*rows):
+    return table_of(*[(*row, 1) for row in rows], verdict="refused")
 
 
-def places(groups):
-    return groups[["group", "row", "col"]].values.tolist()
+def with_refused(table, *rows):
+    return pd.concat([table, refused_of(*rows)], ignore_index=True)
+
+
+def places(found):
+    return found[["mosaic", "y", "x"]].values.tolist()
 
 
 # --- placing --------------------------------------------------------------------------------------
 
 
 def test_images_are_placed_from_the_smallest_row_and_column():
-    groups, cuts = place(table_of((0, 2, -1, 2), (2, 4, -1, -1)), names(5))
-    assert groups["image"].tolist() == names(5)
-    assert list(groups.columns) == ["image", "group", "row", "col"]
-    assert places(groups) == [[0, 2, 0], [1, 0, 0], [0, 1, 2], [2, 0, 0], [0, 0, 1]]
-    assert cuts.empty
-    assert list(cuts.columns) == list(CUT_COLUMNS)
+    found, rejected = place(table_of((0, 2, -1, 2), (2, 4, -1, -1)), 5)
+    assert list(found.columns) == ["group", "mosaic", "y", "x"]
+    assert places(found) == [[0, 2, 0], [1, 0, 0], [0, 1, 2], [2, 0, 0], [0, 0, 1]]
+    assert found["group"].tolist() == [0, 1, 0, 2, 0]
+    assert rejected.empty
+    assert list(rejected.columns) == [*JUDGED, "reason", "y_residual", "x_residual"]
 
 
 def test_a_collection_without_overlaps_is_all_groups_of_one():
-    groups, cuts = place(table_of(), names(3))
-    assert places(groups) == [[0, 0, 0], [1, 0, 0], [2, 0, 0]]
-    assert cuts.empty
-    assert place(table_of(), []).groups.empty
+    found, rejected = place(table_of(), 3)
+    assert places(found) == [[0, 0, 0], [1, 0, 0], [2, 0, 0]]
+    assert found["group"].tolist() == [0, 1, 2]
+    assert rejected.empty
+    assert place(table_of(), 0).places.empty
 
 
 def test_undecidable_overlaps_join_nothing():
-    groups, cuts = place(table_of((0, 1, 0, 0, np.nan, 0)), names(2))
-    assert groups["group"].tolist() == [0, 1]
-    assert cuts.empty
+    found, rejected = place(table_of((0, 1, 0, 0, np.nan, 0)), 2)
+    assert found["mosaic"].tolist() == found["group"].tolist() == [0, 1]
+    assert rejected.empty
 
 
-def test_the_weakest_overlap_of_a_loop_is_cut_and_reported():
+def test_altered_overlaps_join_and_what_differs_proves_nothing():
+    altered = table_of((0, 1, 0, 1, 0.9, 6), verdict="altered")
+    found, rejected = place(altered, 2)
+    assert (places(found), rejected.empty) == ([[0, 0, 0], [0, 0, 1]], True)
+    assert found["group"].tolist() == [0, 0]
+    # Two tiles of six agree: three of another overlap outweigh them, and they outweigh one.
+    altered["n_differing"] = 4
+    for n_decidable, given_up in ((3, "altered"), (1, "duplicate")):
+        both = pd.concat([altered, table_of((0, 1, 1, 0, 0.9, n_decidable))])
+        assert place(both, 2).rejected["verdict"].tolist() == [given_up]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "mosaics"), [("refused", [0, 1, 0]), ("revisit", [0, 1, 0]), ("undecidable", [0, 0, 0])]
+)
+def test_a_revisit_parts_as_a_refused_overlap_does(verdict, mosaics):
+    joining = table_of((0, 1, 0, 1, 0.8, 1), (0, 2, 1, 0))
+    parting = table_of((1, 2, 1, -1, 0.01, 1), verdict=verdict)
+    assert place(pd.concat([joining, parting]), 3).places["mosaic"].tolist() == mosaics
+    # At another offset than that of their places it says nothing.
+    parting["x_offset"] = 0
+    assert place(pd.concat([joining, parting]), 3).places["mosaic"].tolist() == [0, 0, 0]
+
+
+def test_the_weakest_overlap_of_a_loop_is_rejected_and_reported():
     # 0 -> 1 -> 2 leads to (2, 1); the direct overlap says (2, 2) and has one decidable tile.
     table = table_of((0, 1, 1, 1, 0.9, 4), (1, 2, 1, 0, 0.9, 6), (0, 2, 2, 2, 0.97, 1))
-    groups, cuts = place(table, names(3))
-    assert places(groups) == [[0, 0, 0], [0, 1, 1], [0, 2, 1]]
-    assert cuts.to_dict("records") == [
+    found, rejected = place(table, 3)
+    assert places(found) == [[0, 0, 0], [0, 1, 1], [0, 2, 1]]
+    assert rejected.to_dict("records") == [
         {
-            "image1": "000.jpg",
-            "image2": "002.jpg",
-            "overlap_tag": "88",
-            "row_offset": 2,
-            "col_offset": 2,
+            "image1": 0,
+            "image2": 2,
+            "y_offset": 2,
+            "x_offset": 2,
+            "height": 1,
+            "width": 1,
+            "n_tiles": 1,
             "n_decidable": 1,
+            "n_differing": 0,
             "score": 0.97,
+            "verdict": "duplicate",
             "reason": "loop",
-            "row_residual": 0,
-            "col_residual": 1,
+            "y_residual": 0,
+            "x_residual": 1,
         }
     ]
 
 
-def test_the_newest_overlap_is_not_cut_if_it_is_the_strongest():
+def test_the_newest_overlap_is_not_rejected_if_it_is_the_strongest():
     table = table_of((0, 1, 1, 1, 0.6, 1), (1, 2, 1, 0, 0.9, 6), (0, 2, 2, 2, 0.99, 1))
-    groups, cuts = place(table, names(3))
-    assert cuts["image2"].tolist() == ["001.jpg"]
-    assert (cuts["row_residual"].tolist(), cuts["col_residual"].tolist()) == ([0], [-1])
-    assert places(groups) == [[0, 0, 0], [0, 1, 2], [0, 2, 2]]
+    found, rejected = place(table, 3)
+    assert rejected["image2"].tolist() == [1]
+    assert (rejected["y_residual"].tolist(), rejected["x_residual"].tolist()) == ([0], [-1])
+    assert places(found) == [[0, 0, 0], [0, 1, 2], [0, 2, 2]]
 
 
 def test_strength_counts_both_score_and_decidable_tiles():
     def kept(first, second):
         table = table_of((0, 1, 0, 1, *first), (0, 1, 1, 0, *second))
-        return place(table, names(2)).cuts["overlap_tag"].tolist() == [overlap_at(1, 0).tag]
+        return place(table, 2).rejected[["y_offset", "x_offset"]].values.tolist() == [[1, 0]]
 
     assert kept((0.9, 2), (0.8, 2))
     assert kept((0.8, 3), (0.9, 2))
@@ -105,41 +139,45 @@ def test_strength_counts_both_score_and_decidable_tiles():
     assert not kept((0.99999, 2), (0.9990, 3))
 
 
-def test_a_weak_link_between_two_days_is_cut_where_neighbours_are_rejected():
+def test_a_weak_link_between_two_days_is_rejected_where_neighbours_are_refused():
     day1 = [(0, 1, 0, 1), (1, 2, 1, 0), (0, 2, 1, 1)]
     day2 = [(3, 4, 0, 1), (4, 5, 1, 0), (3, 5, 1, 1)]
     table = table_of(*day1, *day2, (0, 3, 0, 0, 0.8, 1))
-    assert place(table, names(6)).groups["group"].tolist() == [0] * 6
-    rejected = rejected_of((1, 4, 0, 0, 0.01), (2, 5, 0, 0, 0.02), (0, 4, 0, 1, 0.1))
-    groups, cuts = place(table, names(6), rejected)
-    assert groups["group"].tolist() == [0, 0, 0, 1, 1, 1]
-    assert groups[["row", "col"]].values.tolist() == [[0, 0], [0, 1], [1, 1]] * 2
-    assert cuts[["image1", "image2", "reason"]].values.tolist() == [["000.jpg", "003.jpg", "neighbours"]]
-    assert cuts[["row_residual", "col_residual"]].isna().all(axis=None)
+    assert place(table, 6).places["mosaic"].tolist() == [0] * 6
+    table = with_refused(table, (1, 4, 0, 0, 0.01), (2, 5, 0, 0, 0.02), (0, 4, 0, 1, 0.1))
+    found, rejected = place(table, 6)
+    assert places(found) == [[number, *at] for number in (0, 1) for at in ([0, 0], [0, 1], [1, 1])]
+    assert rejected[["image1", "image2", "reason"]].values.tolist() == [[0, 3, "neighbours"]]
+    assert rejected[["y_residual", "x_residual"]].isna().all(axis=None)
+    # What a rejected overlap joins must not be torn apart all the same.
+    assert found["group"].tolist() == [0] * 6
 
 
-def test_one_rejected_overlap_does_not_part_well_joined_images():
-    table = table_of((0, 1, 0, 1), (1, 2, 0, 1), (0, 2, 0, 2))
-    rejected = rejected_of((0, 1, 1, 0, 0.01), (0, 2, 0, 2, 0.3))
-    assert place(table, names(3), rejected).groups["group"].tolist() == [0, 0, 0]
+def test_one_refused_overlap_does_not_part_well_joined_images():
+    table = with_refused(
+        table_of((0, 1, 0, 1), (1, 2, 0, 1), (0, 2, 0, 2)), (0, 1, 1, 0, 0.01), (0, 2, 0, -2, 0.3)
+    )
+    assert place(table, 3).places["mosaic"].tolist() == [0, 0, 0]
 
 
-def test_a_rejected_overlap_listed_twice_counts_once():
-    table = table_of((0, 1, 0, 1, 0.95, 1))
-    once = rejected_of((0, 1, 0, 1, 0.1))
-    assert place(table, names(2), once).groups["group"].tolist() == [0, 0]
-    assert place(table, names(2), pd.concat([once, once])).groups["group"].tolist() == [0, 0]
-    assert place(table, names(2), rejected_of((0, 1, 0, 1, 0.01))).groups["group"].tolist() == [0, 1]
+def test_a_refused_overlap_listed_twice_counts_once():
+    # Images 1 and 2 are joined through 0 alone, by some 3.0; the refused one takes 2.3 or 4.6 off it.
+    table = table_of((0, 1, 0, 1, 0.95, 1), (0, 2, 0, 0))
+    once, twice = (with_refused(table, *[(1, 2, 0, -1, 0.1)] * times) for times in (1, 2))
+    assert place(once, 3).places["mosaic"].tolist() == [0, 0, 0]
+    assert place(twice, 3).places["mosaic"].tolist() == [0, 0, 0]
+    assert place(with_refused(table, (1, 2, 0, -1, 0.01)), 3).places["mosaic"].tolist() == [0, 1, 0]
 
 
 def test_a_worthless_score_still_joins_where_nothing_speaks_against_it():
-    assert place(table_of((0, 1, 0, 1, 0.0)), names(2)).groups["group"].tolist() == [0, 0]
+    assert place(table_of((0, 1, 0, 1, 0.0)), 2).places["mosaic"].tolist() == [0, 0]
 
 
 def world(rng, n_images, n_groups, span, n_wrong):
     """Images at random places, their true overlaps, and wrong ones within and between groups."""
     group, row, col = rng.integers(0, n_groups, n_images), *rng.integers(0, span, (2, n_images))
-    pairs = np.stack(neighbours(group, row, col), axis=1).tolist()
+    threes = np.full(n_images, 3)
+    pairs = np.stack(neighbours(group, row, col, threes, threes, 1), axis=1).tolist()
     wrong = []
     for _ in range(n_wrong):
         image1, image2 = sorted(rng.choice(n_images, 2, replace=False).tolist())
@@ -152,40 +190,58 @@ def world(rng, n_images, n_groups, span, n_wrong):
 def test_the_order_of_rows_does_not_matter(seed):
     rng = np.random.default_rng(seed)
     _, table = world(rng, 12, 2, 5, 4)
-    groups, cuts = place(table, names(12))
+    found, rejected = place(table, 12)
     shuffled = table.sample(frac=1, random_state=seed)
-    again = place(pd.concat([shuffled, shuffled.iloc[:3]]), names(12))
-    pd.testing.assert_frame_equal(again.groups, groups)
-    if not table.duplicated(["image1", "image2", "row_offset", "col_offset"]).any():
-        pd.testing.assert_frame_equal(again.cuts, cuts)
+    again = place(pd.concat([shuffled, shuffled.iloc[:3]]), 12)
+    pd.testing.assert_frame_equal(again.places, found)
+    if not table.duplicated(KEY).any():
+        pd.testing.assert_frame_equal(again.rejected, rejected)
 
 
-@given(st.integers(0, 10_000))
+def components(table, n):
+    """What overlaps join, numbered by its first image, by a plain loop."""
+    group = np.arange(n)
+    for one, other in table[["image1", "image2"]].values:
+        group[group == max(group[one], group[other])] = min(group[one], group[other])
+    return np.unique(group, return_inverse=True)[1].tolist()
+
+
+@given(st.integers(0, 10_000), st.booleans())
 @QUICK
-def test_every_overlap_agrees_with_the_groups_or_is_cut(seed):
+def test_every_overlap_agrees_with_the_places_or_is_rejected(seed, some_refused):
     rng = np.random.default_rng(seed)
     _, table = world(rng, 12, 2, 5, 4)
-    table = table.drop_duplicates(["image1", "image2", "row_offset", "col_offset"])
-    groups, cuts = place(table, names(12))
-    at = groups.set_index("image")
-    one, two = at.loc[table["image1"]].reset_index(), at.loc[table["image2"]].reset_index()
-    together = (one["group"] == two["group"]).to_numpy()
-    row_residual = table["row_offset"].to_numpy() - (two["row"] - one["row"]).to_numpy()
-    col_residual = table["col_offset"].to_numpy() - (two["col"] - one["col"]).to_numpy()
-    is_cut = ~together | (row_residual != 0) | (col_residual != 0)
-    key = ["image1", "image2", "row_offset", "col_offset"]
-    expected = table[is_cut].assign(row_residual=row_residual[is_cut], col_residual=col_residual[is_cut])
+    table = table.drop_duplicates(KEY)
+    judged = table
+    if some_refused:
+        ends = [sorted(rng.choice(12, 2, replace=False).tolist()) for _ in range(12)]
+        judged = with_refused(table, *[(*pair, *rng.integers(-2, 3, 2).tolist(), 0.01) for pair in ends])
+        judged = judged.drop_duplicates(KEY)
+    found, rejected = place(judged, 12)
+    one, two = (found.loc[table[end]].reset_index() for end in ("image1", "image2"))
+    together = (one["mosaic"] == two["mosaic"]).to_numpy()
+    y_residual = table["y_offset"].to_numpy() - (two["y"] - one["y"]).to_numpy()
+    x_residual = table["x_offset"].to_numpy() - (two["x"] - one["x"]).to_numpy()
+    is_rejected = ~together | (y_residual != 0) | (x_residual != 0)
+    expected = table.assign(
+        y_residual=np.where(together, y_residual, 99), x_residual=np.where(together, x_residual, 99)
+    )[is_rejected]
+    residuals = ["y_residual", "x_residual"]
     pd.testing.assert_frame_equal(
-        cuts[[*key, "row_residual", "col_residual"]].astype(
-            {"row_residual": "int64", "col_residual": "int64"}
-        ),
-        expected.sort_values(key)[[*key, "row_residual", "col_residual"]].reset_index(drop=True),
+        rejected[[*JUDGED, *residuals]]
+        .fillna(dict.fromkeys(residuals, 99))
+        .astype(dict.fromkeys(residuals, "int64")),
+        expected.sort_values(KEY)[[*JUDGED, *residuals]].reset_index(drop=True),
     )
-    assert (cuts["reason"] == "loop").all()
-    # Without evidence that parts, the groups are the connected components of all overlaps.
-    assert together.all()
-    assert (groups.groupby("group")[["row", "col"]].min() == 0).all(axis=None)
-    firsts = groups.drop_duplicates("group")["group"].tolist()
+    assert (rejected["reason"] == np.where(rejected["y_residual"].isna(), "neighbours", "loop")).all()
+    # The groups are the connected components of all overlaps, whatever the mosaics are.
+    assert found["group"].tolist() == components(table, 12)
+    assert (found.groupby("mosaic")["group"].nunique() == 1).all()
+    if not some_refused:
+        assert together.all()
+        assert found["mosaic"].tolist() == found["group"].tolist()
+    assert (found.groupby("mosaic")[["y", "x"]].min() == 0).all(axis=None)
+    firsts = found.drop_duplicates("mosaic")["mosaic"].tolist()
     assert firsts == list(range(len(firsts)))
 
 
@@ -194,24 +250,27 @@ def test_every_overlap_agrees_with_the_groups_or_is_cut(seed):
 def test_without_contradictions_the_true_places_come_back(seed):
     rng = np.random.default_rng(seed)
     (group, row, col), table = world(rng, 14, 3, 4, 0)
-    found, cuts = place(table, names(14))
-    assert cuts.empty
-    for number, members in found.groupby("group"):
+    # Pixels, not tiles, and none of them special: places are exact at any scale.
+    scale = int(rng.integers(1, 1000))
+    table[["y_offset", "x_offset"]] *= scale
+    found, rejected = place(table, 14)
+    assert rejected.empty
+    for number, members in found.groupby("mosaic"):
         at = members.index.to_numpy()
         assert len(set(group[at])) == 1, number
-        assert (members["row"].to_numpy() == row[at] - row[at].min()).all()
-        assert (members["col"].to_numpy() == col[at] - col[at].min()).all()
+        assert (members["y"].to_numpy() == scale * (row[at] - row[at].min())).all()
+        assert (members["x"].to_numpy() == scale * (col[at] - col[at].min())).all()
 
 
 def test_tables_must_pair_known_different_images():
-    with pytest.raises(ValueError, match=r"overlaps: image2 '007\.jpg' is not among"):
-        place(table_of((0, 7, 0, 0)), names(3))
-    with pytest.raises(ValueError, match=r"rejected: image1 '009\.jpg' is not among"):
-        place(table_of((0, 1, 0, 0)), names(3), rejected_of((9, 1, 0, 0, 0.1)))
-    with pytest.raises(ValueError, match=r"overlaps: image '001\.jpg' is paired with itself"):
-        place(table_of((0, 2, 0, 0), (1, 1, 0, 0)), names(3))
-    with pytest.raises(ValueError, match="sorted"):
-        place(table_of(), ["b", "a"])
+    for table, pair in (
+        (table_of((0, 7, 0, 0)), "0 and 7"),
+        (table_of((-1, 2, 0, 0)), "-1 and 2"),
+        (with_refused(table_of((0, 1, 0, 0)), (1, 9, 0, 0, 0.1)), "1 and 9"),
+        (table_of((0, 2, 0, 0), (1, 1, 0, 0)), "1 and 1"),
+    ):
+        with pytest.raises(ValueError, match=f"judged: images {pair} are paired; .* of the 3 images"):
+            place(table, 3)
 
 
 def test_evidence_of_known_scores():
@@ -219,14 +278,15 @@ def test_evidence_of_known_scores():
     np.testing.assert_allclose(evidence([0.999, 0.99999, 1.0], 2), [2 * np.log(1000)] * 3)
 
 
-# --- resolving: verification and geometry together ------------------------------------------------
+# --- resolving: judging and geometry together ------------------------------------------------------
 
 
 class Scene:
     """Images cut from acquisitions; every tile shows a square of ground (acquisition, row, column, day)."""
 
     def __init__(self, places, days=None, grid=Grid()):
-        self.grid, self.images = grid, names(len(places))
+        self.grid, self.n_images = grid, len(places)
+        self.sizes = np.tile([grid.rows * grid.tile_size, grid.cols * grid.tile_size], (len(places), 1))
         tile_row, tile_col = np.divmod(np.arange(grid.n_tiles), grid.cols)
         days = days or [0] * len(places)
         self.ground = np.array(
@@ -246,7 +306,20 @@ class Scene:
     def resolve(self, candidates):
         rows1, rows2 = zip(*candidates, strict=True) if candidates else ((), ())
         proposals = vote(rows1, rows2, np.ones(len(rows1)), self.grid)
-        return resolve(proposals, self.images, self.score_pairs, self.decidable, 0.5, self.grid, 7)
+
+        def judge(table):
+            return judge_tiles(
+                table, self.sizes, self.score_pairs, self.decidable, 0.5, self.grid, batch_size=7
+            )
+
+        return resolve(proposals, self.sizes, judge, self.grid.tile_size)
+
+    def tags(self, overlaps):
+        size = self.grid.tile_size
+        return [
+            overlap_at(y // size, x // size, self.grid).tag
+            for y, x in overlaps[["y_offset", "x_offset"]].values
+        ]
 
     def candidates(self):
         """Every pair of decidable tiles on the same ground, whatever the day."""
@@ -264,48 +337,66 @@ class Scene:
 def test_a_chain_of_candidates_is_completed_by_geometry():
     scene = Scene([(0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 2, 2), (1, 0, 0)])
     chain = [(1, 9), (9 + 3, 18), (18 + 4, 27)]
-    overlaps, groups, cuts = scene.resolve(chain)
-    assert overlaps[["image1", "image2", "overlap_tag"]].values.tolist() == [
-        ["000.jpg", "001.jpg", "18"],
-        ["000.jpg", "002.jpg", "48"],
-        ["000.jpg", "003.jpg", "88"],
-        ["001.jpg", "002.jpg", "38"],
-        ["001.jpg", "003.jpg", "78"],
-        ["002.jpg", "003.jpg", "48"],
-    ]
+    found = scene.resolve(chain)
+    overlaps = found.overlaps
+    assert overlaps[["image1", "image2"]].values.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    assert scene.tags(overlaps) == ["18", "48", "88", "38", "78", "48"]
     assert (overlaps["verdict"] == "duplicate").all()
-    assert places(groups) == [[0, 0, 0], [0, 0, 1], [0, 1, 1], [0, 2, 2], [1, 0, 0]]
-    assert cuts.empty
+    assert overlaps["n_votes"].tolist() == [1, 0, 0, 1, 0, 1]
+    assert places(found.places) == [[0, 0, 0], [0, 0, 256], [0, 256, 256], [0, 512, 512], [1, 0, 0]]
+    assert found.rejected.empty and found.refused.empty and found.revisits.empty
     # Every shared tile was scored once.
     assert len(scene.asked) == len(set(scene.asked)) == overlaps["n_tiles"].sum()
+
+
+def test_what_places_imply_may_be_refused():
+    """Images 0 and 2 lie on common ground by way of image 1, and do not look alike there."""
+    scene = Scene([(0, 0, 0), (0, 0, 1), (0, 0, 2)])
+    score = scene.score_pairs
+    scene.score_pairs = lambda rows1, rows2: np.where((rows1 < 9) & (rows2 >= 18), 0.1, score(rows1, rows2))
+    found = scene.resolve([(1, 9), (9 + 1, 18)])
+    assert found.overlaps[["image1", "image2"]].values.tolist() == [[0, 1], [1, 2]]
+    assert found.refused[[*KEY, "score", "n_votes"]].values.tolist() == [[0, 2, 0, 512, 0.1, 0]]
+    assert found.places["mosaic"].tolist() == [0, 0, 0]
+
+
+def test_an_overlap_refused_at_one_offset_is_judged_at_another():
+    scene = Scene([(0, 0, 0), (0, 0, 1), (0, 1, 1)])
+    wrong = (0, 9 + 3)  # image 1 one row above image 0
+    found = scene.resolve([wrong, (4, 18), (9 + 3, 18)])
+    assert found.refused[KEY].values.tolist() == [[0, 1, -256, 0]]
+    assert found.overlaps[KEY].values.tolist() == [[0, 1, 0, 256], [0, 2, 256, 256], [1, 2, 256, 0]]
 
 
 def test_overlaps_on_ground_without_texture_are_listed_as_undecidable():
     scene = Scene([(0, 0, 0), (0, 0, 2), (0, 0, 4)])
     # Images 0 and 1 share a column, 1 and 2 another. In the second only the upper tile is decidable.
     scene.decidable[[9 + 5, 9 + 8]] = False
-    overlaps, _, _ = scene.resolve(scene.candidates())
-    assert overlaps[["overlap_tag", "n_tiles", "n_decidable", "verdict"]].values.tolist() == [
-        ["28", 3, 3, "duplicate"],
-        ["28", 3, 1, "duplicate"],
+    overlaps = scene.resolve(scene.candidates()).overlaps
+    assert overlaps[["n_tiles", "n_decidable", "verdict"]].values.tolist() == [
+        [3, 3, "duplicate"],
+        [3, 1, "duplicate"],
     ]
+    assert scene.tags(overlaps) == ["28", "28"]
     scene = Scene([(0, 0, 0), (0, 0, 1), (0, 2, 2)])
     scene.decidable[8] = False  # the only tile that images 0 and 2 share, and one of those of 0 and 1
-    overlaps, _, _ = scene.resolve(scene.candidates())
-    assert overlaps[["image1", "image2", "overlap_tag", "n_decidable", "verdict"]].values.tolist() == [
-        ["000.jpg", "001.jpg", "18", 5, "duplicate"],
-        ["000.jpg", "002.jpg", "88", 0, "undecidable"],
-        ["001.jpg", "002.jpg", "78", 2, "duplicate"],
+    overlaps = scene.resolve(scene.candidates()).overlaps
+    assert overlaps[["image1", "image2", "n_decidable", "verdict"]].values.tolist() == [
+        [0, 1, 5, "duplicate"],
+        [0, 2, 0, "undecidable"],
+        [1, 2, 2, "duplicate"],
     ]
+    assert scene.tags(overlaps) == ["18", "88", "78"]
 
 
 def test_one_place_on_two_days_is_two_groups():
     layout = [(0, row, col) for row in range(3) for col in range(3)]
     scene = Scene(layout * 2, [0] * 9 + [1] * 9)
-    overlaps, groups, cuts = scene.resolve(scene.candidates())
-    assert groups["group"].tolist() == [0] * 9 + [1] * 9
-    assert len(overlaps) == 2 * 36
-    assert cuts.empty
+    found = scene.resolve(scene.candidates())
+    assert found.places["group"].tolist() == found.places["mosaic"].tolist() == [0] * 9 + [1] * 9
+    assert len(found.overlaps) == 2 * 36
+    assert found.rejected.empty
+    assert len(found.refused) == 81
 
 
 def test_days_joined_by_one_land_tile_are_parted_by_their_neighbours():
@@ -316,13 +407,13 @@ def test_days_joined_by_one_land_tile_are_parted_by_their_neighbours():
     scene.ground[land, 3] = 0
     only_land = (0 * 9 + 8, (9 + 8) * 9 + 0)
     assert (scene.ground[list(only_land)] == scene.ground[8]).all()
-    overlaps, groups, cuts = scene.resolve(scene.candidates())
-    assert groups["group"].tolist() == [0] * 9 + [1] * 9
-    assert set(cuts["reason"]) == {"neighbours"}
-    assert ["000.jpg", "017.jpg"] in cuts[["image1", "image2"]].values.tolist()
-    day = {name: number // 9 for number, name in enumerate(scene.images)}
-    assert (overlaps["image1"].map(day) == overlaps["image2"].map(day)).all()
-    assert len(overlaps) == 2 * 36
+    found = scene.resolve(scene.candidates())
+    assert found.places["mosaic"].tolist() == [0] * 9 + [1] * 9
+    assert found.places["group"].tolist() == [0] * 18
+    assert set(found.rejected["reason"]) == {"neighbours"}
+    assert [0, 17] in found.rejected[["image1", "image2"]].values.tolist()
+    assert (found.overlaps["image1"] // 9 == found.overlaps["image2"] // 9).all()
+    assert len(found.overlaps) == 2 * 36
 
 
 def test_an_overlap_that_contradicts_its_group_is_not_listed():
@@ -335,27 +426,66 @@ def test_an_overlap_that_contradicts_its_group_is_not_listed():
         return np.where(alike, 0.9, score(rows1, rows2))
 
     scene.score_pairs = score_pairs
-    overlaps, groups, cuts = scene.resolve([*scene.candidates(), (6, 9 + 2)])
-    assert overlaps["overlap_tag"].tolist() == ["18", "28", "18"]
-    assert cuts[["overlap_tag", "row_offset", "col_offset", "reason"]].values.tolist() == [
-        ["66", 2, -2, "loop"]
+    found = scene.resolve([*scene.candidates(), (6, 9 + 2)])
+    assert scene.tags(found.overlaps) == ["18", "28", "18"]
+    assert found.rejected[["image1", "image2", "y_offset", "x_offset", "reason"]].values.tolist() == [
+        [0, 1, 512, -512, "loop"]
     ]
-    assert groups["col"].tolist() == [0, 1, 2]
+    assert found.places["x"].tolist() == [0, 256, 512]
 
 
 def test_a_proposal_without_texture_proves_nothing():
     scene = Scene([(0, 0, 0), (1, 0, 0)])
     scene.decidable[:] = False
-    overlaps, groups, cuts = scene.resolve([(0, 9)])
-    assert overlaps.empty and cuts.empty
-    assert groups["group"].tolist() == [0, 1]
+    found = scene.resolve([(0, 9)])
+    assert found.overlaps.empty and found.rejected.empty and found.refused.empty
+    assert found.places["group"].tolist() == [0, 1]
 
 
 def test_nothing_proposed_is_nothing_found():
-    overlaps, groups, cuts = Scene([(0, 0, 0), (0, 0, 1)]).resolve([])
-    assert overlaps.empty and cuts.empty
-    assert list(overlaps.columns) == list(COLUMNS)
-    assert groups["group"].tolist() == [0, 1]
+    found = Scene([(0, 0, 0), (0, 0, 1)]).resolve([])
+    for table in (found.overlaps, found.rejected, found.refused, found.revisits):
+        assert table.empty
+        assert set(JUDGED) <= set(table.columns)
+    assert found.places["group"].tolist() == [0, 1]
+
+
+def test_images_of_several_sizes_are_judged_wherever_they_share_enough():
+    """Whatever judges: places in pixels imply overlaps off any grid, of images of any sizes."""
+    sizes = np.array([(100, 80), (50, 200), (30, 30), (30, 30)])
+    at = np.array([(0, 0), (61, -37), (70, 40), (95, 0)])
+    days = np.array([0, 0, 1, 0])
+    asked = []
+
+    def judge(table):
+        asked.extend(table[["image1", "image2"]].values.tolist())
+        one, two = table["image1"].to_numpy(), table["image2"].to_numpy()
+        true = at[two] - at[one]
+        assert (table[["y_offset", "x_offset"]].to_numpy() == true).all()
+        assert "y" not in table or (np.diff(table[["y", "x"]].to_numpy() - at[one], axis=0) == 0).all()
+        verdict = np.where(days[one] == days[two], "duplicate", "revisit").astype(object)
+        bounds = (np.maximum(at[one], at[two]), np.minimum(at[one] + sizes[one], at[two] + sizes[two]))
+        height, width = (bounds[1] - bounds[0]).T
+        return table[KEY].assign(
+            height=height, width=width, n_tiles=1, n_decidable=1, n_differing=0, score=0.9, verdict=verdict
+        )
+
+    proposals = pd.DataFrame([(0, 1, 61, -37, 5), (1, 2, 9, 77, 3)], columns=[*KEY, "n_votes"])
+    proposals = pd.concat([proposals, pd.DataFrame([(1, 3, 34, 37, 2)], columns=proposals.columns)])
+    found = resolve(proposals.reset_index(drop=True), sizes, judge, 16)
+    # Images 0 and 3 share 5 rows: too little to be judged.
+    assert asked == [[0, 1], [1, 2], [1, 3]]
+    assert found.overlaps[[*KEY, "height", "width"]].values.tolist() == [
+        [0, 1, 61, -37, 39, 80],
+        [1, 3, 34, 37, 16, 30],
+    ]
+    assert found.revisits[["image1", "image2", "n_votes"]].values.tolist() == [[1, 2, 3]]
+    assert found.refused.empty
+    assert found.places.values.tolist() == [[0, 0, 0, 37], [0, 0, 61, 0], [1, 1, 0, 0], [0, 0, 95, 37]]
+    asked.clear()
+    found = resolve(proposals.reset_index(drop=True), sizes, judge, 5)
+    assert asked == [[0, 1], [1, 2], [1, 3], [0, 3]]
+    assert found.overlaps[["image1", "image2"]].values.tolist() == [[0, 1], [0, 3], [1, 3]]
 
 
 @given(st.data())
@@ -370,21 +500,16 @@ def test_every_true_overlap_of_a_scene_is_found_and_no_other(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
     candidates = [pair for pair in scene.candidates() if rng.random() < 0.7]
     candidates += [tuple(pair) for pair in rng.integers(0, len(scene.ground), (10, 2))]
-    overlaps, groups, cuts = scene.resolve(candidates)
-    assert cuts.empty
-    whole = [(*place, day) for place, day in zip(layout, days, strict=True)]
-    group_of = dict(zip(groups["image"], groups["group"], strict=True))
-    wanted = set()
+    found = scene.resolve(candidates)
+    assert found.rejected.empty
+    mosaic = found.places["mosaic"].to_numpy()
     acquisition = np.array([2 * place[0] + day for place, day in zip(layout, days, strict=True)])
-    rows, cols = np.array(layout)[:, 1], np.array(layout)[:, 2]
-    for first, second, down, right in zip(*neighbours(acquisition, rows, cols, grid), strict=True):
-        ends = scene.images[first], scene.images[second]
-        if group_of[ends[0]] == group_of[ends[1]]:
-            wanted.add((*ends, down, right))
-    found = overlaps[["image1", "image2", "row_offset", "col_offset"]].itertuples(index=False, name=None)
-    assert set(found) == wanted
-    for _, members in groups.groupby("group"):
-        assert len({(whole[at][0], whole[at][3]) for at in members.index}) == 1
+    at = np.array(layout)[:, 1:] * grid.tile_size
+    pairs = neighbours(acquisition, *at.T, *scene.sizes.T, grid.tile_size)
+    wanted = [pair for pair in zip(*pairs, strict=True) if mosaic[pair[0]] == mosaic[pair[1]]]
+    assert list(found.overlaps[KEY].itertuples(index=False, name=None)) == wanted
+    for number in np.unique(mosaic):
+        assert len(set(acquisition[mosaic == number])) == 1
 
 
 def test_groups_do_not_chain_through_one_doubtful_overlap():
@@ -399,9 +524,10 @@ def test_groups_do_not_chain_through_one_doubtful_overlap():
         return np.where([pair in false for pair in asked], 0.7, score(rows1, rows2))
 
     scene.score_pairs = score_pairs
-    overlaps, groups, cuts = scene.resolve([*scene.candidates(), *false])
-    assert groups["group"].tolist() == [0] * 4 + [1] * 4
-    assert cuts["reason"].tolist() == ["neighbours"]
-    assert len(overlaps) == 10
-    for one, two in pairwise(groups["col"].tolist()[:4]):
-        assert two == one + 1
+    found = scene.resolve([*scene.candidates(), *false])
+    assert found.places["mosaic"].tolist() == [0] * 4 + [1] * 4
+    assert found.places["group"].tolist() == [0] * 8
+    assert found.rejected["reason"].tolist() == ["neighbours"]
+    assert len(found.overlaps) == 10
+    for one, two in pairwise(found.places["x"].tolist()[:4]):
+        assert two == one + 256

@@ -3,14 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupnet.find.overlaps import neighbours
 from dupnet.find.placement import Relations, residual, solve
+from dupnet.tiles import neighbours
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 
 
 def relations(*rows):
-    """Rows (a, b, row offset, column offset, weight)."""
+    """Rows (a, b, y offset, x offset, weight)."""
     table = np.array(rows, dtype=np.int64).reshape(-1, 5)
     return Relations(table[:, 0], table[:, 1], table[:, 2:4], table[:, 4])
 
@@ -114,7 +114,8 @@ def test_planted_wrong_overlaps_are_found(seed):
     row, col = (axis.ravel() for axis in np.mgrid[:side, :side])
     shuffled = rng.permutation(side**2)
     row, col = row[shuffled], col[shuffled]
-    first, second, down, right = neighbours(np.zeros(side**2, dtype=int), row, col)
+    threes = np.full(side**2, 3)
+    first, second, down, right = neighbours(np.zeros(side**2, dtype=int), row, col, threes, threes, 1)
     n_wrong = 20
     ends = np.array([rng.choice(side**2, 2, replace=False) for _ in range(n_wrong)])
     offset = rng.integers(-2, 3, (n_wrong, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import string
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from dupnet.tiles import (
     is_decidable,
     is_solid,
     mirror_tag,
+    neighbours,
     overlap_at,
     overlap_of_tag,
     overlaps,
@@ -335,3 +337,50 @@ class TestTexture:
     def test_solid_tiles_are_never_decidable(self) -> None:
         tiles = np.stack([np.full((256, 256), level, np.uint8) for level in (0, 29, 128, 255)])
         assert not is_decidable(tiles).any()
+
+
+def brute_neighbours(boxes: list[tuple[int, ...]], least: int) -> list[tuple[int, ...]]:
+    """Pairs of (group, y, x, height, width) that share enough, pixel row by pixel row."""
+    found = []
+    for (first, one), (second, other) in combinations(enumerate(boxes), 2):
+        common = [
+            set(range(one[axis], one[axis] + one[axis + 2]))
+            & set(range(other[axis], other[axis] + other[axis + 2]))
+            for axis in (1, 2)
+        ]
+        if one[0] == other[0] and min(map(len, common)) >= least:
+            found.append((first, second, other[1] - one[1], other[2] - one[2]))
+    return found
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2), st.integers(-4, 8), st.integers(-4, 8), st.integers(1, 6), st.integers(1, 6)
+        ),
+        max_size=30,
+    ),
+    st.integers(1, 4),
+)
+def test_neighbours_share_enough_ground(boxes: list[tuple[int, ...]], least: int) -> None:
+    """Images of any sizes, of several groups, at places that may be negative."""
+    columns = zip(*boxes, strict=True) if boxes else [()] * 5
+    found = neighbours(*columns, least)
+    assert [values.dtype for values in found] == [np.int64] * 4
+    assert [tuple(pair) for pair in np.stack(found, axis=1).tolist()] == brute_neighbours(boxes, least)
+
+
+def test_neighbours_of_a_large_plane_are_exact() -> None:
+    """A pixel more or less of common ground tells, at places of millions and in the thousandth group."""
+    y, x = np.array([0, 0, 743]), 3_000_000 + np.array([0, 744, 25])
+    group, n = np.repeat(np.arange(1000), 3), 1000
+    sizes = np.full(3 * n, 768)
+    for least, pairs in ((24, 3), (25, 2), (26, 0)):
+        first, second, down, right = neighbours(group, np.tile(y, n), np.tile(x, n), sizes, sizes, least)
+        expected = [(0, 1, 0, 744), (0, 2, 743, 25), (1, 2, 743, -719)]
+        common = [24, 25, 25]
+        expected = [row for row, shared in zip(expected, common, strict=True) if shared >= least]
+        assert len(expected) == pairs
+        assert len(first) == n * pairs
+        of_last = [row for row in zip(first, second, down, right, strict=True) if row[0] >= 3 * n - 3]
+        assert of_last == [(one + 3 * n - 3, two + 3 * n - 3, *rest) for one, two, *rest in expected]
