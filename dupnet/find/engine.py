@@ -33,11 +33,12 @@ from dupnet.find.describe import Described, describe_all
 from dupnet.find.groups import MAX_STACK, Resolution, resolve
 from dupnet.find.overlaps import KEY, Judge, concatenate
 from dupnet.find.point_index import describe_points, open_points
-from dupnet.find.point_search import SMALLEST_IMAGE, region_judge, search_points, with_places
+from dupnet.find.point_search import SMALLEST_IMAGE, reader, region_judge, search_points, with_places
 from dupnet.find.points import needs_dense
 from dupnet.find.results import Clock, FindResult, conclude, write_all
 from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
 from dupnet.find.tile_search import search_tiles
+from dupnet.find.verification import refine_offsets
 from dupnet.find.votes import EXACT_FROM
 from dupnet.images.reading import list_images
 from dupnet.network.descriptors import Weights, load_weights
@@ -281,9 +282,11 @@ def _search_points(run: _Run, stack: ExitStack) -> _Search:
     if tiles_searched:
         assert step is not None
         of_tiles, more = _proposed_by_tiles(run, described, Tiling(step, step), stack)
-        together = concatenate([proposals[[*KEY, "n_votes"]], of_tiles])
-        proposals = with_places(together, len(described.images))
+        proposals = concatenate([proposals, of_tiles])
         counts |= more
+    read = reader(run.collection.files, described)
+    with run.clock("refine offsets"):
+        proposals = concatenate([refine_offsets(proposals, read, run.workers)])
     is_one_size = (described.sizes == described.sizes[0]).all()
     grid = Grid.of_image(*_size(described.sizes), step) if step and is_one_size else None
     searched = {
@@ -291,7 +294,8 @@ def _search_points(run: _Run, stack: ExitStack) -> _Search:
         "grid": step if tiles_searched else None,
         "smallest_region": CELL_SIZE,
     }
-    judge = region_judge(run.collection.files, described, run.weights, run.workers)
+    judge = region_judge(read, described, run.weights, run.workers)
+    proposals = with_places(proposals, len(described.images))
     return _Search(described, proposals, judge, CELL_SIZE, grid, searched, counts)
 
 

@@ -27,7 +27,7 @@ from dupnet.find.votes import PointTable, grid_of, propose
 from dupnet.images.reading import load
 from dupnet.network.descriptors import Weights
 
-__all__ = ["SMALLEST_IMAGE", "PointSearch", "region_judge", "search_points"]
+__all__ = ["SMALLEST_IMAGE", "PointSearch", "reader", "region_judge", "search_points", "with_places"]
 
 SMALLEST_IMAGE = 64
 """Least side in pixels of an image that is searched."""
@@ -49,7 +49,7 @@ class PointSearch(NamedTuple):
     """What the search at any offset proposes."""
 
     proposals: pd.DataFrame
-    """:data:`~dupnet.find.overlaps.KEY`, ``n_votes``, and :data:`~dupnet.find.overlaps.PLACE`."""
+    """:data:`~dupnet.find.overlaps.KEY` and ``n_votes``."""
     grid: int | None
     """The step in pixels of the grid on which the collection lies, if it lies on one."""
     counts: dict[str, int | float]
@@ -86,7 +86,7 @@ def search_points(
             joined.close()
     proposals = pd.concat([found.table, _of_copies(cache, described, copies, leaders)], ignore_index=True)
     return PointSearch(
-        with_places(proposals, n_images),
+        proposals[[*KEY, "n_votes"]],
         grid_of(proposals, described.sizes),
         {
             "points": len(rows),
