@@ -141,21 +141,26 @@ def with_places(proposals: pd.DataFrame, n_images: int) -> pd.DataFrame:
     return proposals[[*KEY, "n_votes"]].assign(**dict(zip(PLACE, places, strict=True)))
 
 
-def region_judge(files: Mapping[str, Path], described: Described, weights: Weights, workers: int) -> Judge:
-    """A judge that reads the images where it needs them, and remembers the last of them."""
+def reader(files: Mapping[str, Path], described: Described) -> Callable[[int], Image]:
+    """A function from an image's number to its pixels, which remembers the last of them."""
 
     def read(number: int) -> Image:
         return load(files[described.images[number]], grey=True)[0], None
 
+    return Recent(read, _pixel_bytes, PIXEL_BYTES)
+
+
+def region_judge(read: Callable[[int], Image], described: Described, weights: Weights, workers: int) -> Judge:
+    """A judge of regions, which reads the images where it needs them."""
+
     def cells(number: int, phase: tuple[int, int]) -> Cells:
-        grey, valid = pixels(number)
+        grey, valid = read(number)
         return describe_on_lattice(grey, valid, phase, weights)
 
-    pixels: Callable[[int], Image] = Recent(read, _pixel_bytes, PIXEL_BYTES)
     return partial(
         judge,
         shapes=described.sizes,
-        read=pixels,
+        read=read,
         cells=Recent(cells, _cell_bytes, CELL_BYTES),
         weights=weights,
         workers=workers,
