@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from textures import textured
 
-from dupnet.acquisitions.alterations import Processing, encode_jpeg, process
+from dupnet.acquisitions.alterations import Processing, process
 from dupnet.acquisitions.waves import fractal_noise
 from dupnet.find.agreement import (
     differing_share,
@@ -16,7 +16,7 @@ from dupnet.find.agreement import (
     register,
 )
 from dupnet.find.regions import common_region
-from dupnet.images.reading import decode
+from dupnet.images.reading import decode, encode_jpeg
 
 
 def resaved(grey, quality, gain=1.0):

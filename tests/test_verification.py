@@ -13,14 +13,13 @@ from dupnet.acquisitions.alterations import (
     Processing,
     alter,
     another_day_tile,
-    encode_jpeg,
     process,
 )
 from dupnet.acquisitions.sea import synthetic_sea
 from dupnet.find.lattice import describe_on_lattice
 from dupnet.find.overlaps import ALTERED, DUPLICATE, REFUSED, REVISIT, UNDECIDABLE
 from dupnet.find.verification import VERDICT_COLUMNS, judge, refine_offsets
-from dupnet.images.reading import decode
+from dupnet.images.reading import decode, encode_jpeg
 from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import describe
 from dupnet.tiles import Grid, split_tiles
