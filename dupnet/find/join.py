@@ -45,7 +45,7 @@ Images = npt.NDArray[np.int32]
 Packed = npt.NDArray[np.uint64]
 Cells = npt.NDArray[np.uint16]
 
-N_TABLES = 12
+N_TABLES = 8
 """Tables of a join."""
 
 WINDOW = 64

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.find.join import Pairs
-from dupnet.find.points import DENSE_BELOW, FINE, LEVELS, RIM
+from dupnet.find.points import FINE, LEVELS, SMALL_BELOW
 
 __all__ = ["COLUMNS", "EXACT_FROM", "PointTable", "Proposals", "grid_of", "propose", "tally"]
 
@@ -359,7 +359,7 @@ def _n_inside(
     """
     found = np.zeros(len(image), np.int64)
     lengths = starts[image + 1] - starts[image]
-    reach = FINE.side // 2 + RIM
+    reach = FINE.side // 2 + FINE.rim
     ends = np.cumsum(lengths)
     at = 0
     while at < len(image):
@@ -380,7 +380,7 @@ def _n_inside(
                 np.minimum(away_y, size[:, 0] - 1 - away_y), np.minimum(away_x, size[:, 1] - 1 - away_x)
             )
             coarse = points.kinds[number] < _FINE_KINDS
-            inside &= coarse | (rim < reach) | (size.min(axis=1) < DENSE_BELOW)
+            inside &= coarse | (rim < reach) | (size.min(axis=1) < SMALL_BELOW)
         found[at:to] = np.bincount(rows[inside] - at, minlength=to - at)
         at = to
     return found
