@@ -11,18 +11,22 @@ import numpy as np
 import pytest
 
 from dupnet.files.identity import Identity, identity_of
-from dupnet.find.cache import FILES, Cache, Entry
-from dupnet.find.search import hash_rows
-from dupnet.network.descriptors import Descriptors
+from dupnet.find import cache as cache_module
+from dupnet.find.cache import Arrays, Cache, Entry
 
-WIDTHS = (4, 6)
+COLUMNS = {"code": 4, "place": 6, "sound": 1}
+"""Name of each column, and bytes of one of its rows."""
+
+FILES = [f"{name}.rows" for name in COLUMNS]
 
 
-def described(n: int, seed: int) -> Descriptors:
+def described(n: int, seed: int) -> Arrays:
     rng = np.random.default_rng(seed)
-    search = rng.integers(-127, 128, (n, WIDTHS[0]), dtype=np.int8)
-    verify = rng.integers(0, 256, (n, WIDTHS[1]), dtype=np.uint8)
-    return Descriptors(search, verify, rng.random(n) < 0.5)
+    return {
+        "sound": rng.random(n) < 0.5,
+        "code": rng.integers(-127, 128, (n, 4), dtype=np.int8),
+        "place": rng.integers(0, 2**16, (n, 3), dtype=np.uint16),
+    }
 
 
 IMAGES = {"one.jpg": described(3, 0), 'a "quoted"\nname, ü': described(1, 1), "NA": described(3, 2)}
@@ -30,7 +34,7 @@ IMAGES = {"one.jpg": described(3, 0), 'a "quoted"\nname, ü': described(1, 1), "
 
 def append(cache: Cache, *names: str) -> None:
     for name in names:
-        n = len(IMAGES[name].verify)
+        n = len(IMAGES[name]["code"])
         cache.append(name, Entry(Identity(10, 20, "hash"), 64, 64 * n, 0, n, "grey"), IMAGES[name])
 
 
@@ -38,13 +42,14 @@ def assert_holds(cache: Cache, *names: str) -> None:
     """Exactly these images, and each with the rows that it was given."""
     assert list(cache.entries) == list(names)
     for name, found in cache.entries.items():
-        known, first_rows = IMAGES[name], np.array([found.first_row])
-        n = len(known.verify)
-        assert found == (Identity(10, 20, "hash"), 64, 64 * n, found.first_row, n, "grey")
-        np.testing.assert_array_equal(cache.search(first_rows, n), known.search)
-        np.testing.assert_array_equal(cache.verify(found.first_row + np.arange(n)), known.verify)
-        np.testing.assert_array_equal(cache.decidable(first_rows, n), known.decidable)
-        np.testing.assert_array_equal(cache.hashes(first_rows, n), hash_rows(known.verify))
+        known = IMAGES[name]
+        n = len(known["code"])
+        assert found[:6] == (Identity(10, 20, "hash"), 64, 64 * n, found.first_row, n, "grey")
+        rows = cache.rows_of([name])
+        assert rows.tolist() == list(range(found.first_row, found.first_row + n))
+        np.testing.assert_array_equal(cache.read("code", rows).view(np.int8), known["code"])
+        np.testing.assert_array_equal(cache.read("place", rows).view(np.uint16), known["place"])
+        np.testing.assert_array_equal(cache.read("sound", rows).view(bool)[:, 0], known["sound"])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -52,46 +57,56 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_what_was_appended_is_read_back_in_any_order(tmp_path: Path) -> None:
-    with Cache(tmp_path / "new" / "cache", {}, WIDTHS) as cache:
+    with Cache(tmp_path / "new" / "cache", {}, COLUMNS) as cache:
         assert (cache.entries, cache.n_rows, cache.discarded) == ({}, 0, "")
         append(cache, *IMAGES)
         cache.flush()
         assert_holds(cache, *IMAGES)
-    with Cache(tmp_path / "new" / "cache", {}, WIDTHS) as cache:
+    with Cache(tmp_path / "new" / "cache", {}, COLUMNS) as cache:
         assert_holds(cache, *IMAGES)
-        one, other = IMAGES["one.jpg"], IMAGES["NA"]
-        first_rows = np.array([cache.entries[name].first_row for name in ("NA", "one.jpg", "NA")])
-        backwards = [other.search, one.search, other.search]
-        np.testing.assert_array_equal(cache.search(first_rows, 3), np.concatenate(backwards))
-        both = np.concatenate([data.verify for data in IMAGES.values()])
+        rows = cache.rows_of(["NA", "one.jpg", "NA"])
+        assert rows.tolist() == [4, 5, 6, 0, 1, 2, 4, 5, 6]
+        backwards = [IMAGES[name]["code"] for name in ("NA", "one.jpg", "NA")]
+        np.testing.assert_array_equal(cache.read("code", rows).view(np.int8), np.concatenate(backwards))
+        both = np.concatenate([data["place"] for data in IMAGES.values()])
         rows = np.array([6, 5, 0, 1, 2, 2, 4])
-        np.testing.assert_array_equal(cache.verify(rows), both[rows])
-        assert cache.verify(np.zeros(0, np.int64)).shape == (0, 6)
-        assert cache.search(np.zeros(0, np.int64), 9).shape == (0, 4)
+        np.testing.assert_array_equal(cache.read("place", rows).view(np.uint16), both[rows])
+        assert cache.read("place", np.zeros(0, np.int64)).shape == (0, 6)
+        assert cache.rows_of([]).shape == (0,)
 
 
 def test_more_rows_than_one_call_reads(tmp_path: Path) -> None:
     many = described(70_000, 3)
-    with Cache(tmp_path, {}, WIDTHS) as cache:
-        cache.append("a", Entry(Identity(1, 1), 1, 1, 0, len(many.verify), ""), many)
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        cache.append("a", Entry(Identity(1, 1), 1, 1, 0, 70_000, ""), many)
         cache.flush()
-        np.testing.assert_array_equal(cache.search(np.array([0]), len(many.verify)), many.search)
+        found = cache.read("code", cache.rows_of(["a"]))
+        np.testing.assert_array_equal(found.view(np.int8), many["code"])
+
+
+def test_rows_of_another_number_or_width_are_refused(tmp_path: Path) -> None:
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        entry = Entry(Identity(1, 1), 1, 1, 0, 3, "")
+        with pytest.raises(ValueError, match="code: 8 bytes; 3 rows of 4 are needed"):
+            cache.append("a", entry, described(2, 0))
+        with pytest.raises(ValueError, match="place: 36 bytes; 3 rows of 6 are needed"):
+            cache.append("a", entry, {**described(3, 0), "place": np.zeros((3, 3), np.uint32)})
 
 
 def test_a_process_killed_after_a_flush_has_lost_nothing_of_it(tmp_path: Path) -> None:
     first, second, third = IMAGES
-    with Cache(tmp_path / "cache", {}, WIDTHS) as cache:
+    with Cache(tmp_path / "cache", {}, COLUMNS) as cache:
         append(cache, first, second)
         cache.flush()
         append(cache, third)
         shutil.copytree(tmp_path / "cache", tmp_path / "killed")
-    with Cache(tmp_path / "killed", {}, WIDTHS) as cache:
+    with Cache(tmp_path / "killed", {}, COLUMNS) as cache:
         assert_holds(cache, first, second)
 
 
 @pytest.mark.parametrize("name", ["journal.jsonl", *FILES])
 def test_cut_anywhere_it_holds_whole_images_and_goes_on(name: str, tmp_path: Path) -> None:
-    with Cache(tmp_path / "whole", {}, WIDTHS) as cache:
+    with Cache(tmp_path / "whole", {}, COLUMNS) as cache:
         append(cache, *IMAGES)
         cache.flush()
     whole = contents(tmp_path / "whole")
@@ -99,7 +114,7 @@ def test_cut_anywhere_it_holds_whole_images_and_goes_on(name: str, tmp_path: Pat
     for size in range(len(whole[name]) - 1, -1, -3):
         shutil.copytree(tmp_path / "whole", tmp_path / "cut", dirs_exist_ok=True)
         (tmp_path / "cut" / name).write_bytes(whole[name][:size])
-        with Cache(tmp_path / "cut", {}, WIDTHS) as cache:
+        with Cache(tmp_path / "cut", {}, COLUMNS) as cache:
             seen.add(len(cache.entries))
             assert_holds(cache, *list(IMAGES)[: len(cache.entries)])
             append(cache, *list(IMAGES)[len(cache.entries) :])
@@ -109,22 +124,25 @@ def test_cut_anywhere_it_holds_whole_images_and_goes_on(name: str, tmp_path: Pat
 
 
 def test_what_another_version_made_is_discarded_and_said(tmp_path: Path) -> None:
-    with Cache(tmp_path, {"weights": "a", "stride": 64}, WIDTHS) as cache:
+    with Cache(tmp_path, {"weights": "a", "stride": 64}, COLUMNS) as cache:
         append(cache, *IMAGES)
         cache.flush()
-    with Cache(tmp_path, {"stride": 64, "weights": "a"}, WIDTHS) as cache:
+    with Cache(tmp_path, {"stride": 64, "weights": "a"}, COLUMNS) as cache:
         assert cache.discarded == ""
         assert_holds(cache, *IMAGES)
-    for widths in (WIDTHS, (4, 8)):
-        with Cache(tmp_path, {"stride": 64, "weights": "b"}, widths) as cache:
+    for columns in (COLUMNS, COLUMNS | {"place": 8}, {"code": 4, "sound": 1}):
+        with Cache(tmp_path, {"stride": 64, "weights": "b"}, columns) as cache:
             assert "made by another version" in cache.discarded
             assert (cache.entries, cache.n_rows) == ({}, 0)
-            assert not any((tmp_path / name).stat().st_size for name in FILES)
-    with Cache(tmp_path, {}, WIDTHS) as cache:
+            assert sorted(path.name for path in tmp_path.glob("*.rows")) == [
+                f"{name}.rows" for name in columns
+            ]
+            assert not any(path.stat().st_size for path in tmp_path.glob("*.rows"))
+    with Cache(tmp_path, {}, COLUMNS) as cache:
         append(cache, *IMAGES)
         cache.flush()
     (tmp_path / "made_by.json").unlink()  # as a stop leaves it while a cache is emptied
-    with Cache(tmp_path, {}, WIDTHS) as cache:
+    with Cache(tmp_path, {}, COLUMNS) as cache:
         assert (cache.entries, cache.discarded) == ({}, "")
 
 
@@ -132,44 +150,116 @@ def test_what_another_version_made_is_discarded_and_said(tmp_path: Path) -> None
     "line", ["5", "null", "[]", '["a", [1, 2, ""], 3]', '["a", [1, 2, ""], 64, 64, "0", 1, ""]']
 )
 def test_a_journal_that_says_something_else_is_cut_there(line: str, tmp_path: Path) -> None:
-    with Cache(tmp_path, {}, WIDTHS) as cache:
+    with Cache(tmp_path, {}, COLUMNS) as cache:
         append(cache, *IMAGES)
         cache.flush()
     journal = tmp_path / "journal.jsonl"
     first, *rest = journal.read_text().splitlines()
     journal.write_text("\n".join([first, line, *rest, ""]))
-    with Cache(tmp_path, {}, WIDTHS) as cache:
+    with Cache(tmp_path, {}, COLUMNS) as cache:
         assert_holds(cache, *list(IMAGES)[:1])
 
 
 def test_a_marker_of_other_bytes_empties_the_cache(tmp_path: Path) -> None:
-    with Cache(tmp_path, {}, WIDTHS) as cache:
+    with Cache(tmp_path, {}, COLUMNS) as cache:
         append(cache, *IMAGES)
     (tmp_path / "made_by.json").write_bytes(b"\xff\xfe")
-    with Cache(tmp_path, {}, WIDTHS) as cache:
+    with Cache(tmp_path, {}, COLUMNS) as cache:
         assert cache.entries == {} and cache.discarded
 
 
 def test_an_image_described_again_is_the_last_one(tmp_path: Path) -> None:
-    changed = Entry(Identity(11, 21), 64, 64, 0, 1, "")
-    with Cache(tmp_path, {}, WIDTHS) as cache:
+    changed, data = Entry(Identity(11, 21), 64, 64, 0, 1, ""), described(1, 9)
+    with Cache(tmp_path, {}, COLUMNS) as cache:
         append(cache, *IMAGES)
-        cache.append("one.jpg", changed, described(1, 9))
+        cache.append("one.jpg", changed, data)
         cache.flush()
-    with Cache(tmp_path, {}, WIDTHS) as cache:
-        assert cache.entries["one.jpg"] == changed._replace(first_row=7)
-        np.testing.assert_array_equal(cache.verify(np.array([7])), described(1, 9).verify)
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        checksum = cache.entries["one.jpg"].checksum
+        assert cache.entries["one.jpg"] == changed._replace(first_row=7, checksum=checksum)
+        found = cache.read("place", cache.rows_of(["one.jpg"]))
+        np.testing.assert_array_equal(found.view(np.uint16), data["place"])
         assert cache.n_rows == 8
 
 
 def test_rows_that_are_gone_are_an_error_with_its_remedy(tmp_path: Path) -> None:
-    with Cache(tmp_path, {}, WIDTHS) as cache:
+    with Cache(tmp_path, {}, COLUMNS) as cache:
         append(cache, *IMAGES)
         cache.flush()
-        os.truncate(tmp_path / "verify.rows", 6 * WIDTHS[1] - 1)
-        np.testing.assert_array_equal(cache.verify(np.arange(3)), IMAGES["one.jpg"].verify)
+        os.truncate(tmp_path / "place.rows", 6 * COLUMNS["place"] - 1)
+        found = cache.read("place", np.arange(3)).view(np.uint16)
+        np.testing.assert_array_equal(found, IMAGES["one.jpg"]["place"])
         with pytest.raises(OSError, match=rf"{tmp_path}: the cache is damaged; delete this folder"):
-            cache.verify(np.array([0, 5]))
+            cache.read("place", np.array([0, 5]))
+
+
+def harm(folder: Path, name: str, row: int) -> None:
+    """Change one bit of a row of a column."""
+    path = folder / f"{name}.rows"
+    data = bytearray(path.read_bytes())
+    data[row * COLUMNS[name]] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize(("row", "image"), [(0, "one.jpg"), (3, 'a "quoted"\nname, ü'), (6, "NA")])
+def test_rows_that_are_not_what_was_written_are_forgotten(
+    name: str, row: int, image: str, tmp_path: Path
+) -> None:
+    """One bit is enough, in any column; the other images stay, and what is described again is good."""
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        append(cache, *IMAGES)
+        assert cache.damaged == []
+    harm(tmp_path, name, row)
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        assert (cache.damaged, cache.n_rows) == ([image], 7)
+        assert_holds(cache, *[other for other in IMAGES if other != image])
+        append(cache, image)
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        assert cache.damaged == []
+        assert_holds(cache, *[other for other in IMAGES if other != image], image)
+
+
+def test_zeros_in_the_place_of_the_last_third_are_noticed(tmp_path: Path) -> None:
+    """As a power cut leaves a file whose size was written before its content."""
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        append(cache, *IMAGES)
+    path = tmp_path / "place.rows"
+    whole = path.read_bytes()
+    kept = len(whole) * 2 // 3
+    path.write_bytes(whole[:kept] + bytes(len(whole) - kept))
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        assert cache.damaged == ["NA"]
+        assert_holds(cache, *list(IMAGES)[:2])
+
+
+def test_a_sample_is_checked_and_all_of_them_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 40 images the last four are checked, and every tenth before them; if one is bad, all are."""
+    monkeypatch.setattr(cache_module, "SAMPLE", 4)
+    names = [f"{number:02}" for number in range(40)]
+    with Cache(tmp_path / "whole", {}, COLUMNS) as cache:
+        for number, name in enumerate(names):
+            cache.append(name, Entry(Identity(1, 1), 64, 64, 0, 1, ""), described(1, number))
+
+    def damaged(rows: list[int], check_all: bool) -> list[int]:
+        shutil.rmtree(tmp_path / "harmed", ignore_errors=True)
+        shutil.copytree(tmp_path / "whole", tmp_path / "harmed")
+        for row in rows:
+            harm(tmp_path / "harmed", "code", row)
+        with Cache(tmp_path / "harmed", {}, COLUMNS, check_all=check_all) as cache:
+            assert len(cache.entries) == 40 - len(cache.damaged)
+            return [int(name) for name in cache.damaged]
+
+    seen = [row for row in range(40) if damaged([row], check_all=False)]
+    assert set(range(36, 40)) <= set(seen)
+    assert 6 <= len(seen) <= 10 and min(seen) == 0
+    passed_over = [row for row in range(40) if row not in seen]
+    assert damaged(passed_over, check_all=False) == []
+    assert damaged(passed_over, check_all=True) == passed_over
+    assert damaged([*passed_over[:2], seen[-1]], check_all=False) == [*passed_over[:2], seen[-1]]
+    assert damaged([], check_all=True) == []
 
 
 def test_an_identity_tells_size_time_and_if_asked_content(tmp_path: Path) -> None:

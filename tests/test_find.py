@@ -8,6 +8,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -23,12 +24,13 @@ from dupnet.find import describe, tile_index
 from dupnet.find.engine import find_overlaps
 from dupnet.find.results import FindResult, read_results
 from dupnet.find.scoring import PAIRS_AT_A_TIME, ScoredOnce
+from dupnet.tiles import Grid
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 TABLES = tuple(
     f"{name}.csv" for name in ("overlaps", "groups", "revisits", "rejected", "unreadable", "converted")
 )
-KEY = ["image1", "image2", "overlap_tag", "row_offset", "col_offset", "n_tiles"]
+KEY = ["image1", "image2", "overlap_tag", "row_offset", "col_offset"]
 
 
 def acquisition(tiles: int = 5, seed: int = 0) -> np.ndarray:
@@ -74,22 +76,29 @@ def true_pairs(folder: Path) -> set[tuple[object, ...]]:
     return set(truth.loc[truth["is_duplicate"] == 1, KEY].itertuples(index=False, name=None))
 
 
-def test_sample_every_true_overlap_and_no_other() -> None:
-    result = dupnet.find_overlaps(SAMPLE / "images")
+@pytest.mark.parametrize("grid", [None, 256])
+def test_sample_every_true_overlap_and_no_other(grid: int | None) -> None:
+    result = dupnet.find_overlaps(SAMPLE / "images", grid=grid)
     truth = pd.read_csv(SAMPLE / "truth.csv", dtype={"overlap_tag": str})
     assert found_pairs(result) == true_pairs(SAMPLE)
     both = result.overlaps.merge(truth, on=KEY)
     decided = both["n_decidable_y"] > 0
     assert (both.loc[decided, "verdict"] == "duplicate").all()
     assert (both.loc[~decided, "verdict"] == "undecidable").all()
-    assert result.rejected.empty and result.revisits.empty
+    assert result.rejected.empty
     assert result.unreadable.empty
     # Every tag says what its pixels say.
+    assert result.grid == Grid()
     overlaps = result.overlaps
     assert (overlaps["y_offset"] == 256 * overlaps["row_offset"]).all()
     assert (overlaps["x_offset"] == 256 * overlaps["col_offset"]).all()
-    assert (overlaps["height"] * overlaps["width"] == 256**2 * overlaps["n_tiles"]).all()
+    assert (overlaps["height"] * overlaps["width"] == 256**2 * both["n_tiles_y"]).all()
     assert (overlaps["n_differing"] == 0).all()
+    if grid is not None:
+        assert (both["n_tiles_x"] == both["n_tiles_y"]).all()
+        assert result.coverage()[0] == "Searched: whole tiles on a grid of 256 px only."
+    else:
+        assert result.coverage()[0].startswith("Searched: any offset; regions from 32 px.")
 
 
 def test_groups_are_the_acquisitions(collection: Path, undisturbed: Path) -> None:
@@ -123,9 +132,50 @@ def test_written_and_read_back(collection: Path, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "mosaics")) == ["000000.jpg", "000001.jpg"]
     record = json.loads((tmp_path / "run.json").read_text())
     assert {"dupnet", "weights", "numpy", "opencv"} <= set(record["versions"])
-    assert {"describe", "search", "judge", "tables", "mosaics", "report"} <= set(record["seconds"])
+    assert {"describe points", "describe tiles", "judge", "tables", "mosaics", "report"} <= set(
+        record["seconds"]
+    )
     assert "11 images" in result.summary()
     assert result.path(result.groups["image"][0]).exists()
+
+
+def test_on_its_grid_as_at_any_offset(collection: Path, undisturbed: Path) -> None:
+    """The same overlaps, places and groups; what was judged differs in the tiles that it counts."""
+    wanted, result = read_results(undisturbed), find_overlaps(collection / "images", grid=256)
+    same = [*KEY, "y_offset", "x_offset", "height", "width", "verdict"]
+    pd.testing.assert_frame_equal(result.overlaps[same], wanted.overlaps[same], check_dtype=False)
+    pd.testing.assert_frame_equal(result.groups, wanted.groups, check_dtype=False)
+
+
+def test_crops_at_any_offset_and_of_several_sizes(tmp_path: Path) -> None:
+    """Places in pixels, wherever crops of whatever sizes lie: every overlap that is wide enough."""
+    picture = acquisition(4)
+    boxes = {
+        "a.png": (0, 0, 500, 500), "b.png": (210, 333, 640, 420), "c.png": (411, 67, 400, 555),
+        "d.png": (700, 600, 300, 400), "e.png": (3, 700, 320, 322),
+    }  # fmt: skip
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, (top, left, height, width) in boxes.items():
+        cv2.imwrite(str(folder / name), picture[top : top + height, left : left + width])
+    cv2.imwrite(str(folder / "other.png"), acquisition(2, seed=7))
+    result = find_overlaps(folder, out=tmp_path / "out", report=False)
+    expected = []
+    for (one, box1), (other, box2) in combinations(boxes.items(), 2):
+        bottom, right = (min(box1[axis] + box1[axis + 2], box2[axis] + box2[axis + 2]) for axis in (0, 1))
+        height, width = bottom - max(box1[0], box2[0]), right - max(box1[1], box2[1])
+        if min(height, width) >= result.searched["smallest_region"]:
+            expected.append((one, other, box2[0] - box1[0], box2[1] - box1[1], height, width))
+    columns = ["image1", "image2", "y_offset", "x_offset", "height", "width"]
+    assert list(result.overlaps[columns].itertuples(index=False, name=None)) == expected
+    assert (result.overlaps["verdict"] == "duplicate").all()
+    assert (result.overlaps["overlap_tag"] == "").all() and result.grid is None
+    assert result.groups["group"].tolist() == result.groups["mosaic"].tolist() == [0, 0, 0, 0, 0, 1]
+    places = [list(box) for box in boxes.values()]
+    assert result.groups[["y", "x", "height", "width"]].values.tolist() == [*places, [0, 0, 512, 512]]
+    again = read_results(tmp_path / "out")
+    assert again.grid is None
+    pd.testing.assert_frame_equal(again.groups, result.groups, check_dtype=False)
 
 
 def test_in_memory_as_on_disk(collection: Path, undisturbed: Path) -> None:
@@ -201,7 +251,7 @@ def test_add_a_folder(
 
     monkeypatch.setattr(describe, "load", counting)
     result = find_overlaps(tmp_path / "new", out=out, add=True)
-    assert sorted(read) == names[:3]  # the others are known
+    assert sorted(set(read)) == names[:3]  # the others are known
     assert table_bytes(out) == table_bytes(undisturbed)
     assert result.folders == (tmp_path / "old", tmp_path / "new")
     assert result.path(names[0]) == tmp_path / "new" / names[0]
@@ -221,7 +271,7 @@ def test_against(collection: Path, tmp_path: Path) -> None:
             shutil.copy2(collection / "images" / name, tmp_path / folder)
     result = find_overlaps(tmp_path / "train", against=tmp_path / "test", out=tmp_path / "out")
     expected = set()
-    for image1, image2, _, row, col, _ in true_pairs(collection):
+    for image1, image2, _, row, col in true_pairs(collection):
         for one, other, sign in ((image1, image2, 1), (image2, image1, -1)):
             if one in names[:7] and other in names[5:]:
                 pair = (one, f"test/{other}", sign * row, sign * col)
@@ -262,6 +312,8 @@ def test_tiles_closer_than_side_by_side(tmp_path: Path) -> None:
     result = find_overlaps(tmp_path / "images", tile_size=256, stride=128)
     shared = {pair for pair in true_pairs(tmp_path) if max(abs(pair[3]), abs(pair[4])) <= 2}
     assert found_pairs(result) == shared
+    n_tiles = (3 - result.overlaps["row_offset"].abs()) * (3 - result.overlaps["col_offset"].abs())
+    assert (result.overlaps["n_tiles"] == n_tiles).all()
     assert (result.grid.rows, result.grid.tile_size) == (4, 128)
     assert result.coverage() == ["Searched: whole tiles on a grid of 128 px only."]
     assert result.searched["smallest_region"] == 256
@@ -308,8 +360,8 @@ def test_a_folder_of_odd_files(collection: Path, undisturbed: Path, tmp_path: Pa
     for name in odd:
         (folder / name).write_bytes(b"no picture")
         expected[name] = "not a JPEG, PNG or TIFF image"
-    (folder / "small.jpg").write_bytes(encoded())
-    expected["small.jpg"] = "wrong size: 512 x 512 pixels; most images here are 768 x 768"
+    cv2.imwrite(str(folder / "small.png"), acquisition(1)[:63])
+    expected["small.png"] = "too small: 63 x 256 pixels; 64 are needed"
     os.symlink("loop.jpg", folder / "loop.jpg")
     expected["loop.jpg"] = "symbolic links"
     os.symlink("nowhere", folder / "dangling.jpg")
@@ -372,15 +424,20 @@ def test_odd_names_of_good_images(collection: Path, tmp_path: Path) -> None:
             assert written[column].isin(["'=1+1.jpg", "'-rf.jpg", "'@x"]).any()
 
 
-def test_mixed_sizes_the_most_frequent_rules(collection: Path, tmp_path: Path) -> None:
+def test_on_a_grid_the_most_frequent_size_rules(collection: Path, tmp_path: Path) -> None:
     names = sorted(os.listdir(collection / "images"))
     shutil.copy2(collection / "images" / names[0], tmp_path)
     for seed in range(2):
         cv2.imwrite(str(tmp_path / f"{seed}.png"), acquisition(1, seed))
-    result = find_overlaps(tmp_path)
+    result = find_overlaps(tmp_path, grid=256)
     assert list(result.groups["image"]) == ["0.png", "1.png"]
-    assert list(result.unreadable["image"]) == [names[0]]
+    assert result.unreadable.to_numpy().tolist() == [
+        [names[0], "wrong size: 768 x 768 pixels; most images here are 256 x 256"]
+    ]
     assert (result.grid.rows, result.grid.cols) == (1, 1)
+    everything = find_overlaps(tmp_path)
+    assert list(everything.groups["image"]) == sorted(["0.png", "1.png", names[0]])
+    assert everything.unreadable.empty and everything.grid is None
 
 
 def test_an_empty_path_is_not_the_current_folder(collection: Path, tmp_path: Path) -> None:
@@ -461,15 +518,22 @@ def test_a_file_that_vanishes_or_changes_while_it_is_read(
     assert "changed while it was read" in reasons[changed]
 
 
+COLUMN = {"points": "codes", "tiles": "verify"}
+"""A column of each cache."""
+
+
+@pytest.mark.parametrize("cache", COLUMN)
 @pytest.mark.parametrize(
     "harm",
     ["half a line", "a line of nonsense", "a row too many", "rows lost", "no marker", "another version"],
 )
-def test_a_cache_that_was_harmed(harm: str, collection: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_a_cache_that_was_harmed(
+    harm: str, cache: str, collection: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     shutil.copytree(undisturbed, out)
     journal, rows, marker = (
-        out / "cache" / name for name in ("journal.jsonl", "verify.rows", "made_by.json")
+        out / "cache" / cache / name for name in ("journal.jsonl", f"{COLUMN[cache]}.rows", "made_by.json")
     )
     if harm == "half a line":
         journal.write_bytes(journal.read_bytes()[:-20])
@@ -497,7 +561,8 @@ def test_another_tile_size_is_noticed(collection: Path, undisturbed: Path, tmp_p
     shutil.copytree(undisturbed, out)
     with pytest.warns(UserWarning, match="described again"):
         find_overlaps(collection / "images", out=out, tile_size=128, report=False)
-    assert read_results(out).grid.n_tiles == 36
+    result = read_results(out)
+    assert (result.grid.n_tiles, result.searched["smallest_region"]) == (36, 128)
 
 
 def test_full_disk(
@@ -555,16 +620,18 @@ def test_an_error_in_a_worker_is_not_swallowed(collection: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("check_content", [False, True])
+@pytest.mark.parametrize("cache", COLUMN)
 def test_rows_that_a_power_cut_took_are_described_again(
-    check_content: bool, collection: Path, undisturbed: Path, tmp_path: Path
+    cache: str, check_content: bool, collection: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     """The last third of the descriptors reads as zeros, though the journal names them."""
     out = tmp_path / "out"
     shutil.copytree(undisturbed, out)
-    rows = out / "cache" / "verify.rows"
+    rows = out / "cache" / cache / f"{COLUMN[cache]}.rows"
     whole = rows.read_bytes()
-    rows.write_bytes(whole[: len(whole) * 2 // 3] + bytes(len(whole) - len(whole) * 2 // 3))
-    with pytest.warns(UserWarning, match=r"4 images are described again: their rows .* were damaged"):
+    kept = len(whole) * 2 // 3
+    rows.write_bytes(whole[:kept] + bytes(len(whole) - kept))
+    with pytest.warns(UserWarning, match=r"\d images are described again: their rows .* were damaged"):
         find_overlaps(collection / "images", out=out, report=False, check_content=check_content)
     assert table_bytes(out) == table_bytes(undisturbed)
     with warnings.catch_warnings():
@@ -573,22 +640,21 @@ def test_rows_that_a_power_cut_took_are_described_again(
     assert table_bytes(out) == table_bytes(undisturbed)
 
 
-def test_checking_content_checks_every_row_of_the_cache(
+def test_checking_content_checks_every_row_of_the_caches(
     collection: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[bool] = []
+    asked: dict[str, bool] = {}
     check = cache_module.Cache._check
 
     def noting(self: cache_module.Cache, check_all: bool) -> None:
-        asked.append(check_all)
+        asked[self.folder.name] = check_all
         check(self, check_all)
 
     monkeypatch.setattr(cache_module.Cache, "_check", noting)
     shutil.copytree(undisturbed, tmp_path / "out")
     for check_content in (False, True):
-        options = {"out": tmp_path / "out", "report": False, "check_content": check_content}
-        find_overlaps(collection / "images", **options)
-    assert asked == [False, True]
+        find_overlaps(collection / "images", out=tmp_path / "out", report=False, check_content=check_content)
+        assert asked == {"points": check_content, "tiles": check_content}
 
 
 KILLS = "benchmarks.collections.kills"

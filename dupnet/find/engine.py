@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -228,9 +229,8 @@ def _tell(cache: Cache) -> None:
         )
 
 
-def _tiles(run: _Run, tiling: Tiling, stack: ExitStack) -> tuple[Cache, Described]:
-    """The tiles of the images of the most frequent size, all in the cache."""
-    files = run.collection.files
+def _tiles(run: _Run, files: Mapping[str, Path], tiling: Tiling, stack: ExitStack) -> tuple[Cache, Described]:
+    """The tiles of those of the files that are of the most frequent size, all in the cache."""
     cache = stack.enter_context(
         open_tiles(run.work / "tiles", tiling, run.weights, check_all=run.check_content)
     )
@@ -256,7 +256,7 @@ def _tiles(run: _Run, tiling: Tiling, stack: ExitStack) -> tuple[Cache, Describe
 
 
 def _search_grid(run: _Run, tiling: Tiling, stack: ExitStack) -> _Search:
-    cache, described = _tiles(run, tiling, stack)
+    cache, described = _tiles(run, run.collection.files, tiling, stack)
     with run.clock("search tiles"):
         found = search_tiles(
             cache,
@@ -342,7 +342,9 @@ def _proposed_by_tiles(
     run: _Run, described: Described, tiling: Tiling, stack: ExitStack
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """What tiles of the images of the most frequent size propose, by the numbers of all images."""
-    cache, of_one_size = _tiles(run, tiling, stack)
+    # A file that changes meanwhile may be usable now, and have no number.
+    files = {image: run.collection.files[image] for image in described.images}
+    cache, of_one_size = _tiles(run, files, tiling, stack)
     with run.clock("search tiles"):
         found = search_tiles(
             cache, of_one_size, tiling, run.weights, _is_against(run, of_one_size), run.workers, run.progress
