@@ -273,3 +273,24 @@ def test_an_identity_tells_size_time_and_if_asked_content(tmp_path: Path) -> Non
     os.utime(file, ns=(5, 7))
     assert identity_of(file) == Identity(3, 7)
     assert identity_of(file, content=True).content != content
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_journal_names_no_row_that_is_not_written(name: str, tmp_path: Path) -> None:
+    """A disk that is full while rows are written leaves a journal that does not know them."""
+
+    class Full:
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None:
+            pass
+
+    with Cache(tmp_path, {}, WIDTHS) as cache:
+        append(cache, *IMAGES)
+        place = FILES.index(name)
+        cache._rows[place].close()
+        cache._rows[place] = Full()  # type: ignore[assignment]
+        with pytest.raises(OSError, match="No space left"):
+            cache.flush()
+        assert (tmp_path / "journal.jsonl").read_bytes() == b""

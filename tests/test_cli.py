@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -190,40 +189,6 @@ def test_pairs_and_evaluate(found: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "errors_per_38780" in said
     assert cli.main(["evaluate", str(table), str(found / "images"), "--split", "holdout"]) == 2
     assert "has no split 'holdout'; it has 'train'" in capsys.readouterr().err
-
-
-def test_train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Options reach the training; the network itself is tested with training."""
-    called = {}
-
-    def train(
-        pairs: object, folder: str, out: str, config: types.SimpleNamespace, *, workers: int | None
-    ) -> object:
-        called.update(folder=folder, out=out, config=config, workers=workers)
-        return types.SimpleNamespace(history=pd.DataFrame({"epoch": [0], "loss": [0.5]}))
-
-    training = types.SimpleNamespace(train=train, TrainConfig=types.SimpleNamespace)
-    models = types.SimpleNamespace(DupnetConfig=lambda: "dupnet", DupnetV0Config=lambda: "v0")
-    monkeypatch.setitem(sys.modules, "dupnet.training.fitting", training)
-    monkeypatch.setitem(sys.modules, "dupnet.network.models", models)
-    monkeypatch.setattr("dupnet.pairs.table.load_pairs", lambda path: path)
-    (tmp_path / "image.png").touch()
-    options = [
-        "--out",
-        str(tmp_path),
-        "--model",
-        "dupnet_v0",
-        "--epochs",
-        "3",
-        "--seed",
-        "7",
-        "--workers",
-        "2",
-    ]
-    assert cli.main(["train", "pairs.csv", str(tmp_path), *options]) == 0
-    config = called["config"]
-    assert (config.model, config.epochs, config.seed, called["workers"]) == ("v0", 3, 7, 2)
-    assert "loss" in capsys.readouterr().out
 
 
 def test_missing_files_are_noticed_before_keras_is_imported(

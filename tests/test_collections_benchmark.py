@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytest.importorskip("benchmarks.collections", reason="benchmarks are not part of the installed package")
-
 from benchmarks.collections.__main__ import against_truth, counts, main
 from benchmarks.collections.hashes import KEY, accepted_overlaps
 from dupnet.tiles import Grid, overlaps

@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytest.importorskip("benchmarks.designs", reason="benchmarks are not part of the installed package")
-
 from benchmarks.designs import __main__ as designs
 from dupnet.network.layers import CellFeatures
 from dupnet.training.hard_pairs import Source, write_pairs

@@ -1,9 +1,6 @@
-import io
-
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from dupnet import figures
 from dupnet.figures.signals import N_BINS, _edges
@@ -74,44 +71,6 @@ def test_reliability_against_hand_counts():
     }
     # (1 * 0.05 + 2 * 0.35 + 2 * 0.025) / 5
     assert "expected error 0.16" in figure.legends[0].get_texts()[1].get_text()
-
-
-def test_remaining_figures_draw_and_save(tmp_path):
-    history = pd.DataFrame(
-        {
-            "epoch": [1, 2],
-            "loss": [1.0, 0.5],
-            "val_loss": [1.1, 0.6],
-            "accuracy": [0.5, 0.6],
-            "val_accuracy": [0.5, 0.55],
-            "learning_rate": [1e-3, 1e-3],
-        }
-    )
-    shifts = pd.DataFrame(
-        [(channel, shift, 1 - abs(shift) / 50) for channel in "HLS" for shift in range(-40, 41, 10)],
-        columns=["channel", "shift", "likeness"],
-    )
-    shares = pd.DataFrame(
-        [("x", name, shift, 1 - abs(shift) / 50) for name in ("hue", "lightness") for shift in (-20, 0, 20)],
-        columns=["collection", "channel", "shift", "looks_the_same"],
-    )
-    ranking = pd.DataFrame({"signal": ["a", "b"], "errors": [0, 9], "low": [0, 5], "high": [2, 14]})
-    drawn = {
-        "history": (figures.training_history(history), 2),
-        "limits": (figures.hls_limits(shares, {"hue": (-10, 5), "lightness": (-20, 0)}, 0.9), 2),
-        "intervals": (figures.intervals(ranking, "signal", "errors", "low", "high", log=True), 1),
-        "heatmap": (figures.heatmap(pd.DataFrame([[0.1, np.nan]], columns=["x", "y"])), 2),
-        "lines": (figures.lines(shifts, "shift", "likeness", "channel", percent=True), 1),
-        "scores": (figures.score_histogram(RNG.random(50), RNG.random(50) > 0.5, 0.5), 1),
-        "scores_alone": (figures.score_histogram(RNG.random(50)), 1),
-        "mosaic": (figures.mosaic_with_grid(picture(80, 160), 16, [("a.jpg", 0, 0)]), 1),
-        "errors": (figures.error_gallery([(picture(), picture(), "score 0.4")], [picture()]), 4),
-    }
-    for name, (figure, n_axes) in drawn.items():
-        assert len(figure.axes) == n_axes, name
-        png = figures.save(figure, name, folder=tmp_path).path.read_bytes()
-        pixels = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
-        assert pixels.std() > 5, f"{name} is blank"
 
 
 @pytest.mark.parametrize("step", [2, 0.25])

@@ -148,14 +148,14 @@ def test_csv_with_any_name_reads_back(tmp_path: Path) -> None:
 
 def test_a_spreadsheet_computes_no_name(tmp_path: Path) -> None:
     """What begins a formula stands behind an apostrophe in the file, and every name can be read back."""
-    names = ["=1+1", "+1", "-rf", "@x", "\tx", "'=1", "''-x", "'", "'plain'", "a=1", "NA", "", "ü-"]
-    table = pd.DataFrame({"image1": names, "image2": names[::-1], "row_offset": range(-6, 7), "note": names})
+    names = ["=1+1", "+1", "-rf", "@x", "\tx", "\rx", "'=1", "''-x", "'", "'plain'", "a=1", "NA", "", "ü-"]
+    table = pd.DataFrame({"image1": names, "image2": names[::-1], "row_offset": range(-7, 7), "note": names})
     write_csv(table, tmp_path / "t.csv")
     written = pd.read_csv(tmp_path / "t.csv", keep_default_na=False)
     for column in ("image1", "image2"):
         assert not written[column].str.match(r"[=+\-@\t\r]").any()
         changed = written[column] != table[column]
-        assert set(table.loc[changed, column]) == {"=1+1", "+1", "-rf", "@x", "\tx", "'=1", "''-x"}
+        assert set(table.loc[changed, column]) == {"=1+1", "+1", "-rf", "@x", "\tx", "\rx", "'=1", "''-x"}
     pd.testing.assert_frame_equal(plain_names(written), table)
     numbers = pd.DataFrame({"image": [-1, 2]})
     write_csv(numbers, tmp_path / "n.csv")

@@ -18,6 +18,7 @@ import pytest
 from test_images import REFUSED, encoded
 
 import dupnet
+from benchmarks.collections import kills
 from dupnet.acquisitions.scenes import cut_collection
 from dupnet.find import cache as cache_module
 from dupnet.find import describe, tile_index
@@ -657,12 +658,7 @@ def test_checking_content_checks_every_row_of_the_caches(
         assert asked == {"points": check_content, "tiles": check_content}
 
 
-KILLS = "benchmarks.collections.kills"
-ABSENT = "benchmarks are not part of the installed package"
-
-
 def test_killed_and_resumed(collection: Path, tmp_path: Path) -> None:
-    kills = pytest.importorskip(KILLS, reason=ABSENT)
     counts = kills.kill_and_resume(collection / "images", tmp_path, kills=3, seed=0)
     assert counts["kills"] >= 3
     assert counts["runs_finished"] > 0
@@ -690,7 +686,6 @@ def test_what_a_kill_left_half_written_goes(collection: Path, undisturbed: Path,
 def test_a_difference_after_kills_is_noticed(
     collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kills = pytest.importorskip(KILLS, reason=ABSENT)
     other = f"{kills.RUN}; import uuid; open(sys.argv[2] + '/overlaps.csv', 'a').write(str(uuid.uuid4()))"
     monkeypatch.setattr(kills, "RUN", other)
     counts = kills.kill_and_resume(collection / "images", tmp_path, kills=1, seed=0)
@@ -699,7 +694,6 @@ def test_a_difference_after_kills_is_noticed(
 
 @pytest.mark.soak
 def test_killed_two_hundred_times(tmp_path: Path, tally: Callable[..., None]) -> None:
-    kills = pytest.importorskip(KILLS, reason=ABSENT)
     images = SAMPLE / "images"
     start = time.perf_counter()
     counts = kills.kill_and_resume(images, tmp_path, kills=200, seed=1)

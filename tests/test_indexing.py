@@ -25,7 +25,7 @@ from dupnet.find.describe import (
     settle,
     widths,
 )
-from dupnet.network.descriptors import describe, untrained_weights, verify_bytes
+from dupnet.network.descriptors import DESCRIPTOR_VERSION, describe, untrained_weights, verify_bytes
 from dupnet.network.filters import SEARCH_BYTES
 
 TILING = Tiling(64, 64)
@@ -143,7 +143,7 @@ def test_of_equally_frequent_sizes_the_largest_is_kept() -> None:
         settle({}, {"e": "empty file"})
 
 
-def test_descriptors_are_known_by_all_that_they_depend_on() -> None:
+def test_descriptors_are_known_by_all_that_they_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert widths(Tiling(64, 32), WEIGHTS) == (SEARCH_BYTES, verify_bytes(64))
     filters = WEIGHTS.arrays["projection.filters"].copy()
     filters[0, 0, 0] = np.nextafter(filters[0, 0, 0], 1)
@@ -158,3 +158,5 @@ def test_descriptors_are_known_by_all_that_they_depend_on() -> None:
     assert len({tuple(sorted(maker.items())) for maker in makers}) == len(makers)
     same = replace(WEIGHTS, arrays={name: array.copy() for name, array in WEIGHTS.arrays.items()})
     assert made_by(TILING, same) == makers[0]
+    monkeypatch.setattr("dupnet.find.describe.DESCRIPTOR_VERSION", DESCRIPTOR_VERSION + 1)
+    assert made_by(TILING, same) != makers[0]

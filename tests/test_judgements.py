@@ -155,3 +155,19 @@ def test_labels_leave_out_the_undecidable():
         columns=["image1", "image2", "overlap_tag", "is_duplicate"],
     )
     pd.testing.assert_frame_equal(labels(judged), expected)
+
+
+def test_a_judgement_is_on_the_disk_when_it_is_confirmed(tmp_path, monkeypatch):
+    """Every row, once it is written as a whole, is synchronised before anyone is told so."""
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (synced.append(os.fstat(file).st_size), fsync(file)))
+    with Judgements(tmp_path / "j.csv") as judged:
+        for step in (
+            lambda: judged.judge("a", "b", "07", "duplicate"),
+            lambda: judged.judge("c", "d", "08", "undecidable"),
+            judged.undo,
+        ):
+            n_before = len(synced)
+            assert step()
+            assert synced[n_before:] == [judged.path.stat().st_size]

@@ -105,6 +105,25 @@ def test_a_process_that_may_live_is_watched(
     assert len(slept) > 4
 
 
+def test_of_two_that_take_a_dead_lease_the_one_whose_name_is_left_stays(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other takes it over in the moment after this one did, so this one must wait and look again."""
+    left_by(folder)
+
+    def other_writes(seconds: float) -> None:
+        if owner(folder)["process"] == os.getpid():
+            assert seconds > 0
+            left_by(folder, host="faster", token="its own")
+
+    monkeypatch.setattr(leases.time, "sleep", other_writes)
+    times = iter(range(10**6))
+    monkeypatch.setattr(leases.time, "monotonic", lambda: float(next(times)))
+    with pytest.raises(BlockingIOError, match="of faster"), leased(folder, 2.0):
+        pass
+    assert owner(folder)["host"] == "faster"
+
+
 def test_a_lease_that_another_took_is_noticed_and_left_to_it(folder: Folder) -> None:
     with leased(folder, EVERY) as check:
         left_by(folder, host="thief")

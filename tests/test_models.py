@@ -285,28 +285,23 @@ def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
 SCORE_IN_ANOTHER_BACKEND = """
 import sys, numpy as np
 from dupnet.network.models import load_arrays
-data = np.load(sys.argv[2])
-np.save(sys.argv[3], load_arrays(sys.argv[1]).predict([data["first"], data["second"]], verbose=0))
+backend, weights, pairs, scores = sys.argv[1:]
+data = np.load(pairs)
+np.save(scores, load_arrays(weights).predict([data["first"], data["second"]], verbose=0))
+import keras
+assert keras.backend.backend() == backend
 """
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_another_backend_gives_the_same_score(tmp_path: Path, network: keras.Model, backend: str) -> None:
+def test_another_backend_gives_the_same_score(tmp_path: Path, network: keras.Model) -> None:
     """Keras reads its backend once, when it is imported; the other one runs in a process of its own."""
-    pytest.importorskip(backend)
-    if keras.backend.backend() == backend:
-        pytest.skip("it is the backend in use")
+    backend = "tensorflow" if keras.backend.backend() == "jax" else "jax"
     first, second = tiles(4, 96)
     save_arrays(network, tmp_path / "a.npz")
     np.savez(tmp_path / "tiles.npz", first=first, second=second)
     environment = {**os.environ, "KERAS_BACKEND": backend}
     files = [str(tmp_path / name) for name in ("a.npz", "tiles.npz", "scores.npy")]
-    subprocess.run([sys.executable, "-c", SCORE_IN_ANOTHER_BACKEND, *files], env=environment, check=True)
+    command = [sys.executable, "-c", SCORE_IN_ANOTHER_BACKEND, backend, *files]
+    subprocess.run(command, env=environment, check=True)
     found = np.load(tmp_path / "scores.npy").ravel()
     np.testing.assert_allclose(found, scores(load_arrays(tmp_path / "a.npz"), first, second), atol=1e-3)
-
-
-def test_models_is_backend_neutral() -> None:
-    for module in (models, sys.modules["dupnet.network.layers"], sys.modules["dupnet.network.architectures"]):
-        source = Path(str(module.__file__)).read_text(encoding="utf-8")
-        assert "tensorflow" not in source and "import tf" not in source

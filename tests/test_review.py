@@ -1,5 +1,6 @@
 import http.client
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -285,6 +286,14 @@ def test_only_its_opener_gets_anything(review):
         assert answer.status == 200 and b"<main>" in page and token.encode() not in page
         assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
         assert "script-src 'self'" in answer.getheader("Content-Security-Policy")
+        for name, value in {
+            "Cache-Control": "no-store",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        }.items():
+            assert answer.getheader(name) == value
         cookie = cookie.split(";")[0]
         paths = [
             "/",
@@ -342,6 +351,15 @@ def test_only_its_opener_gets_anything(review):
             answer, _ = request(port, "/judge", "POST", body, Content_Type="application/json", Cookie=cookie)
             assert 400 <= answer.status < 500, body
         assert len(review.judgements) == 1
+
+
+def test_the_log_does_not_show_the_token(review, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    with serving(review) as (port, token):
+        assert request(port, f"/?token={token}")[0].status == 200
+        assert request(port, f"/x?token={token}")[0].status == 403
+    said = capfd.readouterr()
+    assert token not in caplog.text + said.out + said.err
 
 
 def test_without_flask_an_error_says_what_to_install(found, monkeypatch, capsys):

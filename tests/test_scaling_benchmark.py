@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("benchmarks.scaling", reason="the benchmarks are not part of the package")
 from benchmarks.scaling.__main__ import UNITS, check, cost, first_of, work
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "images"

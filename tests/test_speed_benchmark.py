@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytest.importorskip("benchmarks.speed", reason="benchmarks are not part of the installed package")
-
 from benchmarks.speed import output, searching
 from benchmarks.speed.__main__ import LeftOut, peer
 from dupnet.acquisitions.scenes import cut_collection

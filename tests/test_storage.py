@@ -152,3 +152,16 @@ def test_addresses(tmp_path: Path) -> None:
     folder.remove("x[1].bin")
     assert Folder(tmp_path / "none").files() == {}
     assert (Folder("/top").parent.address, Folder("/").folder("top").address) == ("/", "/top")
+
+
+def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    """What was opened before a file is written anew stays whole; a failed write leaves the file as it was."""
+    folder = Folder(tmp_path)
+    folder.write("a", b"old and long")
+    with (tmp_path / "a").open("rb") as opened:
+        folder.write("a", b"new")
+        assert opened.read() == b"old and long"
+    assert folder.read("a") == b"new"
+    with pytest.raises(TypeError):
+        folder.write("a", None)  # type: ignore[arg-type]
+    assert folder.read("a") == b"new" and list(folder.files()) == ["a"]

@@ -6,9 +6,9 @@ learned directions (:mod:`dupnet.training.point_directions`), is its code; codes
 agree, and the difference of its two positions is the offset of the images.
 
 There are two *levels*. Coarse points come from the image at half scale and look at 32 x 32 px: they cover the
-whole image. Fine points come from the image at full scale and look at 16 x 16 px: they lie along the rim, where
-a narrow overlap leaves no room for coarse ones, and anywhere in small images. A *dense* image carries fine
-points everywhere: what the images of a collection must be where some of them are small. The points of an
+whole image. Fine points come from the image at full scale and look at 16 x 16 px: they lie along the rim,
+where a narrow overlap leaves no room for coarse ones, and anywhere in small images. A *dense* image carries
+fine points everywhere: what the images of a collection must be where some of them are small. The points of an
 image that is not dense are a subset of those that it has when dense.
 """
 
@@ -57,8 +57,8 @@ UNIT = 127
 """Length of a code: one is a unit vector times this, rounded."""
 
 SMALL_BELOW = 256
-"""Side in pixels below which an image carries all points that it can: a chip of 128 px has room for some eight
-coarse ones."""
+"""Side in pixels below which an image carries all points that it can: a chip of 128 px has room for some
+eight coarse ones."""
 
 DENSE_BELOW = 160
 """Smallest side in pixels of a collection's images below which all of them are to be dense."""
@@ -73,11 +73,11 @@ _STRAIGHT_SHARE = 0.65
 class Level:
     """How the points of one level are found; lengths in pixels of the image reduced by ``scale``.
 
-    ``sigma_fine`` and ``sigma_coarse`` bound the band, ``side`` is that of a patch, ``contrast`` the least value
-    of a point in grey levels. A point is the largest or smallest value within ``small_radius`` in small images;
-    in others within ``rim_radius`` where its patch is at most ``rim`` from a side of the image, and within
-    ``inner_radius`` elsewhere, or ``dense_radius`` where the image is dense (None: no point there). What is
-    largest within more is largest within less, so that all kinds of images share points.
+    ``sigma_fine`` and ``sigma_coarse`` bound the band, ``side`` is that of a patch, ``contrast`` the least
+    value of a point in grey levels. A point is the largest or smallest value within ``small_radius`` in small
+    images; in others within ``rim_radius`` where its patch is at most ``rim`` from a side of the image, and
+    within ``inner_radius`` elsewhere, or ``dense_radius`` where the image is dense (None: no point there).
+    What is largest within more is largest within less, so that all kinds of images share points.
     """
 
     scale: int
@@ -110,8 +110,8 @@ FINE = Level(
 )  # fmt: skip
 """Points of the rim, some 280 of 768 x 768 px, and of small images, about one in 200 px.
 
-A region of 32 px across is met with patches of 16 px at 8 to 24 px from the rim; of 64 px and more with those of
-the coarse level."""
+A region of 32 px across is met with patches of 16 px at 8 to 24 px from the rim; of 64 px and more with those
+of the coarse level."""
 
 LEVELS = (COARSE, FINE)
 
@@ -224,7 +224,8 @@ def patches(
 
 
 def _raw_patches(grey: Grey, valid: Mask | None, level: Level, dense: bool) -> Found:
-    """Full-resolution positions, polarity and band-passed patches (n, side * side) of the points of a level."""
+    """Full-resolution positions, polarity and band-passed patches (n, side * side) of the points of a
+    level."""
     if grey.ndim != 2 or grey.dtype != np.uint8:
         raise ValueError(f"grey has shape {grey.shape}, type {grey.dtype}; expected (height, width) uint8.")
     if valid is not None and (valid.shape != grey.shape or valid.dtype != np.bool_):
@@ -362,7 +363,8 @@ def _sampled(image: Float, y: Float, x: Float, side: int) -> Float:
 
 
 def _measures(raw: Float, means: Float, level: Level) -> tuple[Float, Float, Mask]:
-    """Mean of each patch, length of what is left without it, and whether it holds more than a straight border.
+    """Mean of each patch, length of what is left without it, and whether it holds more than a straight
+    border.
 
     ``means``: of its rows and columns, (n, 2 * side).
     """
