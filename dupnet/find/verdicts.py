@@ -29,13 +29,16 @@ __all__ = [
     "COLUMNS",
     "FILE",
     "NOT_DUPLICATE",
+    "Key",
     "VERDICTS",
     "Settled",
     "complete_rows",
+    "holding_verdicts",
     "key_of",
     "offset_of",
     "read_judgements",
     "settle",
+    "verdicts_table",
 ]
 
 COLUMNS = ("time", "image1", "image2", "overlap_tag", "verdict")
@@ -56,6 +59,9 @@ _OFFSET = re.compile(r"([+-]\d+)([+-]\d+)")
 
 Offset = npt.NDArray[np.int64]
 
+Key = tuple[str, str, str]
+"""``image1, image2`` and the tag of an overlap."""
+
 
 def read_judgements(path: str | os.PathLike[str]) -> pd.DataFrame:
     """The verdicts that hold by a file: ``image1, image2, overlap_tag, verdict``; takes no lock.
@@ -69,16 +75,25 @@ def read_judgements(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     with open(path, "rb") as file:
         rows, _ = complete_rows(file, Path(path))
-    holding: dict[tuple[str, str, str], str] = {}
-    for _time, image1, image2, tag, verdict in rows[1:]:
+    return verdicts_table(holding_verdicts(rows[1:]))
+
+
+def holding_verdicts(rows: Sequence[Sequence[str]]) -> dict[Key, str]:
+    """The verdicts that hold after all rows of a file of judgements, in the order given."""
+    holding: dict[Key, str] = {}
+    for _time, image1, image2, tag, verdict in rows:
         if verdict == "undo":
             holding.pop((image1, image2, tag), None)
         else:
             holding.setdefault((image1, image2, tag), verdict)
+    return holding
+
+
+def verdicts_table(verdicts: Mapping[Key, str]) -> pd.DataFrame:
+    """Verdicts as a table: ``image1, image2, overlap_tag, verdict``."""
     # As objects: pandas' own strings are UTF-8 and cannot hold a file name that is not.
-    return pd.DataFrame(
-        [(*key, verdict) for key, verdict in holding.items()], columns=list(COLUMNS[1:]), dtype=object
-    )
+    rows = [(*key, verdict) for key, verdict in verdicts.items()]
+    return pd.DataFrame(rows, columns=list(COLUMNS[1:]), dtype=object)
 
 
 def complete_rows(file: io.BufferedRandom | io.BufferedReader, path: Path) -> tuple[list[list[str]], int]:

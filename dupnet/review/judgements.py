@@ -17,11 +17,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from dupnet.find.verdicts import COLUMNS, VERDICTS, complete_rows, read_judgements
+from dupnet.find.verdicts import (
+    COLUMNS,
+    VERDICTS,
+    Key,
+    complete_rows,
+    holding_verdicts,
+    read_judgements,
+    verdicts_table,
+)
 
 __all__ = ["COLUMNS", "VERDICTS", "Judgements", "labels", "read_judgements"]
-
-Key = tuple[str, str, str]
 
 
 class Judgements:
@@ -56,7 +62,7 @@ class Judgements:
         except BaseException:
             self._file.close()
             raise
-        self._verdicts = _holding(rows[1:])
+        self._verdicts = holding_verdicts(rows[1:])
 
     def __enter__(self) -> Judgements:
         return self
@@ -110,7 +116,7 @@ class Judgements:
 
     def table(self) -> pd.DataFrame:
         """The verdicts that hold, in the order given: ``image1, image2, overlap_tag, verdict``."""
-        return _table(self._verdicts)
+        return verdicts_table(self._verdicts)
 
     def _append(self, row: tuple[str, ...]) -> None:
         text = io.StringIO()
@@ -134,23 +140,6 @@ def labels(judged: pd.DataFrame) -> pd.DataFrame:
     table = decided[["image1", "image2", "overlap_tag"]].copy()
     table["is_duplicate"] = (decided["verdict"] == "duplicate").astype(int)
     return table
-
-
-def _holding(rows: list[list[str]]) -> dict[Key, str]:
-    """The verdicts that hold after all rows, in the order given."""
-    holding: dict[Key, str] = {}
-    for _time, image1, image2, tag, verdict in rows:
-        if verdict == "undo":
-            holding.pop((image1, image2, tag), None)
-        else:
-            holding.setdefault((image1, image2, tag), verdict)
-    return holding
-
-
-def _table(verdicts: dict[Key, str]) -> pd.DataFrame:
-    # As objects: pandas' own strings are UTF-8 and cannot hold a file name that is not.
-    rows = [(*key, verdict) for key, verdict in verdicts.items()]
-    return pd.DataFrame(rows, columns=list(COLUMNS[1:]), dtype=object)
 
 
 def _lock(file: io.BufferedRandom, path: Path) -> None:
