@@ -48,7 +48,7 @@ def brute_leaks(splits, result):
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 def test_counts_agree_with_plain_loops(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 10_000)))
     n = data.draw(st.integers(2, 10))

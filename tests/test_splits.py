@@ -5,11 +5,16 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given as hypothesis_given
+from hypothesis import settings
 from hypothesis import strategies as st
+from results import found
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-from dupnet.splits.assignment import group_array, random_split, read_strata, split, strata_of
+from dupnet.splits.assignment import kept_together, random_split, split
+from dupnet.splits.leaks import audit
+from dupnet.splits.repair import repair
+from dupnet.splits.strata import read_strata, strata_of
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 RATIOS = (0.8, 0.1, 0.1)
@@ -37,7 +42,7 @@ def test_what_single_images_cannot_meet_either_is_not_warned_of():
     assert sizes_of(quiet_split(groups_of_sizes(24, 6, 6), (0.6, 0.2, 0.2))) == [24, 6, 6]
 
 
-@given(
+@hypothesis_given(
     st.lists(st.integers(1, 30), min_size=3, max_size=40),
     st.sampled_from([RATIOS, (0.5, 0.3, 0.2), (1 / 3, 1 / 3, 1 / 3)]),
     st.integers(0, 5),
@@ -57,7 +62,7 @@ def miss(held, wanted):
     return sum((got - want) ** 2 / max(want, 1) for got, want in zip(held, wanted, strict=True))
 
 
-@given(
+@hypothesis_given(
     st.lists(st.integers(1, 20), min_size=3, max_size=8),
     st.sampled_from([RATIOS, (0.5, 0.3, 0.2), (0.6, 0.3, 0.1)]),
 )
@@ -239,18 +244,19 @@ def test_a_random_split_meets_the_ratios_and_ignores_groups():
 
 def test_groups_serve_the_splitters_of_scikit_learn():
     rng = np.random.default_rng(0)
-    table = groups_of_sizes(*rng.integers(1, 9, 60))
-    images = table["image"].sample(frac=1, random_state=0).tolist()
-    groups = group_array(table, images)
-    assert groups.tolist() == [
-        dict(zip(table["image"], table["group"], strict=True))[image] for image in images
-    ]
+    result = found(np.stack([rng.integers(0, 20, 100), *np.zeros((2, 100), int)], axis=1))
+    images = result.groups["image"].sample(frac=1, random_state=0).tolist()
+    groups = result.groups_for(images)
+    of_image = dict(zip(result.groups["image"], result.groups["group"], strict=True))
+    assert groups.tolist() == [of_image[image] for image in images]
+    # A table of one's own may have other folders before the names, or no ending.
+    assert result.groups_for([f"/data/{image[:-4]}" for image in images]).tolist() == groups.tolist()
     labels = rng.integers(0, 2, len(images))
     for splitter in (GroupKFold(5), StratifiedGroupKFold(5)):
         for train, test in splitter.split(images, labels, groups):
             assert set(groups[train]).isdisjoint(groups[test])
-    with pytest.raises(ValueError, match=r"'stray\.jpg' is not in the groups table"):
-        group_array(table, ["00000.jpg", "stray.jpg"])
+    with pytest.raises(ValueError, match=r"'stray\.jpg' is not in the collection"):
+        result.groups_for(["000.jpg", "stray.jpg"])
 
 
 def test_strata_are_read_from_a_csv(tmp_path):
@@ -267,7 +273,7 @@ def test_strata_are_read_from_a_csv(tmp_path):
     path.write_text("image\na.jpg\n")
     with pytest.raises(ValueError, match="column is None"):
         read_strata(path, ["a.jpg"])
-    path.write_bytes(b"\xff\xd8\xff\xe0 a photograph")
+    path.write_bytes(b"\xff\xd8\xff\xe0\0 a photograph")
     with pytest.raises(ValueError, match=r"weather\.csv' is no table in CSV"):
         read_strata(path, ["a.jpg"])
 
@@ -278,3 +284,177 @@ def test_ships_are_counted_where_each_has_a_row(tmp_path):
     path.write_text("ImageId,EncodedPixels\na.jpg,1 2\na.jpg,5 2\nb.jpg,\nc.jpg,9 9\n")
     counts = read_strata(path, ["a.jpg", "b.jpg", "c.jpg"], "EncodedPixels")
     assert counts.to_dict() == {"a.jpg": 2, "b.jpg": 0, "c.jpg": 1}
+
+
+def test_names_like_na_stay_names_and_labels_too(tmp_path):
+    path = tmp_path / "cover.csv"
+    path.write_text("file,cover\nNA,null\nnan,NA\n007,None\n")
+    strata = read_strata(path, ["007.jpg", "NA.jpg", "nan.jpg"])
+    assert strata.to_dict() == {"NA.jpg": "null", "nan.jpg": "NA", "007.jpg": "None"}
+    table = split(groups_of_sizes(*[1] * 40).assign(image=[f"{n}" for n in range(39)] + ["NA"]), (0.5, 0.5))
+    assert "NA" in set(table["image"])
+
+
+# --- what is kept together ------------------------------------------------------------------------
+
+
+def test_altered_and_contradicted_overlaps_are_kept_together():
+    """One changed tile of nine no longer tears two copies apart."""
+    result = found(
+        [(0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0)],
+        overlaps=[(0, 1, 0, 0, "altered"), (2, 3, 0, 0, "undecidable")],
+        rejected=[(1, 2, 0, 5)],
+    )
+    assert kept_together(result)["group"].tolist() == [0, 0, 0, 1]
+    table = split(result, (0.75, 0.25))
+    assert table["split"].nunique() == 2 and table["split"][:3].nunique() == 1
+
+
+def test_revisits_are_kept_together_if_wanted():
+    result = found([(n, 0, 0) for n in range(40)], revisits=[(n, n + 20, 0, 0) for n in range(20)])
+    alone, kept = split(result, (0.5, 0.5)), split(result, (0.5, 0.5), keep_revisits=True)
+    assert len(audit(alone, result).revisits) and not len(audit(kept, result).revisits)
+    assert sizes_of(kept, ("train", "test")) == [20, 20]
+    with pytest.raises(ValueError, match="need the result of find"):
+        split(result.groups, keep_revisits=True)
+
+
+# --- blocks ---------------------------------------------------------------------------------------
+
+
+def acquisition(n, side, seed=0, **options):
+    """Crops of 100 px at random places of one acquisition."""
+    rng = np.random.default_rng(seed)
+    places = np.stack([np.zeros(n, int), *rng.integers(0, side - 100, (2, n))], axis=1)
+    return found(places, groups=[0] * n, **options)
+
+
+@pytest.mark.filterwarnings("ignore:Blocks cannot meet")
+def test_a_group_of_one_acquisition_is_split_by_ground():
+    result = acquisition(600, 3000)
+    with pytest.raises(ValueError, match=r"1 groups cannot fill 3 splits.*--blocks PX"):
+        split(result)
+    table = split(result, blocks=700)
+    assert set(table["split"]) == {"train", "validation", "test", "buffer"}
+    assert (table["split"] == "buffer").mean() < 0.35
+    assert not audit(table, result).leaks
+    assert audit(table, result).buffered == (table["split"] == "buffer").sum()
+    # Not a pixel in two splits, however narrow the strip.
+    ground = {}
+    for row, name in zip(result.groups.itertuples(), table["split"], strict=True):
+        shown = ground.setdefault(name, np.zeros((3000, 3000), bool))
+        shown[row.y : row.y + 100, row.x : row.x + 100] = True
+    assert not (ground["train"] & (ground["test"] | ground["validation"])).any()
+    assert not (ground["test"] & ground["validation"]).any()
+    pd.testing.assert_frame_equal(split(result, blocks=700), table)
+    assert (split(result, blocks=700, seed=1)["split"] != table["split"]).any()
+
+
+@pytest.mark.filterwarnings("ignore:Blocks cannot meet")
+def test_blocks_divide_large_groups_alone():
+    many = acquisition(200, 2000)
+    places = many.groups[["mosaic", "y", "x"]].to_numpy().tolist() + [(n, 0, 0) for n in range(1, 101)] * 2
+    result = found(places)
+    table = split(result, (0.5, 0.5), blocks=500)
+    small = table[table["group"] > 0]
+    assert (small["split"] != "buffer").all()
+    assert (small.groupby("group")["split"].nunique() == 1).all()
+    assert not audit(table, result).leaks
+
+
+@pytest.mark.filterwarnings("ignore:Blocks cannot meet")
+def test_blocks_heed_links_between_mosaics():
+    result = acquisition(300, 3000, rejected=[(n, 299 - n, 0, 0) for n in range(20)])
+    assert not len(audit(split(result, (0.5, 0.5), blocks=700), result).doubtful)
+    result = acquisition(300, 3000, revisits=[(n, 299 - n, 0, 0) for n in range(20)])
+    seen = [split(result, (0.5, 0.5), blocks=700, keep_revisits=kept) for kept in (False, True)]
+    assert [bool(len(audit(table, result).revisits)) for table in seen] == [True, False]
+
+
+def test_blocks_that_cannot_serve_are_refused():
+    result = acquisition(50, 300)
+    with pytest.raises(ValueError, match="1 blocks of 4000 px and groups cannot fill 2 splits"):
+        split(result, (0.5, 0.5), blocks=4000)
+    with pytest.raises(ValueError, match="a split is left empty"):
+        split(found([(0, 0, n) for n in range(10)]), (0.5, 0.5), blocks=5)
+    with pytest.raises(ValueError, match="blocks is 0"):
+        split(result, blocks=0)
+    with pytest.raises(ValueError, match="'buffer' is what images in no split"):
+        split(result, (0.5, 0.5), names=("train", "buffer"))
+
+
+# --- repair ---------------------------------------------------------------------------------------
+
+
+def given(result, *names):
+    return pd.DataFrame({"image": result.groups["image"], "split": names})
+
+
+def test_a_split_is_repaired_with_the_fewest_moves():
+    result = found([(0, 0, 0)] * 3 + [(1, 0, 0)] * 4 + [(2, 0, 0)])
+    repaired = repair(given(result, "a", "a", "b", "b", "b", "b", "a", "a"), result)
+    assert repaired.moves.values.tolist() == [["002.jpg", "b", "a"], ["006.jpg", "a", "b"]]
+    assert repaired.splits["split"].tolist() == ["a"] * 3 + ["b"] * 4 + ["a"]
+    assert list(repaired.splits) == ["image", "group", "split"]
+    assert not audit(repaired.splits, result).leaks
+    assert repair(repaired.splits, result).moves.empty
+
+
+@QUICK
+@hypothesis_given(st.integers(0, 10_000))
+@pytest.mark.filterwarnings("ignore:The fewest moves")
+def test_no_repair_moves_fewer(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(3, 9))
+    result = found([(int(mosaic), 0, 0) for mosaic in np.sort(rng.integers(0, 4, n))])
+    before = given(result, *rng.choice(["a", "b", "c"], n))
+    repaired = repair(before, result)
+    groups = result.groups["group"].to_numpy()
+    names = sorted(before["split"].unique())
+    fewest = min(
+        sum(choice[group] != split for group, split in zip(groups, before["split"], strict=True))
+        for choice in product(names, repeat=int(groups.max()) + 1)
+        # No split is left empty, if there are groups enough.
+        if len(set(groups)) < len(names) or {choice[group] for group in groups} == set(names)
+    )
+    assert len(repaired.moves) == fewest
+    assert not audit(repaired.splits, result).leaks
+
+
+def test_ties_go_where_images_are_lacking():
+    result = found([(n // 2, 0, 0) for n in range(8)])
+    assert Counter(repair(given(result, *"abababab"), result).splits["split"]) == {"a": 4, "b": 4}
+
+
+def test_no_split_is_repaired_away():
+    result = found([(0, 0, 0)] * 4 + [(1, 0, 0)] * 3)
+    repaired = repair(given(result, *"aaabaab"), result)
+    assert repaired.splits["split"].tolist() == list("aaaabbb")
+    with pytest.warns(UserWarning, match="'b' keeps 1 of 4"):
+        result = found([(0, 0, 0)] * 8 + [(1, 0, 0)])
+        repair(given(result, *"aaaaabbbb"), result)
+
+
+def test_a_repair_leaves_out_what_was_left_out():
+    result = found([(0, 0, 0)] * 3 + [(1, 0, 0)] * 2)
+    before = given(result, "a", "a", "buffer", "b", "b").iloc[[0, 2, 3, 4]]
+    repaired = repair(before, result)
+    assert repaired.splits["image"].tolist() == ["000.jpg", "002.jpg", "003.jpg", "004.jpg"]
+    assert repaired.splits["split"].tolist() == ["a", "buffer", "b", "b"]
+    strange = pd.concat([before, pd.DataFrame({"image": ["x.jpg"], "split": ["a"]})])
+    assert repair(strange, result).unmatched["name"].tolist() == ["x.jpg"]
+
+
+def test_an_image_in_two_splits_leaves_one():
+    result = found([(0, 0, 0), (1, 0, 0), (2, 0, 0)])
+    rows = [("000.jpg", "a"), ("000.jpg", "b"), ("001.jpg", "a"), ("002.jpg", "b")]
+    repaired = repair(pd.DataFrame(rows, columns=["image", "split"]), result)
+    assert len(repaired.moves) == 1 and len(repaired.splits) == 3
+    assert not audit(repaired.splits, result).leaks
+
+
+def test_a_repair_keeps_revisits_together_if_wanted():
+    result = found([(0, 0, 0), (1, 0, 0), (2, 0, 0)], revisits=[(0, 1, 0, 0)])
+    before = given(result, "a", "b", "b")
+    assert repair(before, result).moves.empty
+    assert len(repair(before, result, keep_revisits=True).moves) == 1

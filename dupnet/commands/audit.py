@@ -82,7 +82,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _searched(options: argparse.Namespace) -> tuple[FindResult, Path]:
     """What was found of the images, now or before, and the folder that holds it."""
-    from dupnet.find.engine import find_overlaps
     from dupnet.find.judgements import heed
     from dupnet.find.results import read_results
 
@@ -98,6 +97,8 @@ def _searched(options: argparse.Namespace) -> tuple[FindResult, Path]:
                 "one."
             )
         return heed(read_results(last), last, ignore=options.ignore_judgements), Path(last)
+    from dupnet.find.engine import find_overlaps
+
     out = Path(options.out) if options.out else default_out([last])
     say(options, f"Searching {last!r}; results go to {str(out)!r}", detail=True)
     result = find_overlaps(

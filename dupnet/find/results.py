@@ -22,6 +22,7 @@ import pandas as pd
 from dupnet.files.atomic import atomic_path, read_csv, write_csv, write_parquet
 from dupnet.find.describe import Described, versions
 from dupnet.find.groups import MAX_STACK, Resolution
+from dupnet.find.names import ImageNames
 from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, REVISIT_COLUMNS, as_table, image_index
 from dupnet.images.reading import Sources, locate
 from dupnet.network.descriptors import Weights
@@ -132,14 +133,19 @@ class FindResult:
     def groups_for(self, names: Sequence[str]) -> npt.NDArray[np.int64]:
         """The group of each image of a table of one's own, (n,) int64, for ``GroupKFold`` and the like.
 
+        Names may have other folders before them, or no ending.
+
         Raises
         ------
         ValueError
-            If an image is not in the collection.
+            If a name fits no image of the collection, or several.
         """
-        found = pd.Index(self.groups["image"]).get_indexer(list(names))
+        images = self.groups["image"].tolist()
+        matched = ImageNames(images).match(names).set_index("name")
+        found = pd.Index(images).get_indexer(matched["image"].loc[list(map(str, names))])
         if (found < 0).any():
-            raise ValueError(f"{names[int(np.argmin(found))]!r} is not in the collection.")
+            name = names[int(np.argmin(found))]
+            raise ValueError(f"{name!r} is not in the collection: {matched.loc[str(name), 'reason']}.")
         return np.asarray(self.groups["group"].to_numpy(dtype=np.int64)[found])
 
     def summary(self) -> str:

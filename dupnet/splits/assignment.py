@@ -94,7 +94,10 @@ def split(
     else:
         assigned = _whole_groups(table, share, seed, stratum)
     labels = np.array([*names, BUFFER], dtype=object)
-    _warn_of_misses(table, assigned, share, ratios, names)
+    reason = f"the largest group holds {table['group'].value_counts().max()} of {len(table)} images"
+    if blocks is not None:
+        reason = f"{(assigned == len(share)).sum()} of {len(table)} images are in the buffer"
+    _warn_of_misses(assigned, share, "Whole groups" if blocks is None else "Blocks", ratios, names, reason)
     return table.assign(split=labels[assigned])
 
 
@@ -169,14 +172,18 @@ def _whole_groups(table: pd.DataFrame, share: Floats, seed: int, stratum: Intege
 
 
 def _warn_of_misses(
-    table: pd.DataFrame, assigned: Integers, share: Floats, ratios: Sequence[float], names: Sequence[str]
+    assigned: Integers,
+    share: Floats,
+    parts: str,
+    ratios: Sequence[float],
+    names: Sequence[str],
+    reason: str,
 ) -> None:
     n_images = np.bincount(assigned, minlength=len(share) + 1)[: len(share)]
     reached = n_images / max(n_images.sum(), 1)
-    if np.abs(reached - share).max() > max(TOLERATED, 1 / len(table)):
+    if np.abs(reached - share).max() > max(TOLERATED, 1 / len(assigned)):
         shares = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, reached, strict=True))
         warnings.warn(
-            f"Whole groups cannot meet the ratios {tuple(ratios)}: got {shares}; the largest group holds "
-            f"{table['group'].value_counts().max()} of {len(table)} images.",
+            f"{parts} cannot meet the ratios {tuple(ratios)}: got {shares}; {reason}.",
             stacklevel=3,
         )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy.optimize import linear_sum_assignment
 
 from dupnet.splits.assignment import kept_together
 from dupnet.splits.entries import BUFFER, Splits, entries_of
 from dupnet.splits.ground import Found
 
 __all__ = ["MOVE_COLUMNS", "Repair", "repair"]
+
+Integers = npt.NDArray[np.int64]
 
 MOVE_COLUMNS = ("image", "from", "to")
 """Columns of the table of moves. An image that was listed in two splits has a row for each that it leaves."""
@@ -30,8 +35,9 @@ def repair(splits: Splits, result: Found, *, keep_revisits: bool = False) -> Rep
     """Move the fewest images that leave no group in two splits.
 
     Each group goes where most of its images are; where several splits have as many, to the one that is most
-    below its size in the given split. Images that the given split leaves out or sets aside as ``buffer`` stay
-    so.
+    below its size in the given split. No split is left empty, if there are groups enough. Images that the
+    given split leaves out or sets aside as ``buffer`` stay so. A warning says so where a split keeps less
+    than half of its images.
 
     Parameters
     ----------
@@ -67,6 +73,19 @@ def repair(splits: Splits, result: Found, *, keep_revisits: bool = False) -> Rep
         goal[row] = int(np.argmax(lack))
         held[goal[row]] += size[row]
 
+    _fill_empty(goal, votes)
+    left = np.bincount(goal, weights=size, minlength=len(names))
+    lost = left < wanted / 2
+    if lost.any():
+        words = ", ".join(
+            f"{name!r} keeps {int(now)} of {before}"
+            for name, now, before in zip(names[lost], left[lost], wanted[lost], strict=True)
+        )
+        warnings.warn(
+            f"The fewest moves leave little: {words} images. A new split (`dupnet split DIR --ratios`) "
+            "meets its sizes, with more moves.",
+            stacklevel=2,
+        )
     split_of_group = dict(zip(counts.index, names[goal], strict=True))
     now = listed.assign(to=[split_of_group[number] for number in group])
     moved = now[now["split"] != now["to"]]
@@ -82,3 +101,16 @@ def repair(splits: Splits, result: Found, *, keep_revisits: bool = False) -> Rep
     kept = kept.sort_values("number")
     rows = table.iloc[kept["number"]].reset_index(drop=True)
     return Repair(rows.assign(split=kept["split"].to_numpy(object)), moves, unmatched)
+
+
+def _fill_empty(goal: Integers, votes: Integers) -> None:
+    """Give each split a group, if one is empty and there are groups enough, moving the fewest images; in
+    place.
+
+    One group stands for each split, and all others stay: the cheapest choice of those is an assignment
+    problem."""
+    n_groups, n_splits = votes.shape
+    if n_groups >= n_splits and len(np.unique(goal)) < n_splits:
+        cost = votes.max(axis=1, keepdims=True) - votes
+        chosen, split = linear_sum_assignment(cost)
+        goal[chosen] = split
