@@ -5,25 +5,42 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dupnet.commands.arguments import Commands, add_workers, whole_number
+from dupnet.commands.arguments import (
+    Commands,
+    add_command,
+    add_habits,
+    add_workers,
+    default_out,
+    whole_number,
+)
+from dupnet.commands.output import progress_of, say, say_json
 
 __all__ = ["add", "run"]
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "find",
-        help="every overlap in a folder of images, groups, mosaics and a report",
-        description="Find every overlap in a folder of images. Writes tables, mosaics and a report into DIR. "
+        "every overlap in a folder of images, groups, mosaics and a report",
+        "Find every overlap in a folder of images. Writes tables, mosaics and a report into DIR. "
         "Stopped at any moment, the same command goes on where it was.",
+        [
+            "dupnet find IMAGES                     # into IMAGES-dupnet, beside IMAGES",
+            "dupnet find IMAGES -o DIR --grid 256   # only whole tiles of 256 px, quicker",
+            "dupnet find MORE -o DIR --add          # more images of the collection in DIR",
+            "dupnet find NEW -o DIR --against OLD   # only what the two have in common",
+        ],
     )
     parser.add_argument(
         "images",
         metavar="IMAGES",
         help="folder of JPEG, PNG or TIFF images of one size; folders in it are not entered",
     )
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the results")
+    parser.add_argument(
+        "-o", "--out", metavar="DIR", help="folder for the results (default: IMAGES-dupnet, beside IMAGES)"
+    )
     parser.add_argument(
         "--grid",
         type=whole_number(1),
@@ -56,22 +73,23 @@ def add(commands: Commands) -> None:
         metavar="ADDRESS",
         help="work on a Dask cluster; IMAGES and DIR may be URLs (docs/scaling.md)",
     )
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
     add_workers(parser)
+    add_habits(parser)
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Find the overlaps, and say what was found and where it lies."""
+    out = options.out if options.out is not None else str(default_out([options.images]))
     common = {
-        "out": options.out,
+        "out": out,
         "grid": options.grid,
         "tile_size": options.tile_size,
         "stride": options.stride,
         "add": options.add,
         "against": options.against,
         "report": not options.no_report,
-        "progress": not options.quiet,
+        "progress": progress_of(options),
     }
     if options.scheduler:
         from dupnet.cluster.distributed import find_on_cluster
@@ -89,8 +107,24 @@ def run(options: argparse.Namespace) -> None:
             workers=options.workers,
             **common,
         )
-    print(result.summary())
     name = "overlaps.csv" if options.no_report else "report.html"
     # Path would make one slash of the two in a URL.
-    where = f"{options.out.rstrip('/')}/{name}" if "://" in options.out else Path(options.out, name)
-    print(f"Results: {where}")
+    where = f"{out.rstrip('/')}/{name}" if "://" in out else str(Path(out, name))
+    say(options, result.summary())
+    if options.verbose:
+        for step, seconds in result.seconds.items():
+            say(options, f"{step}: {seconds:.1f} s")
+        for image, reason in result.unreadable.itertuples(index=False):
+            say(options, f"left out {image!r}: {reason}")
+    say(options, f"Results: {where}")
+    say_json(
+        options,
+        {
+            "results": where,
+            "searched": dict(result.searched),
+            "coverage": result.coverage(),
+            "counts": dict(result.counts),
+            "seconds": {step: round(seconds, 3) for step, seconds in result.seconds.items()},
+            "unreadable": result.unreadable.to_dict("records"),
+        },
+    )
