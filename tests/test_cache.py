@@ -275,7 +275,7 @@ def test_an_identity_tells_size_time_and_if_asked_content(tmp_path: Path) -> Non
     assert identity_of(file, content=True).content != content
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", COLUMNS)
 def test_the_journal_names_no_row_that_is_not_written(name: str, tmp_path: Path) -> None:
     """A disk that is full while rows are written leaves a journal that does not know them."""
 
@@ -283,14 +283,16 @@ def test_the_journal_names_no_row_that_is_not_written(name: str, tmp_path: Path)
         def flush(self) -> None:
             raise OSError(28, "No space left on device")
 
+        def fileno(self) -> int:
+            raise OSError(28, "No space left on device")
+
         def close(self) -> None:
             pass
 
-    with Cache(tmp_path, {}, WIDTHS) as cache:
+    with Cache(tmp_path, {}, COLUMNS) as cache:
         append(cache, *IMAGES)
-        place = FILES.index(name)
-        cache._rows[place].close()
-        cache._rows[place] = Full()  # type: ignore[assignment]
+        cache._rows[name].close()
+        cache._rows[name] = Full()
         with pytest.raises(OSError, match="No space left"):
             cache.flush()
         assert (tmp_path / "journal.jsonl").read_bytes() == b""
