@@ -24,7 +24,8 @@ from dupnet.find.recent import Recent
 from dupnet.find.regions import Image
 from dupnet.find.verification import judge
 from dupnet.find.votes import PointTable, grid_of, propose
-from dupnet.images.reading import load
+from dupnet.images.reading import load_image
+from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
 
 __all__ = ["SMALLEST_IMAGE", "PointSearch", "region_judge", "search_points"]
@@ -141,11 +142,18 @@ def with_places(proposals: pd.DataFrame, n_images: int) -> pd.DataFrame:
     return proposals[[*KEY, "n_votes"]].assign(**dict(zip(PLACE, places, strict=True)))
 
 
-def region_judge(files: Mapping[str, Path], described: Described, weights: Weights, workers: int) -> Judge:
+def region_judge(
+    files: Mapping[str, Path],
+    described: Described,
+    weights: Weights,
+    workers: int,
+    rendering: Rendering = Rendering(),
+) -> Judge:
     """A judge that reads the images where it needs them, and remembers the last of them."""
 
     def read(number: int) -> Image:
-        return load(files[described.images[number]], grey=True)[0], None
+        image = load_image(files[described.images[number]], grey=True, rendering=rendering)
+        return image.pixels, image.valid
 
     def cells(number: int, phase: tuple[int, int]) -> Cells:
         grey, valid = pixels(number)
