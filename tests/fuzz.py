@@ -74,7 +74,7 @@ def read_image(data: bytes) -> None:
     shapes = set()
     for grey in (True, False):
         try:
-            pixels, _ = decode(data, grey=grey)
+            pixels, valid, _ = decode(data, grey=grey)
         except UnreadableImage as error:
             assert error.reason and "\n" not in error.reason
             assert not re.search("0x[0-9a-f]{6}", error.reason), "an address, another one in every run"
@@ -82,6 +82,7 @@ def read_image(data: bytes) -> None:
         else:
             assert pixels.dtype == "uint8" and pixels.ndim == (2 if grey else 3)
             assert 0 < pixels.shape[0] * pixels.shape[1] <= MAX_PIXELS
+            assert valid is None or (valid.dtype == "bool" and valid.shape == pixels.shape[:2])
             shapes.add(pixels.shape[:2])
     assert len(shapes) == 1
 

@@ -18,7 +18,7 @@ from dupnet.acquisitions.alterations import (
 )
 from dupnet.acquisitions.waves import fractal_noise
 from dupnet.augment.variation import hls_shift
-from dupnet.images.reading import encode_jpeg
+from dupnet.images.jpeg import encode_jpeg
 from dupnet.tiles import is_decidable, solid_kind
 
 

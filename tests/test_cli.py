@@ -37,7 +37,7 @@ def found(acquisition: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> 
     (folder / "one" / "images").rename(images)
     for file in (folder / "two" / "images").iterdir():
         file.rename(images / file.name)
-    (images / "notes.txt").write_text("no image")
+    (images / "notes").write_text("no image")
     assert cli.main(["find", str(images), "--out", str(folder / "out"), "--quiet"]) == 0
     return folder
 
@@ -137,7 +137,7 @@ def test_split_by_a_column(found: Path, tmp_path: Path, capsys: pytest.CaptureFi
 def test_tiles(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["tiles", str(found / "images"), "--out", str(tmp_path / "tiles")]) == 0
     assert len(list((tmp_path / "tiles").glob("*.jpg"))) == 20
-    assert "left out 'notes.txt'" in capsys.readouterr().err
+    assert "left out 'notes'" in capsys.readouterr().err
     assert cli.main(["tiles", str(found / "images"), "--out", str(found / "images")]) == 2
     assert capsys.readouterr().err.endswith("choose another one for the tiles.\n")
 
@@ -203,7 +203,7 @@ def test_pairs_of_solid_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["find", "s3://bucket/images", "--out", "out"], "'s3://bucket/images' is a URL"),
         (["find", ".", "--out", "file"], "'file' is a file; choose a folder"),
         (["find", ".", "--out", "out"], "None of 1 files can be used"),
-        (["find", "", "--out", "out"], "folder is an empty path"),
+        (["find", "", "--out", "out"], "images is an empty path"),
         (["split", "nowhere"], "no finished run"),
         (["split", "nowhere", "--column", "ships"], "--column ships goes with --stratify CSV"),
         (["data", "cut", "nowhere.tif"], "'nowhere.tif': No such file or directory"),

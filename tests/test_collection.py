@@ -56,7 +56,7 @@ def test_what_cannot_be_opened_is_not_remembered(tmp_path: Path) -> None:
     one, two = folder_of(tmp_path / "one", "a", "b"), folder_of(tmp_path / "two", "b")
     empty, out = folder_of(tmp_path / "empty"), tmp_path / "out"
     before = open_collection(out, one)
-    with pytest.raises(ValueError, match=rf"^'b' is in both '{one}' and '{two}'\.$"):
+    with pytest.raises(ValueError, match=rf"^'b' is in both '{one}' and '{two}'; search both .*\.$"):
         open_collection(out, two, add=True)
     with pytest.raises(ValueError, match="holds no file"):
         open_collection(out, empty, add=True)
@@ -66,8 +66,99 @@ def test_what_cannot_be_opened_is_not_remembered(tmp_path: Path) -> None:
     assert os.listdir(out / CACHE) == ["collection.json"]
 
 
-KNOWN = {"folders": ["/one", "/two"], "against": None}
-HELD = {"folders": ["/one"], "against": "/test"}
+def test_several_folders_are_named_from_what_contains_them(tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        folder_of(tmp_path / "data" / part / "images", "a", "b")
+    data, out = tmp_path / "data", tmp_path / "out"
+    given = [data / "train", data / "val"]
+    found = open_collection(out, given)
+    names = [f"{part}/images/{name}" for part in ("train", "val") for name in "ab"]
+    assert found.files == {name: data / name for name in names}
+    assert found.lookup == (data,)
+    assert open_collection(out, [*given[::-1], data / "train"]) == found
+    assert open_collection(out, None) == found
+    for other in ([data / "train", data / "test"], data / "test", data):
+        with pytest.raises(ValueError, match=r"\(2 folders or files in it\).*\(--add\)"):
+            open_collection(out, other)
+    grown = open_collection(out, [data / "val", data / "test"], add=True)
+    assert sorted(grown.files) == sorted([*names, "test/images/a", "test/images/b"])
+    assert open_collection(out, None) == grown
+
+
+def test_a_list_of_files_is_remembered(tmp_path: Path) -> None:
+    data, out = folder_of(tmp_path / "data", "a", "b", "c"), tmp_path / "out"
+    found = open_collection(out, [data / "c", data / "a"])
+    assert list(found.files) == ["a", "c"]
+    assert open_collection(out, None) == found
+    with pytest.raises(ValueError, match="2 folders or files in it"):
+        open_collection(out, [data / "a", data / "b"])
+    assert list(open_collection(out, [data / "a", data / "b"], add=True).files) == ["a", "b", "c"]
+
+
+def test_folders_that_have_moved(tmp_path: Path) -> None:
+    one, two = folder_of(tmp_path / "one", "b"), folder_of(tmp_path / "two", "a")
+    out = tmp_path / "out"
+    open_collection(out, one)
+    open_collection(out, two, add=True)
+    two.rename(tmp_path / "new")
+    with pytest.raises(FileNotFoundError, match=r"no folder '.*/two'"):
+        open_collection(out, None)
+    with pytest.raises(ValueError, match=r"of 2 folders \('.*one', '.*two'\), and 1 are named"):
+        open_collection(out, None, moved=[tmp_path / "new"])
+    with pytest.raises(FileNotFoundError, match=r"no folder '.*/two'"):
+        open_collection(out, None, moved=[one, two])
+    found = open_collection(out, None, moved=[one, tmp_path / "new"])
+    assert found.files == {"a": tmp_path / "new" / "a", "b": one / "b"}
+    assert open_collection(out, None) == found
+    with pytest.raises(ValueError, match="holds no collection that could have moved"):
+        open_collection(tmp_path / "other", None, moved=[one])
+
+
+def test_parts_that_have_moved(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    for part in ("train", "val", "test"):
+        folder_of(data / part, "a")
+    open_collection(out, [data / "train", data / "val"])
+    data.rename(tmp_path / "new")
+    found = open_collection(out, None, moved=[tmp_path / "new"])
+    assert list(found.files) == ["train/a", "val/a"]
+    assert found.lookup == (tmp_path / "new",)
+
+
+def test_a_folder_held_against_what_contains_it(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    for part in ("train", "test"):
+        folder_of(data / part, "a")
+    found = open_collection(out, data, against=data / "test")
+    assert list(found.files) == ["test/a", "train/a"]
+    assert found.held == {"test/a"}
+    found = open_collection(tmp_path / "other", data / "test", against=data)
+    assert list(found.files) == ["a", "data/train/a"]
+    assert found.held == {"data/train/a"}
+    with pytest.raises(ValueError, match="one of the folders searched"):
+        open_collection(tmp_path / "third", [data / "train", data / "test"], against=data / "test")
+
+
+def test_names_of_a_folder_held_against_it_are_longer_where_they_clash(tmp_path: Path) -> None:
+    train, test = folder_of(tmp_path / "one" / "test", "a").parent, folder_of(tmp_path / "two" / "test", "a")
+    found = open_collection(tmp_path / "out", train, against=test)
+    assert found.files == {"test/a": train / "test" / "a", "two/test/a": test / "a"}
+    for image, path in found.files.items():
+        assert next(folder / image for folder in found.lookup if (folder / image).exists()) == path
+
+
+def test_results_within_the_images_are_not_searched(tmp_path: Path) -> None:
+    images = folder_of(tmp_path / "images", "a")
+    for out in (images / "out", images / "other"):
+        with locked(out):
+            folder_of(out / "mosaics", "b.jpg")
+            found = open_collection(out, images)
+        assert list(found.files) == ["a"]
+    assert found.ignored == 1  # the results of the run before
+
+
+KNOWN = {"folders": ["/one", "/two"], "parts": {}, "against": None}
+HELD = {"folders": ["/one"], "parts": {}, "against": "/test"}
 
 
 @pytest.mark.parametrize(

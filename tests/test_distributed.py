@@ -140,7 +140,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cut_collection(acquisition(3)[:448, :448], folder, n_images=N_IMAGES, image_size=192, stride=64)
     images = folder / "images"
     (images / "empty.jpg").touch()
-    (images / "notes.txt").write_text("no image")
+    (images / "notes").write_text("no image")
     (images / "with space,comma.jpg").write_bytes(next(images.glob("*.jpg")).read_bytes())
     return images
 

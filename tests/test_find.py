@@ -360,7 +360,7 @@ def test_a_folder_of_odd_files(collection: Path, undisturbed: Path, tmp_path: Pa
     )
     for name in odd:
         (folder / name).write_bytes(b"no picture")
-        expected[name] = "not a JPEG, PNG or TIFF image"
+        expected[name] = "not an image of a known kind"
     cv2.imwrite(str(folder / "small.png"), acquisition(1)[:63])
     expected["small.png"] = "too small: 63 x 256 pixels; 64 are needed"
     os.symlink("loop.jpg", folder / "loop.jpg")
@@ -443,9 +443,9 @@ def test_on_a_grid_the_most_frequent_size_rules(collection: Path, tmp_path: Path
 
 def test_an_empty_path_is_not_the_current_folder(collection: Path, tmp_path: Path) -> None:
     for name, paths in (
-        ("folder", {"folder": "", "out": tmp_path / "out"}),
-        ("out", {"folder": collection, "out": ""}),
-        ("against", {"folder": collection, "out": tmp_path / "out", "against": ""}),
+        ("images", {"images": "", "out": tmp_path / "out"}),
+        ("out", {"images": collection, "out": ""}),
+        ("against", {"images": collection, "out": tmp_path / "out", "against": ""}),
     ):
         with pytest.raises(ValueError, match=f"{name} is an empty path; name a folder"):
             find_overlaps(**paths)  # type: ignore[arg-type]
@@ -461,8 +461,8 @@ def test_no_usable_image(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no file"):
         find_overlaps(folder, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    (folder / "a.txt").write_text("a")
-    with pytest.raises(ValueError, match=r"None of 1 files can be used \('a\.txt': not a JPEG"):
+    (folder / "a").write_text("a")
+    with pytest.raises(ValueError, match=r"None of 1 files can be used \('a': not an image"):
         find_overlaps(folder)
 
 

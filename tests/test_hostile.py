@@ -29,7 +29,8 @@ from dupnet.commands.cli import main
 from dupnet.find import describe as indexing
 from dupnet.find.engine import find_overlaps
 from dupnet.find.results import read_table
-from dupnet.images.reading import MAX_PIXELS, UnreadableImage, decode, list_images
+from dupnet.images.listing import list_images
+from dupnet.images.reading import MAX_PIXELS, UnreadableImage, decode
 from dupnet.network.descriptors import WEIGHTS, load_weights
 
 TRIED: Counter[str] = Counter()
@@ -89,11 +90,11 @@ def files_of_another_program(folders: Folders) -> None:
 LISTED = {
     "truncated": (put("x.jpg", lambda: encoded()[:9000]), "damaged JPEG"),
     "zero bytes": (put("x.jpg", bytes), "empty file"),
-    "not what its ending says": (put("x.jpg", lambda: b"GIF89a"), "not a JPEG, PNG or TIFF image"),
+    "not what its ending says": (put("x.jpg", lambda: b"GIF89a"), "does not decode"),
     "bomb of 60,000 x 60,000": (put("x.png", bomb), "at most 67108864 pixels are decoded"),
-    "16 bits": (put("x.png", REFUSED["deep.png"][0]), "16 bits"),
+    "two pages": (put("x.tif", REFUSED["pages.tif"][0]), "2 frames"),
     "animated PNG": (put("x.png", REFUSED["animated.png"][0]), "2 frames"),
-    "animated GIF": (put("x.gif", REFUSED["animated.gif"][0]), "not a JPEG, PNG or TIFF image"),
+    "animated GIF": (put("x.gif", REFUSED["animated.gif"][0]), "2 frames"),
     "wrong size": (put("x.png", lambda: png(acquisition(1)[:100])), "wrong size: 100 x 256 pixels"),
     "mixed sizes": (put("x.png", lambda: png(acquisition(1))), "most images here are 512 x 512"),
     "name that is not UTF-8": (put("x\udcff.png", encoded), "not UTF-8"),
@@ -351,7 +352,7 @@ def must_be_read_or_refused(data: bytes) -> None:
     TRIED["images with bytes changed"] += 1
     for grey in (False, True):
         try:
-            pixels, _ = decode(data, grey=grey)
+            pixels, _, _ = decode(data, grey=grey)
         except UnreadableImage as error:
             assert error.reason
             assert not re.search("0x[0-9a-f]{6}", error.reason), "an address, another one in every run"

@@ -14,7 +14,7 @@ from PIL import Image
 from dupnet.acquisitions.alterations import Processing, process
 from dupnet.acquisitions.scenes import HARD_SOLID_SHARE, choose_positions, cut_collection, overlap_truth
 from dupnet.acquisitions.waves import fractal_noise
-from dupnet.images.reading import encode_jpeg
+from dupnet.images.jpeg import encode_jpeg
 from dupnet.tiles import Grid, is_decidable, overlap_at, solid_kind, split_tiles
 
 # Small, so that tests are quick: 3 x 3 tiles of 64 px.

@@ -24,7 +24,8 @@ from dupnet.evaluation.signals import (
     reach,
     separation,
 )
-from dupnet.images.reading import list_images, read_image
+from dupnet.images.listing import list_images
+from dupnet.images.reading import read_image
 from dupnet.metrics.pair_metrics import PAIR_METRICS
 from dupnet.pairs.reader import PairReader
 from dupnet.tiles import Grid, overlap_of_tag, tile_slices

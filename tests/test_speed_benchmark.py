@@ -13,7 +13,7 @@ import pytest
 from benchmarks.speed import output, searching
 from benchmarks.speed.__main__ import LeftOut, peer
 from dupnet.acquisitions.scenes import cut_collection
-from dupnet.images.reading import save_tiles
+from dupnet.images.tiles_on_disk import save_tiles
 
 EXACT = ["dupnet, every pair", "faiss flat"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dupnet.images.reading import list_images
+from dupnet.images.listing import list_images
 
 RUN = "import sys, dupnet; dupnet.find_overlaps(sys.argv[1], out=sys.argv[2], report=False)"
 

@@ -28,7 +28,8 @@ from dupnet.acquisitions.scenes import cut_collection
 from dupnet.acquisitions.sources import fetch_derna, read_acquisition
 from dupnet.files.atomic import write_csv
 from dupnet.find.overlaps import vote
-from dupnet.images.reading import list_images, save_tiles
+from dupnet.images.listing import list_images
+from dupnet.images.tiles_on_disk import save_tiles
 from dupnet.tiles import overlap_at
 
 SIZES = (1000, 2000, 4356)

@@ -30,7 +30,7 @@ from dupnet.acquisitions.layouts import common_regions
 from dupnet.acquisitions.scenes import HARD_ANOTHER_DAY_SHARE, draw_solid, file_names
 from dupnet.files.atomic import atomic_path, write_csv
 from dupnet.files.workers import n_workers
-from dupnet.images.reading import encode_jpeg
+from dupnet.images.jpeg import encode_jpeg
 from dupnet.tiles import TILE_SIZE
 
 __all__ = ["TRUTH_COLUMNS", "Crops", "cut_crops"]

@@ -31,7 +31,7 @@ from dupnet.acquisitions.alterations import (
 )
 from dupnet.files.atomic import atomic_path, write_csv
 from dupnet.files.workers import map_in_order, n_workers
-from dupnet.images.reading import encode_jpeg
+from dupnet.images.jpeg import encode_jpeg
 from dupnet.tiles import Grid, grey_levels, is_decidable, overlaps, split_tiles, tile_slices
 
 __all__ = [

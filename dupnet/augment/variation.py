@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dupnet.images.reading import encode_jpeg
+from dupnet.images.jpeg import encode_jpeg
 
 __all__ = [
     "N_DIHEDRAL",

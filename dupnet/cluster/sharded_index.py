@@ -19,7 +19,8 @@ from dupnet.files.storage import Folder
 from dupnet.find.cache import Arrays, Entry
 from dupnet.find.describe import Described, settle, unusable_names
 from dupnet.find.tile_index import Tiling, describe_tiles, made_by
-from dupnet.images.reading import MAX_FILE_BYTES, list_images
+from dupnet.images.image import MAX_FILE_BYTES
+from dupnet.images.listing import list_images
 from dupnet.network.descriptors import Weights, load_weights
 
 __all__ = ["Image", "code_of", "describe_on", "list_folder", "worker_weights"]

@@ -19,6 +19,7 @@ __all__ = [
     "add_tile_size",
     "add_workers",
     "default_out",
+    "named_images",
     "score",
     "share",
     "whole_number",
@@ -128,6 +129,26 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share in 0 to 1")
     return value
+
+
+def named_images(images: list[str], from_file: str | None) -> str | list[str] | None:
+    """The images of a call, of which some may be listed in a file: a folder, a list, or None where no image
+    is named.
+
+    Raises
+    ------
+    ValueError
+        If the file names none.
+    OSError
+        If it cannot be read.
+    """
+    if from_file is not None:
+        from dupnet.images.listing import read_file_list
+
+        return [*images, *read_file_list(from_file)]
+    if len(images) == 1 and not os.path.isfile(images[0]):
+        return images[0]
+    return images or None
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from dupnet.commands.arguments import (
     add_habits,
     add_workers,
     default_out,
+    named_images,
     whole_number,
 )
 from dupnet.commands.output import progress_of, say, say_json
@@ -36,7 +37,19 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "images",
         metavar="IMAGES",
-        help="folder of JPEG, PNG or TIFF images of one size; folders in it are not entered",
+        nargs="*",
+        help="folders of images, entered, or files (default: those that DIR remembers)",
+    )
+    parser.add_argument(
+        "--from-file", metavar="FILE", help="also the paths that FILE lists, one a line (- is standard input)"
+    )
+    parser.add_argument(
+        "--images",
+        metavar="FOLDER",
+        nargs="+",
+        dest="moved_to",
+        default=[],
+        help="where the folders that DIR remembers are now, if they have moved",
     )
     parser.add_argument(
         "-o", "--out", metavar="DIR", help="folder for the results (default: IMAGES-dupnet, beside IMAGES)"
@@ -56,6 +69,19 @@ def add(commands: Commands) -> None:
         type=whole_number(1),
         metavar="PX",
         help="as --grid, stride at which the images were cut; it divides the side of a tile (its default)",
+    )
+    parser.add_argument(
+        "--bands",
+        type=whole_number(1),
+        nargs=3,
+        metavar=("RED", "GREEN", "BLUE"),
+        help="of files of more than three (default: by their colours or names, or the first three)",
+    )
+    parser.add_argument(
+        "--stretch",
+        default="file",
+        metavar="HOW",
+        help="black and white of files of more than 8 bits: file (default), collection, or LOW:HIGH",
     )
     parser.add_argument("--add", action="store_true", help="add IMAGES to the collection that DIR holds")
     parser.add_argument("--against", metavar="OTHER", help="only overlaps between IMAGES and this folder")
@@ -80,7 +106,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Find the overlaps, and say what was found and where it lies."""
-    out = options.out if options.out is not None else str(default_out([options.images]))
+    out = options.out if options.out is not None else str(default_out(options.images))
     common = {
         "out": out,
         "grid": options.grid,
@@ -94,14 +120,22 @@ def run(options: argparse.Namespace) -> None:
     if options.scheduler:
         from dupnet.cluster.distributed import find_on_cluster
 
-        if options.check_content or options.workers is not None:
-            raise ValueError("--scheduler excludes --check-content and --workers.")
-        result = find_on_cluster(options.images, options.scheduler, **common)
+        excluded = ("check_content", "workers", "from_file", "moved_to", "bands")
+        if any(getattr(options, name) for name in excluded) or options.stretch != "file":
+            raise ValueError(
+                "--scheduler excludes --check-content, --workers, --from-file, --images, --bands, --stretch."
+            )
+        if len(options.images) != 1:
+            raise ValueError(f"--scheduler takes one folder of images; {len(options.images)} are named.")
+        result = find_on_cluster(options.images[0], options.scheduler, **common)
     else:
         from dupnet.find.engine import find_overlaps
 
         result = find_overlaps(
-            options.images,
+            named_images(options.images, options.from_file),
+            moved_to=options.moved_to,
+            bands=options.bands,
+            stretch=options.stretch,
             check_content=options.check_content,
             all_pairs=options.all_pairs,
             workers=options.workers,

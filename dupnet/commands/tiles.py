@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Save the tiles, and name every file that was left out."""
-    from dupnet.images.reading import save_tiles
+    from dupnet.images.tiles_on_disk import save_tiles
 
     left_out = save_tiles(
         options.images,

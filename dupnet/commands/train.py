@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, and print the history."""
-    from dupnet.images.reading import list_images
+    from dupnet.images.listing import list_images
     from dupnet.pairs.table import load_pairs
 
     pairs = load_pairs(options.pairs)

@@ -24,7 +24,8 @@ from joblib.externals.loky import get_reusable_executor
 from dupnet.augment.variation import AugmentConfig
 from dupnet.evaluation.scores import best_threshold, quality, threshold_for_precision
 from dupnet.files.workers import n_workers
-from dupnet.images.reading import list_images, load
+from dupnet.images.listing import list_images
+from dupnet.images.reading import load
 from dupnet.metrics.pair_metrics import PAIR_METRICS
 from dupnet.pairs.reader import PairReader
 from dupnet.pairs.table import (

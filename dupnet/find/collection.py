@@ -1,4 +1,4 @@
-"""Which files a collection is: one folder, folders added to it, or a folder held against another.
+"""Which files a collection is: folders or a list of files, others added, or a folder held against them.
 
 The output folder remembers its collection, so that a run resumed there means the same files, and one on
 other images is noticed before anything is overwritten.
@@ -8,16 +8,28 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dupnet.files.atomic import atomic_path, remove_partial
-from dupnet.images.reading import list_images
+from dupnet.images.listing import Listing, list_collection
 
-__all__ = ["RECORD", "Collection", "combine", "locked", "open_collection", "parse_record"]
+__all__ = [
+    "RECORD",
+    "Collection",
+    "check_call",
+    "combine",
+    "list_call",
+    "locked",
+    "open_collection",
+    "parse_record",
+]
+
+Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+"""A folder, several, or a list of files."""
 
 CACHE = "cache"
 LOCK, RECORD = "lock", "collection.json"
@@ -29,20 +41,29 @@ class Collection:
     """The files of a collection, by the names that its tables use."""
 
     folders: tuple[Path, ...]
-    """Folders of images; together they are one collection."""
+    """Folders of images; together they are one collection. Names are relative to them."""
     against: Path | None
     """A folder of images to hold against them; ``None`` for overlaps within the collection."""
     files: dict[str, Path]
-    """Image to file, sorted by image. Images of ``against`` are called FOLDER/NAME."""
+    """Image to file, sorted by image. Images of ``against`` are called FOLDER/NAME, with as many of the
+    folders above as keep them apart from the others."""
+    above_against: Path | None = None
+    """The folder that the names of ``against`` are relative to."""
+    held: frozenset[str] = frozenset()
+    """The images of ``against``."""
+    ignored: int = 0
+    """Number of hidden and side files that were left out."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Sub-folders that could not be entered, and why."""
 
     @property
     def lookup(self) -> tuple[Path, ...]:
         """Folders in which the file of an image is found by the image's name, in this order."""
-        return self.folders if self.against is None else (*self.folders, self.against.parent)
+        return self.folders if self.above_against is None else (*self.folders, self.above_against)
 
     def is_against(self, image: str) -> bool:
         """Whether an image is one of those held against the collection."""
-        return self.against is not None and self.files[image].parent == self.against
+        return image in self.held
 
 
 @contextmanager
@@ -81,13 +102,89 @@ def locked(out: Path) -> Iterator[None]:
         yield
 
 
+def check_call(
+    images: Images | None,
+    out: str | os.PathLike[str] | None,
+    against: str | os.PathLike[str] | None,
+    add: bool,
+    moved_to: Sequence[str | os.PathLike[str]],
+) -> list[str | os.PathLike[str]] | None:
+    """Check what a call names, as :func:`open_collection` takes it; returns its images as a list, or None.
+
+    Raises
+    ------
+    ValueError
+        If a path is empty or a URL, or ``out`` is needed and missing, or holds no collection.
+    NotADirectoryError
+        If a single path is a file.
+    """
+    named = [images] if isinstance(images, str | os.PathLike) else None if images is None else list(images)
+    for name, paths in (
+        ("images", named or []),
+        ("out", [out]),
+        ("against", [against]),
+        ("moved_to", moved_to),
+    ):
+        for path in paths:
+            if path == "":
+                raise ValueError(f"{name} is an empty path; name a folder ('.' is the current one).")
+            if path is not None and "://" in os.fspath(path):
+                raise ValueError(f"{os.fspath(path)!r} is a URL; give a scheduler (--scheduler) or a path.")
+    if isinstance(images, str | os.PathLike) and os.path.isfile(images):
+        raise NotADirectoryError(
+            f"{os.fspath(images)!r} is a file; give the folder of images, or a list of files."
+        )
+    if out is None and (add or moved_to or named is None):
+        needing = "add" if add else "moved_to" if moved_to else "a call without images"
+        raise ValueError(f"{needing} needs out, the folder of the collection.")
+    if out is not None and named is None and not Path(out, CACHE, RECORD).exists():
+        raise ValueError(f"{os.fspath(out)!r} holds no collection; name the images.")
+    return named
+
+
+def list_call(
+    images: Sequence[str | os.PathLike[str]] | None,
+    out: str | os.PathLike[str] | None,
+    against: str | os.PathLike[str] | None,
+) -> tuple[Listing | None, Listing | None]:
+    """The files that a call names, if it names any, and those held against them.
+
+    Raises
+    ------
+    ValueError, OSError
+        As :func:`dupnet.images.listing.list_collection`, or if ``against`` is one of ``images``.
+    """
+    listing = None
+    if images is not None:
+        is_one_folder = len(images) == 1 and not os.path.isfile(images[0])
+        listing = _list_searched(images[0] if is_one_folder else images, out, against)
+    if against is None:
+        return listing, None
+    elsewhere = (out, None if listing is None else listing.root)
+    return listing, list_collection(against, [path for path in elsewhere if path is not None])
+
+
 def open_collection(
     out: Path,
-    folder: str | os.PathLike[str],
+    images: Images | Listing | None,
     add: bool = False,
-    against: str | os.PathLike[str] | None = None,
+    against: str | os.PathLike[str] | Listing | None = None,
+    moved: Sequence[str | os.PathLike[str]] = (),
 ) -> Collection:
-    """The collection that ``out``, which should be locked, holds or is to hold of the images in ``folder``.
+    """The collection that ``out``, which should be locked, holds or is to hold.
+
+    Parameters
+    ----------
+    out : path
+        Never searched for images itself.
+    images : path, iterable of paths, or Listing
+        The images of this call; None: those that ``out`` remembers.
+    add : bool
+        Add them to those that ``out`` remembers.
+    against : path or Listing, optional
+        A folder of images to hold against them.
+    moved : sequence of path
+        Where the folders that ``out`` remembers are now, each in its order.
 
     Raises
     ------
@@ -97,19 +194,41 @@ def open_collection(
         If a folder is missing.
     """
     marker = out / CACHE / RECORD
-    record = combine(
-        parse_record(marker.read_bytes(), os.fspath(marker)) if marker.exists() else None,
-        os.fspath(Path(folder).resolve()),
-        None if against is None else os.fspath(Path(against).resolve()),
-        add,
-        os.fspath(out),
-    )
-    folders = tuple(Path(path) for path in record["folders"])
-    other = None if record["against"] is None else Path(record["against"])
-    collection = Collection(folders, other, _list(folders, other))
+    known = parse_record(marker.read_bytes(), os.fspath(marker)) if marker.exists() else None
+    other = against.root if isinstance(against, Listing) else against
+    held = None if other is None else os.fspath(Path(other).resolve())
+    if moved:
+        known = _relocated(known, moved, held, os.fspath(out))
+    if images is None:
+        if known is None:
+            raise ValueError(f"{os.fspath(out)!r} holds no collection; name the images.")
+        record, listing = known, None
+    else:
+        listing = images if isinstance(images, Listing) else _list_searched(images, out, other)
+        record = combine(known, os.fspath(listing.root), held, add, os.fspath(out), listing.parts)
+    collection = _list(record, listing, against if isinstance(against, Listing) else None, out)
     with atomic_path(marker) as beside:
         beside.write_text(json.dumps(record), encoding="utf-8")
     return collection
+
+
+def _list_searched(
+    images: Images, out: str | os.PathLike[str] | None, against: str | os.PathLike[str] | None
+) -> Listing:
+    """The files of ``images``, without those of the results and of a folder held against them.
+
+    Raises
+    ------
+    ValueError
+        If ``against`` is one of ``images``; or as :func:`dupnet.images.listing.list_collection`.
+    OSError
+        As that.
+    """
+    if against is not None and not isinstance(images, str | os.PathLike):
+        images = list(images)
+        if Path(against).resolve() in [Path(path).resolve() for path in images]:
+            raise ValueError(f"against is {os.fspath(against)!r}, which is one of the folders searched.")
+    return list_collection(images, [path for path in (out, against) if path is not None])
 
 
 def parse_record(data: bytes, name: str) -> dict[str, Any]:
@@ -122,19 +241,29 @@ def parse_record(data: bytes, name: str) -> dict[str, Any]:
     """
     try:
         record = json.loads(data)
-        return {"folders": [str(folder) for folder in record["folders"]], "against": record["against"]}
-    except (KeyError, TypeError, ValueError):
+        folders = [str(folder) for folder in record["folders"]]
+        parts = {
+            str(folder): [str(part) for part in some] for folder, some in record.get("parts", {}).items()
+        }
+        return {"folders": folders, "parts": parts, "against": record["against"]}
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(
             f"{name!r} is damaged: which images the results are of is lost; choose another folder for them."
         ) from None
 
 
 def combine(
-    known: Mapping[str, Any] | None, folder: str, against: str | None, add: bool, out: str
+    known: Mapping[str, Any] | None,
+    folder: str,
+    against: str | None,
+    add: bool,
+    out: str,
+    parts: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """The record of a collection: that which ``out`` holds already, if any, with ``folder`` in it.
 
-    ``folder``, ``against`` and those of the record are absolute paths or addresses.
+    ``folder``, ``against`` and those of the record are absolute paths or addresses; ``parts`` are the folders
+    and files below ``folder`` that were named, None if all of it is meant.
 
     Raises
     ------
@@ -150,26 +279,114 @@ def combine(
     if known is None:
         if add:
             raise ValueError(f"{out!r} holds no collection to add to; run without --add first.")
-        return {"folders": [folder], "against": against}
-    if known["against"] != against or not (add or folder in known["folders"]):
+        return {
+            "folders": [folder],
+            "parts": {} if parts is None else {folder: list(parts)},
+            "against": against,
+        }
+    known_parts = known["parts"].get(folder)
+    is_known = folder in known["folders"] and (
+        known_parts == (None if parts is None else list(parts)) or known_parts is None
+    )
+    if known["against"] != against or not (add or is_known):
+        there = [
+            f"{one!r}"
+            + (f" ({len(known['parts'][one])} folders or files in it)" if one in known["parts"] else "")
+            for one in known["folders"]
+        ]
+        gone = any("://" not in one and not os.path.isdir(one) for one in known["folders"])
         raise ValueError(
-            f"{out!r} holds the overlaps of {' and '.join(map(repr, known['folders']))}"
+            f"{out!r} holds the overlaps of {' and '.join(there)}"
             + (f" against {known['against']!r}" if known["against"] else "")
+            + ("; if they have moved, name where they are now (--images)" if gone else "")
             + "; choose another folder for the results"
             + ("." if against or known["against"] else ", or add these images to them (--add).")
         )
-    return {"folders": list(dict.fromkeys([*known["folders"], folder])), "against": against}
+    merged = dict(known["parts"])
+    if folder not in known["folders"]:
+        merged.update({} if parts is None else {folder: list(parts)})
+    elif parts is None:
+        merged.pop(folder, None)
+    elif known_parts is not None:
+        merged[folder] = sorted({*known_parts, *parts})
+    return {
+        "folders": list(dict.fromkeys([*known["folders"], folder])),
+        "parts": merged,
+        "against": against,
+    }
 
 
-def _list(folders: tuple[Path, ...], against: Path | None) -> dict[str, Path]:
-    files: dict[str, Path] = {}
+def _relocated(
+    known: Mapping[str, Any] | None,
+    moved: Sequence[str | os.PathLike[str]],
+    against: str | None,
+    out: str,
+) -> dict[str, Any]:
+    """The record of a collection whose folders are somewhere else now."""
+    if known is None:
+        raise ValueError(f"{out!r} holds no collection that could have moved; name the images.")
+    if len(moved) != len(known["folders"]):
+        raise ValueError(
+            f"{out!r} holds the overlaps of {len(known['folders'])} folders "
+            f"({', '.join(map(repr, known['folders']))}), and {len(moved)} are named; name where each is now."
+        )
+    folders = [os.fspath(Path(folder).resolve()) for folder in moved]
     for folder in folders:
-        for name in list_images(folder):
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"There is no folder {folder!r}.")
+    now = dict(zip(known["folders"], folders, strict=True))
+    return {
+        "folders": folders,
+        "parts": {now[folder]: parts for folder, parts in known["parts"].items()},
+        "against": against or known["against"],
+    }
+
+
+def _list(
+    record: Mapping[str, Any], given: Listing | None, given_against: Listing | None, out: Path
+) -> Collection:
+    """The files of a recorded collection; what this call has listed is not listed again."""
+    folders = tuple(Path(path) for path in record["folders"])
+    against = None if record["against"] is None else Path(record["against"])
+    files: dict[str, Path] = {}
+    ignored = 0
+    refused: dict[str, str] = {}
+    for folder in folders:
+        parts = record["parts"].get(os.fspath(folder))
+        if given is not None and given.root == folder and parts == (given.parts and list(given.parts)):
+            listing = given
+        else:
+            listing = _list_searched(
+                folder if parts is None else [folder / part for part in parts], out, against
+            )
+        for name, path in listing.files.items():
+            # Names are relative to what contains the parts, and some of them may be gone.
+            name = path.relative_to(folder).as_posix()
             if name in files:
                 raise ValueError(
-                    f"{name!r} is in both {os.fspath(files[name].parent)!r} and {os.fspath(folder)!r}."
+                    f"{name!r} is in both {os.fspath(files[name].parent)!r} and {os.fspath(path.parent)!r}; "
+                    "search both folders in one call, whose names then tell them apart."
                 )
-            files[name] = folder / name
+            files[name] = path
+        ignored += listing.ignored
+        refused.update(listing.refused)
+    above, held = None, {}
     if against is not None:
-        files.update((f"{against.name}/{name}", against / name) for name in list_images(against))
-    return dict(sorted(files.items()))
+        listing = given_against or list_collection(against, [out, *folders])
+        above = against.parent
+        while any(path.relative_to(above).as_posix() in files for path in listing.files.values()):
+            if above == above.parent:
+                raise ValueError(f"{os.fspath(against)!r} has images of the names that the collection has.")
+            above = above.parent
+        held = {path.relative_to(above).as_posix(): path for path in listing.files.values()}
+        ignored += listing.ignored
+        refused.update(listing.refused)
+    return Collection(
+        folders,
+        against,
+        dict(sorted({**files, **held}.items())),
+        above,
+        frozenset(held),
+        ignored,
+        refused,
+    )

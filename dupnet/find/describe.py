@@ -25,7 +25,9 @@ from dupnet import __version__
 from dupnet.files.identity import Identity, identity_of
 from dupnet.files.workers import map_in_order
 from dupnet.find.cache import Arrays, Cache, Entry
-from dupnet.images.reading import UnreadableImage, load, none_usable
+from dupnet.images.image import Mask, UnreadableImage
+from dupnet.images.reading import load, load_image, none_usable
+from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
 
 __all__ = [
@@ -64,6 +66,7 @@ def describe_all(
     *,
     one_size: bool = False,
     smallest: int = 1,
+    refused: Mapping[str, str] = {},
     check_content: bool = False,
     workers: int = 1,
     progress: bool = False,
@@ -80,6 +83,8 @@ def describe_all(
         See :data:`Describer`.
     one_size, smallest
         As for :func:`settle`.
+    refused : mapping
+        What was left out before, such as folders that cannot be entered: name to reason.
     check_content : bool
         Tell a changed file by a hash of its bytes too.
     workers : int
@@ -92,7 +97,7 @@ def describe_all(
     ValueError
         If not one file can be used.
     """
-    reasons = unusable_names(files)
+    reasons = {**refused, **unusable_names(files)}
     named = [image for image in files if image not in reasons]
     # Looking at a file is not worth a thread, unless it is read.
     known = (
@@ -180,6 +185,7 @@ def versions(weights: Weights) -> dict[str, str]:
         "opencv": "opencv-contrib-python-headless",
         "simplejpeg": "simplejpeg",
         "pillow": "pillow",
+        "rasterio": "rasterio",
     }
     return {
         "dupnet": __version__,
@@ -195,9 +201,14 @@ def unusable_names(images: Iterable[str]) -> dict[str, str]:
 
 
 def read_entry(
-    path: Path, *, tile_size: int | None = None, check_content: bool = False
-) -> tuple[Entry, npt.NDArray[np.uint8]]:
-    """An image in grey, (height, width) uint8, and its entry, which has no rows yet.
+    path: Path,
+    *,
+    tile_size: int | None = None,
+    check_content: bool = False,
+    rendering: Rendering = Rendering(),
+) -> tuple[Entry, npt.NDArray[np.uint8], Mask | None]:
+    """The entry of an image, which has no rows yet, the image in grey, (height, width) uint8, and which of
+    its pixels are valid, (height, width) bool or None for all.
 
     Raises
     ------
@@ -205,11 +216,11 @@ def read_entry(
         If it cannot be read, or changes meanwhile.
     """
     before = _identity(path, check_content)
-    grey, note = load(path, grey=True, tile_size=tile_size)
+    grey, valid, note = load_image(path, grey=True, tile_size=tile_size, rendering=rendering)
     if _identity(path, False)[:2] != before[:2]:
         raise UnreadableImage(path, "changed while it was read; run again")
     height, width = grey.shape
-    return Entry(before, height, width, 0, 0, note), grey
+    return Entry(before, height, width, 0, 0, note), grey, valid
 
 
 def _is_text(image: str) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,15 @@ from threadpoolctl import threadpool_limits
 
 from dupnet.files.workers import n_workers
 from dupnet.find.cache import Cache
-from dupnet.find.collection import CACHE, Collection, locked, open_collection
+from dupnet.find.collection import (
+    CACHE,
+    Collection,
+    Images,
+    check_call,
+    list_call,
+    locked,
+    open_collection,
+)
 from dupnet.find.describe import Described, describe_all
 from dupnet.find.groups import MAX_STACK, Resolution, resolve
 from dupnet.find.overlaps import KEY, Judge, concatenate
@@ -41,7 +49,8 @@ from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
 from dupnet.find.tile_search import search_tiles
 from dupnet.find.verification import refine_offsets
 from dupnet.find.votes import EXACT_FROM
-from dupnet.images.reading import list_images
+from dupnet.images.collection_stretch import stretch_of_collection
+from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights, load_weights
 from dupnet.tiles import CELL_SIZE, TILE_SIZE, Grid
 
@@ -51,11 +60,15 @@ SMALLEST_GRID = 128
 """Step in pixels of the smallest grid whose tiles propose overlaps beside the points: smaller tiles look
 alike too often."""
 
+PATHS_RECORDED = 20
+"""Folders or files of a call that ``run.json`` names."""
+
 
 class _Run(NamedTuple):
     """What all steps of a run share."""
 
     collection: Collection
+    rendering: Rendering
     work: Path
     """Folder of caches and of what does not fit into memory."""
     weights: Weights
@@ -79,7 +92,7 @@ class _Search(NamedTuple):
 
 
 def find_overlaps(
-    folder: str | os.PathLike[str],
+    images: Images | None = None,
     *,
     out: str | os.PathLike[str] | None = None,
     grid: int | None = None,
@@ -87,6 +100,9 @@ def find_overlaps(
     stride: int | None = None,
     add: bool = False,
     against: str | os.PathLike[str] | None = None,
+    moved_to: Sequence[str | os.PathLike[str]] = (),
+    bands: Sequence[int] | None = None,
+    stretch: str | tuple[float, float] = "file",
     check_content: bool = False,
     all_pairs: bool = False,
     report: bool = True,
@@ -97,8 +113,11 @@ def find_overlaps(
 
     Parameters
     ----------
-    folder : path
-        Images of any sizes from 64 px; what else is in it is listed as unreadable.
+    images : path, or iterable of paths
+        A folder, which is entered with all folders in it, several folders, or a list of files; images of any
+        sizes from 64 px. What is not an image is listed as unreadable, what accompanies images is counted.
+        Images are named by their paths relative to the folder; of several, to what contains them all. None:
+        those that ``out`` remembers.
     out : path, optional
         Where the tables, the mosaics, the report and the caches go. With the same folder, a run that was
         stopped goes on where it was. Without it, nothing is kept on disk.
@@ -109,10 +128,18 @@ def find_overlaps(
         The same with tiles larger than the stride at which the images were cut, which divides the tile size
         and both sides of the images. Overlaps are found where two images share a whole tile.
     add : bool
-        Add the folder's images to the collection that ``out`` holds.
+        Add the images to the collection that ``out`` holds.
     against : path, optional
-        Look only for overlaps between the images of ``folder`` and those of this one, called ``AGAINST/NAME``
-        in the tables.
+        Look only for overlaps between ``images`` and those of this folder, called ``AGAINST/NAME`` in the
+        tables.
+    moved_to : sequence of path
+        Where the folders of the collection that ``out`` holds are now, if they have moved.
+    bands : three int, optional
+        Numbers, from 1, of the bands to take as red, green and blue of files of more than three; by default
+        those that the file calls so, or the first three.
+    stretch : str or (float, float)
+        What becomes black and white, of files of more than 8 bits: "file", percentiles 2 and 98 of the file;
+        "collection", those of all files of its kind; or two limits, also as "LOW:HIGH".
     check_content : bool
         Tell a changed file by its bytes, not by its size and time of change alone, and check all that the
         cache holds.
@@ -133,18 +160,11 @@ def find_overlaps(
     OSError
         If a folder is missing, ``out`` cannot be written, or another process is at work in it.
     """
-    for name, address in (("folder", folder), ("out", out), ("against", against)):
-        if address == "":
-            raise ValueError(f"{name} is an empty path; name a folder ('.' is the current one).")
-    for address in (folder, out, against):
-        if address is not None and "://" in os.fspath(address):
-            raise ValueError(f"{os.fspath(address)!r} is a URL; give a scheduler (--scheduler) or a path.")
-    if add and out is None:
-        raise ValueError("add needs out, the folder of the collection to add to.")
+    named = check_call(images, out, against, add, moved_to)
     tiling = tiling_of(grid, tile_size, stride)
-    for images in (folder, against):
-        if images is not None:
-            list_images(images)  # says what is wrong, before anything is written
+    rendering = Rendering.checked(bands, stretch)
+    # Listed before anything is written: what is wrong is said first.
+    listing, held = list_call(named, out, against)
     with ExitStack() as stack:
         work = (
             Path(out) if out is not None else Path(stack.enter_context(TemporaryDirectory(prefix="dupnet-")))
@@ -152,11 +172,17 @@ def find_overlaps(
         stack.enter_context(locked(work))
         # Each thread works on an image or a block of its own; threads within a product would only wait.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
+        collection = open_collection(work, listing, add, held, moved_to)
+        clock = Clock()
+        if stretch == "collection":
+            with clock("stretch"):
+                rendering = stretch_of_collection(collection.files.values(), rendering, n_workers(workers))
         run = _Run(
-            open_collection(work, folder, add, against),
+            collection,
+            rendering,
             work / CACHE,
             load_weights(),
-            Clock(),
+            clock,
             check_content,
             n_workers(workers),
             progress,
@@ -178,7 +204,7 @@ def find_overlaps(
             weights=run.weights,
             folders=run.collection.lookup,
             options={
-                "images": os.fspath(folder),
+                "images": None if named is None else [os.fspath(path) for path in named[:PATHS_RECORDED]],
                 "grid": grid,
                 "tile_size": tiling and tiling.tile_size,
                 "stride": tiling and tiling.stride,
@@ -186,9 +212,11 @@ def find_overlaps(
                 "against": None if against is None else os.fspath(against),
                 "check_content": check_content,
                 "all_pairs": all_pairs,
+                "bands": None if bands is None else list(bands),
+                "stretch": stretch if isinstance(stretch, str) else list(stretch),
             },
             searched={**search.searched, "against": against is not None},
-            counts=search.counts,
+            counts={**search.counts, "ignored": run.collection.ignored},
             seconds=run.clock.seconds,
         )
         if out is not None:
@@ -232,7 +260,13 @@ def _tell(cache: Cache) -> None:
 def _tiles(run: _Run, files: Mapping[str, Path], tiling: Tiling, stack: ExitStack) -> tuple[Cache, Described]:
     """The tiles of those of the files that are of the most frequent size, all in the cache."""
     cache = stack.enter_context(
-        open_tiles(run.work / "tiles", tiling, run.weights, check_all=run.check_content)
+        open_tiles(
+            run.work / "tiles",
+            tiling,
+            run.weights,
+            check_all=run.check_content,
+            rendering=run.rendering,
+        )
     )
     _tell(cache)
     describer = partial(
@@ -241,6 +275,7 @@ def _tiles(run: _Run, files: Mapping[str, Path], tiling: Tiling, stack: ExitStac
         tiling=tiling,
         weights=run.weights,
         check_content=run.check_content,
+        rendering=run.rendering,
     )
     with run.clock("describe tiles"):
         described = describe_all(
@@ -248,6 +283,7 @@ def _tiles(run: _Run, files: Mapping[str, Path], tiling: Tiling, stack: ExitStac
             cache,
             describer,
             one_size=True,
+            refused=run.collection.refused,
             check_content=run.check_content,
             workers=run.workers,
             progress=run.progress,
@@ -284,7 +320,7 @@ def _search_points(run: _Run, stack: ExitStack) -> _Search:
         of_tiles, more = _proposed_by_tiles(run, described, Tiling(step, step), stack)
         proposals = concatenate([proposals, of_tiles])
         counts |= more
-    read = reader(run.collection.files, described)
+    read = reader(run.collection.files, described, run.rendering)
     with run.clock("refine offsets"):
         proposals = concatenate([refine_offsets(proposals, read, run.workers)])
     is_one_size = (described.sizes == described.sizes[0]).all()
@@ -309,16 +345,29 @@ def _points(run: _Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
     while True:
         folder = run.work / ("points-dense" if dense else "points")
         cache = stack.enter_context(
-            open_points(folder, run.weights, dense=dense, check_all=run.check_content)
+            open_points(
+                folder,
+                run.weights,
+                dense=dense,
+                check_all=run.check_content,
+                rendering=run.rendering,
+            )
         )
         _tell(cache)
-        describer = partial(describe_points, files=files, dense=dense, check_content=run.check_content)
+        describer = partial(
+            describe_points,
+            files=files,
+            dense=dense,
+            check_content=run.check_content,
+            rendering=run.rendering,
+        )
         with run.clock("describe points"):
             described = describe_all(
                 files,
                 cache,
                 describer,
                 smallest=SMALLEST_IMAGE,
+                refused=run.collection.refused,
                 check_content=run.check_content,
                 workers=run.workers,
                 progress=run.progress,

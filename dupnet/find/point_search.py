@@ -24,7 +24,8 @@ from dupnet.find.recent import Recent
 from dupnet.find.regions import Image
 from dupnet.find.verification import judge
 from dupnet.find.votes import PointTable, grid_of, propose
-from dupnet.images.reading import load
+from dupnet.images.reading import load_image
+from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
 
 __all__ = ["SMALLEST_IMAGE", "PointSearch", "reader", "region_judge", "search_points", "with_places"]
@@ -141,11 +142,14 @@ def with_places(proposals: pd.DataFrame, n_images: int) -> pd.DataFrame:
     return proposals[[*KEY, "n_votes"]].assign(**dict(zip(PLACE, places, strict=True)))
 
 
-def reader(files: Mapping[str, Path], described: Described) -> Callable[[int], Image]:
+def reader(
+    files: Mapping[str, Path], described: Described, rendering: Rendering = Rendering()
+) -> Callable[[int], Image]:
     """A function from an image's number to its pixels, which remembers the last of them."""
 
     def read(number: int) -> Image:
-        return load(files[described.images[number]], grey=True)[0], None
+        image = load_image(files[described.images[number]], grey=True, rendering=rendering)
+        return image.pixels, image.valid
 
     return Recent(read, _pixel_bytes, PIXEL_BYTES)
 

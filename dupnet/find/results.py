@@ -24,7 +24,8 @@ from dupnet.find.describe import Described, versions
 from dupnet.find.groups import MAX_STACK, Resolution
 from dupnet.find.names import ImageNames
 from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, REVISIT_COLUMNS, as_table, image_index
-from dupnet.images.reading import Sources, locate
+from dupnet.images.listing import locate
+from dupnet.images.reading import Sources
 from dupnet.network.descriptors import Weights
 from dupnet.tiles import Grid
 
@@ -161,6 +162,8 @@ class FindResult:
             lines[0] += " of {tiles} tiles, of which {tiles_undecidable} show nothing to judge by"
         if counts["unreadable"]:
             lines.append("{unreadable} files left out, listed with the reason")
+        if counts.get("ignored"):
+            lines.append("{ignored} hidden files and files that accompany images not looked at")
         if counts["converted"]:
             lines.append("{converted} images converted to RGB, listed with what they were")
         return "\n".join(
@@ -296,8 +299,12 @@ def write_all(result: FindResult, out: Path, images: Sources | None, workers: in
     write_run(result, out)
 
 
-def read_results(folder: str | os.PathLike[str]) -> FindResult:
+def read_results(
+    folder: str | os.PathLike[str], images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = ()
+) -> FindResult:
     """The result that ``dupnet find`` wrote into a folder.
+
+    ``images`` is the folder, or the folders, in which its images are found now, if they have moved.
 
     Raises
     ------
@@ -330,7 +337,8 @@ def read_results(folder: str | os.PathLike[str]) -> FindResult:
             raise ValueError(
                 f"{os.fspath(path)!r} lacks the column(s) {', '.join(missing)}; write it with `dupnet find`."
             )
-    return FindResult(**tables, grid=grid, folders=folders, **about)
+    now = [images] if isinstance(images, str | os.PathLike) else images
+    return FindResult(**tables, grid=grid, folders=tuple(map(Path, now)) or folders, **about)
 
 
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:

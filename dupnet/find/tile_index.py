@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from dupnet.find.cache import Arrays, Cache, Entry
 from dupnet.find.describe import read_entry, versions
 from dupnet.find.search import hash_rows
-from dupnet.images.reading import UnreadableImage
+from dupnet.images.image import UnreadableImage
+from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import DESCRIPTOR_VERSION, Weights, describe, verify_bytes
 from dupnet.network.filters import SEARCH_BYTES
 from dupnet.tiles import CELL_SIZE, SMALLEST_TILE, Grid
@@ -62,14 +63,22 @@ class Tiling(NamedTuple):
         return windows[:: self.stride, :: self.stride].reshape(-1, self.tile_size, self.tile_size)
 
 
-def open_tiles(folder: Path, tiling: Tiling, weights: Weights, *, check_all: bool = False) -> Cache:
-    """The cache of tiles in ``folder``; emptied if made by other code, weights or tiling."""
-    return Cache(folder, made_by(tiling, weights), columns(tiling, weights), check_all=check_all)
+def open_tiles(
+    folder: Path,
+    tiling: Tiling,
+    weights: Weights,
+    *,
+    check_all: bool = False,
+    rendering: Rendering = Rendering(),
+) -> Cache:
+    """The cache of tiles in ``folder``; emptied if made by other code, weights, tiling or rendering."""
+    return Cache(folder, made_by(tiling, weights, rendering), columns(tiling, weights), check_all=check_all)
 
 
-def made_by(tiling: Tiling, weights: Weights) -> dict[str, str | int]:
+def made_by(tiling: Tiling, weights: Weights, rendering: Rendering = Rendering()) -> dict[str, Any]:
     """All that descriptors depend on, beside the images."""
-    return {**versions(weights), "descriptors": DESCRIPTOR_VERSION, **tiling._asdict()}
+    settings = {"descriptors": DESCRIPTOR_VERSION, **tiling._asdict(), "rendering": rendering.record()}
+    return {**versions(weights), **settings}
 
 
 def columns(tiling: Tiling, weights: Weights) -> dict[str, int]:
@@ -84,6 +93,7 @@ def describe_tiles(
     tiling: Tiling,
     weights: Weights,
     check_content: bool = False,
+    rendering: Rendering = Rendering(),
 ) -> dict[str, tuple[Entry, Arrays] | str]:
     """Of each image what goes into the cache, a row a tile, or the reason why nothing does."""
     found: dict[str, tuple[Entry, Arrays] | str] = {}
@@ -111,7 +121,7 @@ def describe_tiles(
 
     for name in names:
         try:
-            waiting.append((name, *_read(files[name], tiling, check_content)))
+            waiting.append((name, *_read(files[name], tiling, check_content, rendering)))
         except UnreadableImage as error:
             found[name] = error.reason
         if waiting and (sum(len(cut) for _, _, cut in waiting) >= TILES_AT_A_TIME or name == names[-1]):
@@ -119,8 +129,10 @@ def describe_tiles(
     return found
 
 
-def _read(path: Path, tiling: Tiling, check_content: bool) -> tuple[Entry, Grey]:
-    entry, grey = read_entry(path, tile_size=tiling.stride, check_content=check_content)
+def _read(path: Path, tiling: Tiling, check_content: bool, rendering: Rendering) -> tuple[Entry, Grey]:
+    entry, grey, _ = read_entry(
+        path, tile_size=tiling.stride, check_content=check_content, rendering=rendering
+    )
     if min(grey.shape) < tiling.tile_size:
         reason = (
             f"wrong size: {entry.height} x {entry.width} pixels, less than a tile of {tiling.tile_size} px"

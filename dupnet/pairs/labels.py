@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.files.atomic import read_csv, read_parquet
-from dupnet.images.reading import check_present, load
+from dupnet.images.listing import check_present
+from dupnet.images.reading import load
 from dupnet.network.comparison import DUPLICATE, NOT_DUPLICATE, UNDECIDABLE, compare
 from dupnet.pairs.reader import PairReader
 from dupnet.tiles import TILE_SIZE, Grid, overlap_of_tag

@@ -19,7 +19,8 @@ import pandas as pd
 
 from dupnet.augment.variation import AugmentConfig, another_day, augment_pair
 from dupnet.files.workers import n_workers
-from dupnet.images.reading import check_present, load
+from dupnet.images.listing import check_present
+from dupnet.images.reading import load
 from dupnet.metrics.pair_metrics import local_correlation
 from dupnet.tiles import MIN_EVIDENCE_CELLS, TILE_SIZE, Grid, split_tiles
 

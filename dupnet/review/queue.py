@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.files.atomic import check_replaceable, write_csv
-from dupnet.images.reading import Folders, UnreadableImage, load, locate
+from dupnet.images.listing import Folders, locate
+from dupnet.images.reading import UnreadableImage, load
 from dupnet.metrics.pair_metrics import subtract_channel_medians
 from dupnet.report.previews import (
     difference_map,

@@ -26,7 +26,7 @@ from dupnet.acquisitions.sources import read_acquisition
 from dupnet.files.atomic import atomic_path
 from dupnet.files.workers import one_blas_thread
 from dupnet.find.points import CODE_LENGTH, LEVELS, Directions, patches
-from dupnet.images.reading import encode_jpeg
+from dupnet.images.jpeg import encode_jpeg
 
 __all__ = ["COLUMNS", "directions_of", "draw_crops", "learn", "matched_patches", "write_directions"]
 

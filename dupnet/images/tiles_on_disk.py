@@ -1,0 +1,95 @@
+"""Every tile of every image as a file of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dupnet.files.atomic import atomic_path, claim, remove_partial
+from dupnet.files.workers import map_in_order, n_workers
+from dupnet.images.image import UnreadableImage
+from dupnet.images.jpeg import encode_jpeg
+from dupnet.images.listing import list_collection
+from dupnet.images.reading import load, none_usable
+from dupnet.tiles import TILE_SIZE, Grid, split_tiles
+
+__all__ = ["save_tiles"]
+
+TILES_RECORD = "cache/tiles.json"
+"""File, within a folder of saved tiles, of what they were made with; beside them it would be listed with the
+images."""
+
+
+def save_tiles(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    tile_size: int = TILE_SIZE,
+    quality: int = 95,
+    workers: int | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Save every tile of every image of ``folder`` as ``IMAGE_INDEX.jpg`` in ``out``, in folders as there.
+
+    Each file is written beside and renamed; tiles that are there already, and younger than their image, are
+    kept, so a stopped run goes on where it was. ``cache/tiles.json`` keeps what the tiles were made with.
+    Chroma is 4:2:0, as in the Airbus images.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``image, reason``: the files that were left out.
+
+    Raises
+    ------
+    ValueError
+        If not one file can be used, two images would write the same tiles (``a.jpg`` and ``a.png``),
+        ``tile_size`` or ``quality`` (1 to 100) is out of range, or ``out`` is ``folder`` or holds other files
+        than the tiles of these images and settings.
+    OSError
+        If ``folder`` is missing, or ``out`` cannot be written.
+    """
+    from tqdm import tqdm
+
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}; a JPEG quality lies in 1 to 100.")
+    if tile_size < 1:
+        raise ValueError(f"tile_size is {tile_size}; it must be at least 1 pixel.")
+    names = list(list_collection(folder, exclude=[out]).files)
+    stems: dict[Path, str] = {}
+    for name in names:
+        if stems.setdefault(Path(name).with_suffix(""), name) != name:
+            other = stems[Path(name).with_suffix("")]
+            raise ValueError(f"{other!r} and {name!r} would write the same tiles; rename one of them.")
+    if Path(out).exists() and os.path.samefile(folder, out):
+        raise ValueError(f"{os.fspath(out)!r} is the folder of the images; choose another one for the tiles.")
+    settings = {"images": os.fspath(Path(folder).resolve()), "tile_size": tile_size, "quality": quality}
+    claim(out, TILES_RECORD, settings, "dupnet tiles")
+
+    def save(name: str) -> str:
+        source = Path(folder, name)
+        try:
+            image, _ = load(source, grey=False, tile_size=tile_size)
+        except UnreadableImage as error:
+            return error.reason
+        born = source.stat().st_mtime_ns
+        grid = Grid.of_image(image.shape[0], image.shape[1], tile_size)
+        for index, tile in enumerate(split_tiles(image, grid)):
+            target = Path(out, name).with_name(f"{source.stem}_{index}.jpg")
+            if target.exists() and target.stat().st_mtime_ns > born:
+                continue
+            with atomic_path(target) as beside:
+                beside.write_bytes(encode_jpeg(np.asarray(tile, np.uint8), quality))
+        return ""
+
+    for below in {Path(out, name).parent for name in names}:
+        remove_partial(below, older_than=60)  # a tile takes milliseconds to write
+    reasons = map_in_order(save, names, n_workers(workers))
+    reasons = tqdm(reasons, total=len(names), desc="tiles", unit="image", disable=not progress)
+    left_out = [(name, reason) for name, reason in zip(names, reasons, strict=True) if reason]
+    if len(left_out) == len(names):
+        raise none_usable(dict(left_out))
+    return pd.DataFrame(left_out, columns=["image", "reason"])
