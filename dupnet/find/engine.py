@@ -42,7 +42,14 @@ from dupnet.find.describe import Described, describe_all
 from dupnet.find.groups import MAX_STACK, Resolution, resolve
 from dupnet.find.overlaps import KEY, Judge, concatenate
 from dupnet.find.point_index import describe_points, open_points
-from dupnet.find.point_search import SMALLEST_IMAGE, reader, region_judge, search_points, with_places
+from dupnet.find.point_search import (
+    SMALLEST_IMAGE,
+    reader,
+    region_judge,
+    search_points,
+    weak_images,
+    with_places,
+)
 from dupnet.find.points import needs_dense
 from dupnet.find.results import Clock, FindResult, conclude, write_all
 from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
@@ -317,7 +324,8 @@ def _search_points(run: _Run, stack: ExitStack) -> _Search:
     tiles_searched = step is not None and step >= SMALLEST_GRID
     if tiles_searched:
         assert step is not None
-        of_tiles, more = _proposed_by_tiles(run, described, Tiling(step, step), stack)
+        weak = weak_images(found.points, step)
+        of_tiles, more = _proposed_by_tiles(run, described, weak, Tiling(step, step), stack)
         proposals = concatenate([proposals, of_tiles])
         counts |= more
     read = reader(run.collection.files, described, run.rendering)
@@ -388,11 +396,13 @@ def _likely_grid(proposals: pd.DataFrame, sizes: npt.NDArray[np.int64]) -> int |
 
 
 def _proposed_by_tiles(
-    run: _Run, described: Described, tiling: Tiling, stack: ExitStack
+    run: _Run, described: Described, weak: npt.NDArray[np.int64], tiling: Tiling, stack: ExitStack
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """What tiles of the images of the most frequent size propose, by the numbers of all images."""
+    """What tiles of weak images of the most frequent size propose, by the numbers of all images."""
+    if not len(weak):
+        return pd.DataFrame(columns=[*KEY, "n_votes"], dtype=np.int64), {}
     # A file that changes meanwhile may be usable now, and have no number.
-    files = {image: run.collection.files[image] for image in described.images}
+    files = {described.images[number]: run.collection.files[described.images[number]] for number in weak}
     cache, of_one_size = _tiles(run, files, tiling, stack)
     with run.clock("search tiles"):
         found = search_tiles(

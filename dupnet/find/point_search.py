@@ -28,7 +28,15 @@ from dupnet.images.reading import load_image
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
 
-__all__ = ["SMALLEST_IMAGE", "PointSearch", "reader", "region_judge", "search_points", "with_places"]
+__all__ = [
+    "SMALLEST_IMAGE",
+    "PointSearch",
+    "reader",
+    "region_judge",
+    "search_points",
+    "weak_images",
+    "with_places",
+]
 
 SMALLEST_IMAGE = 64
 """Least side in pixels of an image that is searched."""
@@ -37,6 +45,10 @@ IN_MEMORY = 2**28
 """Bytes of codes from which they lie in a file while they are joined."""
 
 ROWS_AT_A_TIME = 2**20
+
+LEAST_POINTS = 16
+"""Points of a tile from which on an overlap that shows it is found by them, even if most are lost to
+compression: votes are enough from two on."""
 
 LEAST_EQUAL = 8
 """Points from which on two images with equal ones are taken for copies; fewer could be alike by accident."""
@@ -53,6 +65,8 @@ class PointSearch(NamedTuple):
     """:data:`~dupnet.find.overlaps.KEY` and ``n_votes``."""
     grid: int | None
     """The step in pixels of the grid on which the collection lies, if it lies on one."""
+    points: PointTable
+    """The points that were joined."""
     counts: dict[str, int | float]
 
 
@@ -89,6 +103,7 @@ def search_points(
     return PointSearch(
         proposals[[*KEY, "n_votes"]],
         grid_of(proposals, described.sizes),
+        points,
         {
             "points": len(rows),
             "matches_skipped": joined.n_skipped,
@@ -130,6 +145,23 @@ def _of_copies(
     zero = np.zeros(len(copies), np.int64)
     columns = (leaders, copies, zero, zero)
     return pd.DataFrame(dict(zip(KEY, columns, strict=True))).assign(n_votes=np.array(votes, np.int64))
+
+
+def weak_images(points: PointTable, step: int) -> npt.NDArray[np.int64]:
+    """Images with a tile, on a grid of ``step`` pixels, that holds too few points to be found by them.
+
+    Images of none of whose pixels there are points are among them, but not those that were not joined, since
+    they equal another.
+    """
+    n_images = len(points.sizes)
+    rows, cols = np.maximum(points.sizes // step, 1).T
+    n_tiles = rows * cols
+    start = np.cumsum(n_tiles) - n_tiles
+    row = np.minimum((points.y / step).astype(np.int64), rows[points.images] - 1)
+    col = np.minimum((points.x / step).astype(np.int64), cols[points.images] - 1)
+    count = np.bincount(start[points.images] + row * cols[points.images] + col, minlength=int(n_tiles.sum()))
+    fewest = np.minimum.reduceat(count, start) if n_images else count
+    return np.flatnonzero(fewest < LEAST_POINTS)
 
 
 def with_places(proposals: pd.DataFrame, n_images: int) -> pd.DataFrame:
