@@ -178,9 +178,8 @@ def most_textured(region: Region, grey1: Bytes, grey2: Bytes, radius: int) -> Re
                 height,
                 width,
             )
-            # Every fourth pixel, less the one beside it: enough to tell texture from flat ground.
             texture = min(
-                float(np.abs(np.diff(np.asarray(of_image[::4, :], np.int16), axis=1)).mean())
+                float(cv2.Laplacian(np.ascontiguousarray(of_image[::4]), cv2.CV_32F).std())
                 for of_image in (part.of_first(grey1), part.of_second(grey2))
             )
             if texture > most:

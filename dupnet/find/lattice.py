@@ -19,6 +19,9 @@ from dupnet.network.descriptors import Weights, describe_cells, load_weights, ve
 from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS
 
 __all__ = [
+    "EVIDENCE",
+    "SOLID",
+    "VALID",
     "Cells",
     "Described",
     "all_tiles",
@@ -48,18 +51,17 @@ SOLID_BLOCKS = 2
 then part of it shows no ground, and the border of that part would be taken for texture."""
 
 
-class Described(NamedTuple):
-    """What is kept of m cells.
+EVIDENCE, VALID, SOLID = 1, 2, 4
+"""Bits of the flags of a cell: it has texture to judge by, is valid throughout, and not solid; every pixel of
+it is valid; a part of it is saturated or black (:data:`SOLID_BLOCKS`)."""
 
-    ``data`` (m, 64) uint8, see :func:`dupnet.network.descriptors.describe_cells`; ``evidence`` (m,) bool,
-    whether a cell has texture to judge by, all of it valid and none of it solid; ``valid`` (m,) bool, whether
-    every pixel is valid; ``solid`` (m,) bool, whether a part is saturated or black (:data:`SOLID_BLOCKS`).
-    """
+
+class Described(NamedTuple):
+    """What is kept of m cells: ``data`` (m, 64) uint8, see :func:`dupnet.network.descriptors.describe_cells`,
+    and ``flags`` (m,) uint8, the sum of :data:`EVIDENCE`, :data:`VALID` and :data:`SOLID`."""
 
     data: Bytes
-    evidence: Mask
-    valid: Mask
-    solid: Mask
+    flags: Bytes
 
 
 @dataclass(frozen=True)
@@ -70,21 +72,14 @@ class Cells:
     """
 
     data: Bytes
-    evidence: Mask
-    valid: Mask
-    solid: Mask
+    flags: Bytes
     phase: tuple[int, int]
 
-    def block(self, top: int, left: int, rows: int, cols: int) -> Described:
-        """A block of cells, row by row, whose upper left pixel lies at (top, left) of the image."""
-        row, col = ((at - start) // CELL_SIZE for at, start in zip((top, left), self.phase, strict=True))
+    def block(self, top: int, left: int, rows: int, cols: int) -> tuple[Bytes, Bytes]:
+        """Data and flags (rows, cols) of the cells whose first pixel lies at (top, left) of the image."""
+        row, col = (top - self.phase[0]) // CELL_SIZE, (left - self.phase[1]) // CELL_SIZE
         area = np.s_[row : row + rows, col : col + cols]
-        return Described(
-            self.data[area].reshape(rows * cols, self.data.shape[2]),
-            self.evidence[area].reshape(-1),
-            self.valid[area].reshape(-1),
-            self.solid[area].reshape(-1),
-        )
+        return self.data[area], self.flags[area]
 
 
 def describe_on_lattice(
@@ -124,13 +119,7 @@ def describe_on_lattice(
     else:
         blocks, shown = blocks_at(grey, valid, ys[:, None], xs[None])
     found = describe_blocks(blocks, shown, weights)
-    return Cells(
-        found.data.reshape(*shape, found.data.shape[1]),
-        found.evidence.reshape(shape),
-        found.valid.reshape(shape),
-        found.solid.reshape(shape),
-        phase,
-    )
+    return Cells(found.data.reshape(*shape, found.data.shape[1]), found.flags.reshape(shape), phase)
 
 
 def blocks_at(
@@ -166,7 +155,8 @@ def describe_blocks(blocks: Bytes, valid: Mask | None = None, weights: Weights |
         data[part], texture[part] = describe_cells(blocks[part], weights)
         solid[part] = _solid(blocks[part])
     shown = np.ones(m, bool) if valid is None else valid
-    return Described(data, (texture >= EVIDENCE_RMS) & shown & ~solid, shown, solid)
+    evidence = (texture >= EVIDENCE_RMS) & shown & ~solid
+    return Described(data, (EVIDENCE * evidence + VALID * shown + SOLID * solid).astype(np.uint8))
 
 
 def _solid(blocks: Bytes) -> Mask:
