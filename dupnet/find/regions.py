@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.find.lattice import (
+    EMPTY,
     EVIDENCE,
     SOLID,
     VALID,
@@ -83,8 +84,9 @@ class Compared:
     """The cells of n regions as either image shows them, m in all.
 
     ``data1, data2`` (m, 64) uint8, alike where a cell is blank, that is invalid in either image or solid in
-    both; ``evidence1, evidence2`` (m,) bool, without blank cells; ``starts`` (n + 1,), where the cells of
-    each region begin; ``tiles``, of each region arrays (n_tiles, side * side) of numbers of its cells;
+    both; ``evidence1, evidence2`` (m,) bool, without blank cells; ``covered`` (m,) bool, where no pixel of
+    one image is valid and the other has texture; ``starts`` (n + 1,), where the cells of each region begin;
+    ``tiles``, of each region arrays (n_tiles, side * side) of numbers of its cells;
     ``blocks``, of each region the rows and columns that its first cells make up.
     """
 
@@ -92,6 +94,7 @@ class Compared:
     data2: Bytes
     evidence1: Mask
     evidence2: Mask
+    covered: Mask
     starts: Numbers
     tiles: list[list[Numbers]]
     blocks: list[tuple[int, int]]
@@ -153,7 +156,7 @@ def compare_regions(
     data = np.empty((2, starts[-1], verify_bytes(CELL_SIZE, weights.n_filters)), np.uint8)
     flags = np.empty((2, starts[-1]), np.uint8)
     pixels: list[Bytes] = []
-    valid: list[Mask] = []
+    shown: list[Bytes] = []
     places: list[tuple[int, int, int]] = []
     for number, (region, plan) in enumerate(zip(regions, plans, strict=True)):
         corners = ((region.top1, region.left1), (region.top2, region.left2))
@@ -166,12 +169,12 @@ def compare_regions(
                 flags[side, starts[number] : end] = found[1].reshape(-1)
         if len(plan.ys):
             for side, (top, left) in enumerate(corners):
-                blocks, shown = blocks_at(*images[number][side](), top + plan.ys, left + plan.xs)
-                pixels.append(blocks)
-                valid.append(np.ones(len(blocks), bool) if shown is None else shown)
+                blocks = blocks_at(*images[number][side](), top + plan.ys, left + plan.xs)
+                pixels.append(blocks[0])
+                shown.append(blocks[1])
                 places.append((side, end, starts[number + 1]))
     if pixels:  # described together: many small calls would take twice as long
-        described = describe_blocks(np.concatenate(pixels), np.concatenate(valid), weights)
+        described = describe_blocks(np.concatenate(pixels), np.concatenate(shown), weights)
         done = 0
         for side, begin, end in places:
             part = slice(done, done + end - begin)
@@ -247,7 +250,9 @@ def _tiles_of_narrow(rows: int, cols: int) -> Numbers:
 
 def _compared(data: Bytes, flags: Bytes, starts: Numbers, plans: list[_Plan]) -> Compared:
     blank = ((flags & VALID) == 0).any(axis=0) | ((flags & SOLID) > 0).all(axis=0)
-    evidence = ((flags & EVIDENCE) > 0) & ~blank
+    textured, empty = (flags & EVIDENCE) > 0, (flags & EMPTY) > 0
+    covered = (empty[0] & textured[1]) | (empty[1] & textured[0])
+    evidence = textured & ~blank
     if blank.any():
         n_codes = (data.shape[2] - 1) // (N_ORIENTATIONS + 1) * N_ORIENTATIONS
         data[:, blank, :n_codes] = 0
@@ -262,6 +267,7 @@ def _compared(data: Bytes, flags: Bytes, starts: Numbers, plans: list[_Plan]) ->
         data[1],
         evidence[0],
         evidence[1],
+        covered,
         starts,
         [plan.tiles for plan in plans],
         [plan.block for plan in plans],

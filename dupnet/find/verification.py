@@ -38,6 +38,7 @@ __all__ = ["VERDICT_COLUMNS", "judge", "refine_offsets"]
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
+Images = tuple[Callable[[], Image], Callable[[], Image]]
 
 VERDICT_COLUMNS = ("height", "width", "n_tiles", "n_decidable", "n_differing", "score", "verdict")
 """Columns that :func:`judge` adds to a table of pairs."""
@@ -89,6 +90,10 @@ altered reach 0.68 and more but for collars over most of them; versions of anoth
 
 ALTERED_CELLS = 32
 """Cells with evidence that it takes: two tiles apart."""
+
+COVERED_CELLS = 2
+"""Cells of which no pixel is valid in one image, and which have texture in the other, from which on it was
+altered: what a collar or a frame covers of one copy alone."""
 
 REVISIT_VOTES = 8
 """Votes for one offset from which on two images that the network refuses show the same ground."""
@@ -224,34 +229,26 @@ def _judge_part(
         phases.append(phase)
     compared = compare_regions(regions, images, lattices, phases, weights)
     n_tiles, n_decidable, n_differing, score = _score_tiles(compared, weights)
-    n = len(regions)
-    verdict = np.full(n, DUPLICATE, object)
+    verdict = np.full(len(regions), DUPLICATE, object)
     verdict[n_decidable == 0] = UNDECIDABLE
     verdict[n_differing > 0] = REFUSED
     # What places say, without votes, is as exact as what they follow from.
-    votes = np.full(n, SURE_VOTES) if wanted.votes is None else wanted.votes
-    narrow = np.array([min(region.height, region.width) for region in regions], np.int64)
-    area = np.array([region.height * region.width for region in regions], np.int64)
-    is_small = (narrow < SMALL_SIDE) | (n_decidable <= SMALL_TILES)
-    is_unsure = is_small & ((score < UNSURE_SCORE) | (area <= SMALL_AREA))
-    misplaced = np.zeros(n, bool)
-    for number in np.flatnonzero((verdict == DUPLICATE) & (is_small | (votes < SURE_VOTES))).tolist():
-        region, (grey1, grey2) = regions[number], (image()[0] for image in images[number])
-        if is_unsure[number] or votes[number] < SURE_VOTES:
-            misplaced[number] = _is_misplaced(region, grey1, grey2)
-        if misplaced[number] or (
-            is_small[number]
-            and (
-                _differs(region, grey1, grey2)
-                or (is_unsure[number] and is_elsewhere(grey1, grey2, region, ELSEWHERE_RADIUS))
-            )
-        ):
-            verdict[number] = REFUSED
+    votes = np.full(len(regions), SURE_VOTES) if wanted.votes is None else wanted.votes
+    misplaced = np.zeros(len(regions), bool)
+    for number in np.flatnonzero(verdict == DUPLICATE).tolist():
+        region, is_sure = regions[number], bool(votes[number] >= SURE_VOTES)
+        found = _pixels_agree(region, images[number], int(n_decidable[number]), score[number], is_sure)
+        if not found.agree:
+            verdict[number], misplaced[number] = REFUSED, found.misplaced
             n_differing[number] = n_decidable[number]
+    n_covered = np.diff(np.append(0, np.cumsum(compared.covered))[compared.starts])
+    covered = np.flatnonzero((verdict == DUPLICATE) & (n_covered >= COVERED_CELLS))
+    verdict[covered] = ALTERED
+    n_differing[covered] = 1
+    score[covered] = 1 - (n_covered / np.diff(compared.starts).clip(1))[covered]
     for number in np.flatnonzero((verdict == REFUSED) & ~misplaced).tolist():
-        region, (read1, read2) = regions[number], images[number]
         share = _agreeing_share(compared, number, weights)
-        if share >= ALTERED_SHARE and not _is_misplaced(region, read1()[0], read2()[0]):
+        if share >= ALTERED_SHARE and not _is_misplaced(regions[number], images[number]):
             verdict[number], score[number] = ALTERED, share
         elif wanted.votes is not None and votes[number] >= REVISIT_VOTES:
             verdict[number] = REVISIT
@@ -308,17 +305,47 @@ def _decidable(compared: Compared, tiles: Numbers) -> Mask:
     return np.asarray(first & second)
 
 
-def _is_misplaced(region: Region, grey1: npt.NDArray[np.uint8], grey2: npt.NDArray[np.uint8]) -> bool:
+class _Agreement(NamedTuple):
+    agree: bool
+    misplaced: bool = False
+
+
+def _pixels_agree(
+    region: Region, images: Images, n_decidable: int, score: float, is_sure: bool
+) -> _Agreement:
+    """Whether the pixels bear the network out, of a region that is small or an offset that is not sure."""
+    is_small = min(region.height, region.width) < SMALL_SIDE or n_decidable <= SMALL_TILES
+    is_open = is_small and (score < UNSURE_SCORE or region.height * region.width <= SMALL_AREA)
+    if (is_open or not is_sure) and _is_misplaced(region, images):
+        return _Agreement(False, misplaced=True)
+    if is_small and _differs(region, images):
+        return _Agreement(False)
+    if is_open and is_elsewhere(images[0]()[0], images[1]()[0], region, ELSEWHERE_RADIUS):
+        return _Agreement(False, misplaced=True)
+    return _Agreement(True)
+
+
+def _is_misplaced(region: Region, images: Images) -> bool:
     """Whether two images agree better a few pixels from where they were laid on each other."""
     radius = min(REFINED_RADIUS, (min(region.height, region.width) - SMALLEST_TEMPLATE) // 2)
+    if radius < 1:
+        return False
     y, x = region.top1 - region.top2, region.left1 - region.left2
-    found = refine_offset(grey1, grey2, y, x, radius) if radius > 0 else None
+    found = refine_offset(images[0]()[0], images[1]()[0], y, x, radius)
     return bool(found and found.correlation > max(found.proposed + BETTER, CERTAIN))
 
 
-def _differs(region: Region, grey1: npt.NDArray[np.uint8], grey2: npt.NDArray[np.uint8]) -> bool:
-    """Whether the pixels of a small region show something else in part."""
-    first, second = high_passed(region.of_first(grey1)), high_passed(region.of_second(grey2))
+def _differs(region: Region, images: Images) -> bool:
+    """Whether the pixels of a small region show something else in part, where both are valid."""
+    (grey1, valid1), (grey2, valid2) = (image() for image in images)
+    valid: Mask | None = None
+    if valid1 is not None or valid2 is not None:
+        valid = np.ones((region.height, region.width), bool)
+        if valid1 is not None:
+            valid &= np.asarray(region.of_first(valid1), bool)
+        if valid2 is not None:
+            valid &= np.asarray(region.of_second(valid2), bool)
+    first, second = high_passed(region.of_first(grey1), valid), high_passed(region.of_second(grey2), valid)
     return differing_share(first, second) >= DIFFERING_WINDOWS
 
 
