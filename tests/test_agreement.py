@@ -16,7 +16,8 @@ from dupnet.find.agreement import (
     register,
 )
 from dupnet.find.regions import common_region
-from dupnet.images.reading import decode, encode_jpeg
+from dupnet.images.jpeg import encode_jpeg
+from dupnet.images.reading import decode
 
 
 def resaved(grey, quality, gain=1.0):

@@ -7,6 +7,9 @@ import pytest
 
 from dupnet.acquisitions.waves import fractal_noise
 from dupnet.find.lattice import (
+    EVIDENCE,
+    SOLID,
+    VALID,
     all_tiles,
     describe_on_lattice,
     folded_tiles,
@@ -27,16 +30,17 @@ def ground():
 @pytest.mark.parametrize("phase", [(0, 0), (5, 31)])
 def test_tiles_of_cells_equal_the_descriptors_of_tiles(ground, size, phase):
     cells = describe_on_lattice(ground, phase=phase)
-    rows, cols = cells.evidence.shape
+    rows, cols = cells.flags.shape
     assert (rows, cols) == ((620 - phase[0]) // 32, (700 - phase[1]) // 32)
     side, tiles = tiles_of_block(size // 32, 2 * size // 32)
     assert (side, len(tiles)) == (size // 32, 2)
     top, left = phase[0] + 64, phase[1] + 32
-    block = cells.block(top, left, size // 32, 2 * size // 32)
+    data, flags = cells.block(top, left, size // 32, 2 * size // 32)
     pixels = np.stack([ground[top : top + size, at : at + size] for at in (left, left + size)])
     expected = describe(pixels)
-    np.testing.assert_array_equal(join_cells(block.data[tiles]), expected.verify)
-    np.testing.assert_array_equal(block.evidence[tiles].sum(axis=1) >= 2, is_decidable(pixels))
+    np.testing.assert_array_equal(join_cells(data.reshape(-1, 64)[tiles]), expected.verify)
+    has_evidence = (flags.ravel()[tiles] & EVIDENCE) > 0
+    np.testing.assert_array_equal(has_evidence.sum(axis=1) >= 2, is_decidable(pixels))
 
 
 def test_cells_without_evidence(ground):
@@ -45,22 +49,23 @@ def test_cells_without_evidence(ground):
     image[200:300, 40:] = 0  # black, with a border inside cells
     valid = np.ones(image.shape, bool)
     valid[500, 600] = False
-    cells = describe_on_lattice(image, valid)
-    assert not cells.evidence[:3, :3].any()
-    assert cells.solid[6:9, 2:].all()
-    assert not cells.evidence[6:9, 1:].any()
-    assert not cells.valid[15, 18]
-    assert not cells.evidence[15, 18]
-    assert cells.valid.sum() == cells.valid.size - 1
-    assert cells.evidence[10:15].all()
-    assert not cells.solid[10:].any()
+    flags = describe_on_lattice(image, valid).flags
+    evidence, is_valid, solid = ((flags & bit) > 0 for bit in (EVIDENCE, VALID, SOLID))
+    assert not evidence[:3, :3].any()
+    assert solid[6:9, 2:].all()
+    assert not evidence[6:9, 1:].any()
+    assert not is_valid[15, 18]
+    assert not evidence[15, 18]
+    assert is_valid.sum() == is_valid.size - 1
+    assert evidence[10:15].all()
+    assert not solid[10:].any()
 
 
 @pytest.mark.parametrize("shape", [(31, 400), (400, 20), (32, 32)])
 def test_small_images_have_few_cells_or_none(shape):
     cells = describe_on_lattice(np.zeros(shape, np.uint8))
     assert cells.data.shape == (shape[0] // 32, shape[1] // 32, 64)
-    assert cells.evidence.shape == cells.valid.shape == cells.solid.shape == cells.data.shape[:2]
+    assert cells.flags.shape == cells.data.shape[:2]
 
 
 def test_spread_covers_from_end_to_end():

@@ -21,16 +21,15 @@ def ground():
 def compared(image1, image2, y, x, *, valid=(None, None), place=(0, 0)):
     """The cells of what two images share, on the lattice of image 1's place."""
     images = [(image1, valid[0]), (image2, valid[1])]
-    places = [place, (place[0] + y, place[1] + x)]
+    phases = [tuple(-at % 32 for at in where) for where in (place, (place[0] + y, place[1] + x))]
     cells = [
-        partial(describe_on_lattice, grey, mask, tuple(-at % 32 for at in where))
-        for (grey, mask), where in zip(images, places, strict=True)
+        partial(describe_on_lattice, grey, mask, phase)
+        for (grey, mask), phase in zip(images, phases, strict=True)
     ]
     region = common_region(image1.shape, image2.shape, y, x)
-    found = compare_regions(
-        [region], [tuple((lambda image=image: image) for image in images)], [tuple(cells)]
-    )
-    return region, found[0]
+    readers = tuple((lambda image=image: image) for image in images)
+    found = compare_regions([region], [readers], [tuple(cells)], [phases[0]])
+    return region, found
 
 
 def test_common_region_is_the_same_ground_of_both():
@@ -61,7 +60,7 @@ def test_cells_cover_the_region_to_its_rim_and_show_the_same(ground, size, place
     np.testing.assert_array_equal(found.data1, found.data2)
     assert found.evidence1.all()
     assert found.evidence2.all()
-    assert set(np.concatenate([tiles.ravel() for tiles in found.tiles])) == set(range(len(found.data1)))
+    assert set(np.concatenate([tiles.ravel() for tiles in found.tiles[0]])) == set(range(len(found.data1)))
 
 
 @pytest.mark.parametrize("size", [(300, 420), (150, 200), (40, 400)])
@@ -77,8 +76,8 @@ def test_a_change_at_any_place_of_the_rim_is_in_a_tile(ground, size):
 
 def test_whole_tiles_of_a_grid_need_no_rim(ground):
     _, found = compared(ground[:512, :768], ground[256:768, :768], 256, 0, place=(1024, 512))
-    assert [tiles.shape for tiles in found.tiles] == [(3, 64)]
-    assert len(found.data1) == found.block[0] * found.block[1] == 8 * 24
+    assert [tiles.shape for tiles in found.tiles[0]] == [(3, 64)]
+    assert len(found.data1) == found.blocks[0][0] * found.blocks[0][1] == 8 * 24
 
 
 def test_invalid_cells_are_blank_in_both(ground):
@@ -95,5 +94,5 @@ def test_invalid_cells_are_blank_in_both(ground):
 def test_what_is_too_small_has_no_tile(ground):
     for height, width in ((31, 300), (32, SHORTEST - 1), (0, 0)):
         _, found = compared(ground[:height, :width], ground[:64, :400], 0, 0)
-        assert sum(len(tiles) for tiles in found.tiles) == 0
+        assert sum(len(tiles) for tiles in found.tiles[0]) == 0
     assert NARROW > 2 * 31 + 64

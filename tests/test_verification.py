@@ -19,7 +19,8 @@ from dupnet.acquisitions.sea import synthetic_sea
 from dupnet.find.lattice import describe_on_lattice
 from dupnet.find.overlaps import ALTERED, DUPLICATE, REFUSED, REVISIT, UNDECIDABLE
 from dupnet.find.verification import VERDICT_COLUMNS, judge, refine_offsets
-from dupnet.images.reading import decode, encode_jpeg
+from dupnet.images.jpeg import encode_jpeg
+from dupnet.images.reading import decode
 from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import describe
 from dupnet.tiles import Grid, split_tiles
@@ -194,15 +195,32 @@ def test_what_shows_nothing_is_undecidable(acquisition):
 
 
 def test_pixels_that_are_not_valid_are_no_evidence(acquisition, other_day):
-    """One image is filled with another day beyond a line: a duplicate where it is valid."""
+    """One image is filled with another day beyond a line."""
     one = saved(acquisition[:500, :500], 1)
     mixed = acquisition[100:600, 50:550].copy()
     mixed[:, :230] = other_day[100:600, 50:280]
     two = saved(mixed, 2)
     mask = np.ones(two.shape, bool)
     mask[:, :232] = False
+    same_ground = np.ones(one.shape, bool)
+    same_ground[:, :282] = False
     keys = [(0, 1, 100, 50)]
-    assert judged([one, two], keys, valid=[None, mask])["verdict"].tolist() == [DUPLICATE]
-    assert judged([one, two], keys)["verdict"].tolist() == [REFUSED]
-    assert judged([one, two], keys, valid=[None, ~mask])["verdict"].tolist() == [REFUSED]
-    assert judged([one, two], keys, valid=[None, mask & False])["verdict"].tolist() == [UNDECIDABLE]
+
+    def verdict(*valid):
+        return judged([one, two], keys, valid=valid)["verdict"][0]
+
+    assert verdict(None, None) == REFUSED
+    assert verdict(None, ~mask) == REFUSED
+    assert verdict(same_ground, mask) == DUPLICATE
+    assert verdict(None, mask) == ALTERED  # what one shows is covered in the other
+    assert verdict(same_ground, None) == ALTERED
+    assert verdict(None, mask & False) == UNDECIDABLE
+
+
+def test_small_regions_are_judged_where_they_are_valid(acquisition):
+    one, two = saved(acquisition[:80, :400], 1), saved(acquisition[:80, :400], 2)
+    two[:, 300:] = 130
+    mask = np.ones(two.shape, bool)
+    mask[:, 300:] = False
+    assert judged([one, two], [(0, 1, 0, 0)])["verdict"][0] == REFUSED
+    assert judged([one, two], [(0, 1, 0, 0)], valid=[mask, mask])["verdict"][0] == DUPLICATE

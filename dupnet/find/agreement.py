@@ -77,11 +77,17 @@ class Registration(NamedTuple):
     """The best one at least :data:`APART` px from the best; -1 if none was looked at."""
 
 
-def high_passed(grey: npt.NDArray[np.generic]) -> Float:
-    """A grey image (height, width) less its Gaussian mean, mirrored at the rim: float32."""
+def high_passed(grey: npt.NDArray[np.generic], valid: npt.NDArray[np.generic] | None = None) -> Float:
+    """A grey image (height, width) less its Gaussian mean, mirrored at the rim: float32.
+
+    Zero wherever a pixel that is not ``valid``, bool of that shape, comes into the mean.
+    """
     pixels = np.asarray(grey, np.float32)
     kernel = (BLUR_SIZE, BLUR_SIZE)
-    return np.asarray(pixels - cv2.GaussianBlur(pixels, kernel, BLUR, borderType=cv2.BORDER_REFLECT))
+    passed = np.asarray(pixels - cv2.GaussianBlur(pixels, kernel, BLUR, borderType=cv2.BORDER_REFLECT))
+    if valid is not None:
+        passed[cv2.erode(np.asarray(valid, np.uint8), np.ones(kernel, np.uint8)) == 0] = 0
+    return passed
 
 
 def differing_share(first: Float, second: Float) -> float:
@@ -178,9 +184,8 @@ def most_textured(region: Region, grey1: Bytes, grey2: Bytes, radius: int) -> Re
                 height,
                 width,
             )
-            # Every fourth pixel, less the one beside it: enough to tell texture from flat ground.
             texture = min(
-                float(np.abs(np.diff(np.asarray(of_image[::4, :], np.int16), axis=1)).mean())
+                float(cv2.Laplacian(np.ascontiguousarray(of_image[::4]), cv2.CV_32F).std())
                 for of_image in (part.of_first(grey1), part.of_second(grey2))
             )
             if texture > most:

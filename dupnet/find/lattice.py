@@ -19,6 +19,10 @@ from dupnet.network.descriptors import Weights, describe_cells, load_weights, ve
 from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS
 
 __all__ = [
+    "EMPTY",
+    "EVIDENCE",
+    "SOLID",
+    "VALID",
     "Cells",
     "Described",
     "all_tiles",
@@ -48,18 +52,18 @@ SOLID_BLOCKS = 2
 then part of it shows no ground, and the border of that part would be taken for texture."""
 
 
-class Described(NamedTuple):
-    """What is kept of m cells.
+EVIDENCE, VALID, SOLID, EMPTY = 1, 2, 4, 8
+"""Bits of the flags of a cell: it has texture to judge by, is valid throughout, and not solid; every pixel of
+it is valid; a part of it is saturated or black (:data:`SOLID_BLOCKS`); no pixel of it is valid."""
 
-    ``data`` (m, 64) uint8, see :func:`dupnet.network.descriptors.describe_cells`; ``evidence`` (m,) bool,
-    whether a cell has texture to judge by, all of it valid and none of it solid; ``valid`` (m,) bool, whether
-    every pixel is valid; ``solid`` (m,) bool, whether a part is saturated or black (:data:`SOLID_BLOCKS`).
-    """
+
+class Described(NamedTuple):
+    """What is kept of m cells: ``data`` (m, 64) uint8, see :func:`dupnet.network.descriptors.describe_cells`,
+    and ``flags`` (m,) uint8, the sum of what applies of :data:`EVIDENCE`, :data:`VALID`, :data:`SOLID` and
+    :data:`EMPTY`."""
 
     data: Bytes
-    evidence: Mask
-    valid: Mask
-    solid: Mask
+    flags: Bytes
 
 
 @dataclass(frozen=True)
@@ -70,21 +74,14 @@ class Cells:
     """
 
     data: Bytes
-    evidence: Mask
-    valid: Mask
-    solid: Mask
+    flags: Bytes
     phase: tuple[int, int]
 
-    def block(self, top: int, left: int, rows: int, cols: int) -> Described:
-        """A block of cells, row by row, whose upper left pixel lies at (top, left) of the image."""
-        row, col = ((at - start) // CELL_SIZE for at, start in zip((top, left), self.phase, strict=True))
+    def block(self, top: int, left: int, rows: int, cols: int) -> tuple[Bytes, Bytes]:
+        """Data and flags (rows, cols) of the cells whose first pixel lies at (top, left) of the image."""
+        row, col = (top - self.phase[0]) // CELL_SIZE, (left - self.phase[1]) // CELL_SIZE
         area = np.s_[row : row + rows, col : col + cols]
-        return Described(
-            self.data[area].reshape(rows * cols, self.data.shape[2]),
-            self.evidence[area].reshape(-1),
-            self.valid[area].reshape(-1),
-            self.solid[area].reshape(-1),
-        )
+        return self.data[area], self.flags[area]
 
 
 def describe_on_lattice(
@@ -120,30 +117,24 @@ def describe_on_lattice(
     )
     shape = (len(ys), len(xs))
     if not len(ys) or not len(xs):
-        blocks, shown = np.zeros((0, CELL_SIZE, CELL_SIZE), np.uint8), None
+        blocks, shown = np.zeros((0, CELL_SIZE, CELL_SIZE), np.uint8), np.zeros(0, np.uint8)
     else:
         blocks, shown = blocks_at(grey, valid, ys[:, None], xs[None])
     found = describe_blocks(blocks, shown, weights)
-    return Cells(
-        found.data.reshape(*shape, found.data.shape[1]),
-        found.evidence.reshape(shape),
-        found.valid.reshape(shape),
-        found.solid.reshape(shape),
-        phase,
-    )
+    return Cells(found.data.reshape(*shape, found.data.shape[1]), found.flags.reshape(shape), phase)
 
 
-def blocks_at(
-    grey: Bytes, valid: Mask | None, ys: Numbers, xs: Numbers
-) -> tuple[npt.NDArray[np.uint8], Mask | None]:
-    """The pixels of cells whose upper left pixels lie at (ys, xs), arrays that broadcast.
+def blocks_at(grey: Bytes, valid: Mask | None, ys: Numbers, xs: Numbers) -> tuple[Bytes, Bytes]:
+    """The pixels of cells whose upper left pixels lie at (ys, xs), arrays that broadcast: (m, 32, 32) uint8.
 
-    Returns them (m, 32, 32) uint8, and which cells are valid throughout, (m,) bool, or None for all.
+    Beside them :data:`VALID`, :data:`EMPTY` or 0 of each, (m,) uint8.
     """
     blocks: Bytes = _windows(grey)[ys, xs].reshape(-1, CELL_SIZE, CELL_SIZE)
     if valid is None:
-        return blocks, None
-    return blocks, np.asarray(_windows(valid)[ys, xs].reshape(len(blocks), -1).all(axis=1))
+        return blocks, np.full(len(blocks), VALID, np.uint8)
+    shown = _windows(valid)[ys, xs].reshape(len(blocks), -1)
+    flags = np.where(shown.all(axis=1), VALID, np.where(shown.any(axis=1), 0, EMPTY))
+    return blocks, flags.astype(np.uint8)
 
 
 def _windows(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -155,8 +146,8 @@ def _windows(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     )
 
 
-def describe_blocks(blocks: Bytes, valid: Mask | None = None, weights: Weights | None = None) -> Described:
-    """Describe the pixels of m cells, (m, 32, 32) uint8; ``valid`` (m,) bool, all by default."""
+def describe_blocks(blocks: Bytes, shown: Bytes, weights: Weights | None = None) -> Described:
+    """Describe cells as :func:`blocks_at` gives them."""
     weights = weights or load_weights()
     m = len(blocks)
     data = np.empty((m, verify_bytes(CELL_SIZE, weights.n_filters)), np.uint8)
@@ -165,8 +156,8 @@ def describe_blocks(blocks: Bytes, valid: Mask | None = None, weights: Weights |
         part = slice(at, at + CELLS_AT_A_TIME)
         data[part], texture[part] = describe_cells(blocks[part], weights)
         solid[part] = _solid(blocks[part])
-    shown = np.ones(m, bool) if valid is None else valid
-    return Described(data, (texture >= EVIDENCE_RMS) & shown & ~solid, shown, solid)
+    evidence = (texture >= EVIDENCE_RMS) & (shown == VALID) & ~solid
+    return Described(data, (EVIDENCE * evidence + SOLID * solid + shown).astype(np.uint8))
 
 
 def _solid(blocks: Bytes) -> Mask:

@@ -8,21 +8,35 @@ narrower than :data:`NARROW` get cells of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dupnet.find.lattice import (
+    EMPTY,
+    EVIDENCE,
+    SOLID,
+    VALID,
     Cells,
-    Described,
     blocks_at,
     describe_blocks,
     folded_tiles,
     spread,
     tiles_of_block,
 )
-from dupnet.network.descriptors import N_ORIENTATIONS, POWER_FLOOR, POWER_START, POWER_STEP, Weights
+from dupnet.network.descriptors import (
+    N_ORIENTATIONS,
+    POWER_FLOOR,
+    POWER_START,
+    POWER_STEP,
+    Weights,
+    load_weights,
+    verify_bytes,
+)
 from dupnet.tiles import CELL_SIZE
 
 __all__ = ["NARROW", "Compared", "Region", "common_region", "compare_regions"]
@@ -65,20 +79,25 @@ class Region(NamedTuple):
         return image[self.top2 : self.top2 + self.height, self.left2 : self.left2 + self.width]
 
 
-class Compared(NamedTuple):
-    """The m cells of a region as either image shows them.
+@dataclass(frozen=True)
+class Compared:
+    """The cells of n regions as either image shows them, m in all.
 
     ``data1, data2`` (m, 64) uint8, alike where a cell is blank, that is invalid in either image or solid in
-    both; ``evidence1, evidence2`` (m,) bool, without blank cells; ``tiles``, arrays (n_tiles, side * side) of
-    numbers of cells; ``block``, rows and columns of the block that the first cells make up.
+    both; ``evidence1, evidence2`` (m,) bool, without blank cells; ``covered`` (m,) bool, where no pixel of
+    one image is valid and the other has texture; ``starts`` (n + 1,), where the cells of each region begin;
+    ``tiles``, of each region arrays (n_tiles, side * side) of numbers of its cells;
+    ``blocks``, of each region the rows and columns that its first cells make up.
     """
 
     data1: Bytes
     data2: Bytes
     evidence1: Mask
     evidence2: Mask
-    tiles: list[Numbers]
-    block: tuple[int, int]
+    covered: Mask
+    starts: Numbers
+    tiles: list[list[Numbers]]
+    blocks: list[tuple[int, int]]
 
 
 def common_region(shape1: Sequence[int], shape2: Sequence[int], y: int, x: int) -> Region:
@@ -92,19 +111,29 @@ def common_region(shape1: Sequence[int], shape2: Sequence[int], y: int, x: int) 
     return Region(top1, left1, top1 - int(y), left1 - int(x), max(0, height), max(0, width))
 
 
-class _Wanted(NamedTuple):
-    """Places in a region of the cells that it wants described from pixels."""
+class _Plan(NamedTuple):
+    """The cells of a region: a block of the lattice, then cells of its own at (ys, xs) of the region."""
 
+    on_lattice: bool
+    start: tuple[int, int]
+    """Where in the region the block begins, in pixels."""
+    block: tuple[int, int]
     ys: Numbers
     xs: Numbers
+    tiles: list[Numbers]
+
+    @property
+    def n_cells(self) -> int:
+        return self.on_lattice * self.block[0] * self.block[1] + len(self.ys)
 
 
 def compare_regions(
     regions: Sequence[Region],
     images: Sequence[tuple[Callable[[], Image], Callable[[], Image]]],
     cells: Sequence[tuple[Callable[[], Cells], Callable[[], Cells]]],
+    phases: Sequence[tuple[int, int]],
     weights: Weights | None = None,
-) -> list[Compared]:
+) -> Compared:
     """The cells of regions, each of two images.
 
     Parameters
@@ -116,51 +145,61 @@ def compare_regions(
     cells : sequence
         For each region two functions that give the cells of its images on one lattice, that is of phases that
         differ by the offset; called where the region is at least :data:`NARROW` wide.
+    phases : sequence of (int, int)
+        For each region the phase of the first image's cells.
     weights : Weights, optional
         The shipped ones by default.
     """
-    blocks: list[list[tuple[Bytes, Mask | None]]] = []
-    on_lattice: list[tuple[Described, Described] | None] = []
-    covers: list[tuple[list[Numbers], tuple[int, int]]] = []
-    for region, (read1, read2), (cells1, cells2) in zip(regions, images, cells, strict=True):
-        known: tuple[Described, Described] | None = None
-        wanted: _Wanted | None = None
-        tiles: list[Numbers] = []
-        block = (0, 0)
-        if min(region.height, region.width) >= NARROW:
-            first, second = cells1(), cells2()
-            starts, block = _lattice_block(region, first.phase)
-            known = (
-                first.block(region.top1 + starts[0], region.left1 + starts[1], *block),
-                second.block(region.top2 + starts[0], region.left2 + starts[1], *block),
-            )
-            wanted = _rim(region, starts, block)
-            tiles = [tiles_of_block(*block)[1]]
-            if wanted:
-                tiles.append(block[0] * block[1] + folded_tiles(len(wanted.ys))[1])
-        elif min(region.height, region.width) >= CELL_SIZE:
-            ys, xs = _narrow_cells(region.height, region.width)
-            block = (len(ys), len(xs))
-            wanted = _Wanted(np.repeat(ys, len(xs)), np.tile(xs, len(ys)))
-            tiles = [_tiles_of_narrow(*block)]
-        covers.append((tiles, block))
-        on_lattice.append(known)
-        blocks.append([])
-        if wanted:
-            (grey1, valid1), (grey2, valid2) = read1(), read2()
-            blocks[-1] = [
-                blocks_at(grey1, valid1, region.top1 + wanted.ys, region.left1 + wanted.xs),
-                blocks_at(grey2, valid2, region.top2 + wanted.ys, region.left2 + wanted.xs),
-            ]
-    described = iter(_describe([block for both in blocks for block in both], weights))
-    compared = []
-    none = describe_blocks(np.zeros((0, CELL_SIZE, CELL_SIZE), np.uint8), None, weights)
-    for of_block, pixels, (tiles, block) in zip(on_lattice, blocks, covers, strict=True):
-        one, two = of_block or (none, none)
-        if pixels:
-            one, two = _joined(one, next(described)), _joined(two, next(described))
-        compared.append(_compared(one, two, tiles, block))
-    return compared
+    weights = weights or load_weights()
+    plans = [_plan(region, phase) for region, phase in zip(regions, phases, strict=True)]
+    starts = np.cumsum([0, *(plan.n_cells for plan in plans)])
+    data = np.empty((2, starts[-1], verify_bytes(CELL_SIZE, weights.n_filters)), np.uint8)
+    flags = np.empty((2, starts[-1]), np.uint8)
+    pixels: list[Bytes] = []
+    shown: list[Bytes] = []
+    places: list[tuple[int, int, int]] = []
+    for number, (region, plan) in enumerate(zip(regions, plans, strict=True)):
+        corners = ((region.top1, region.left1), (region.top2, region.left2))
+        end = starts[number]
+        if plan.on_lattice:
+            end += plan.block[0] * plan.block[1]
+            for side, (top, left) in enumerate(corners):
+                found = cells[number][side]().block(top + plan.start[0], left + plan.start[1], *plan.block)
+                data[side, starts[number] : end] = found[0].reshape(-1, data.shape[2])
+                flags[side, starts[number] : end] = found[1].reshape(-1)
+        if len(plan.ys):
+            for side, (top, left) in enumerate(corners):
+                blocks = blocks_at(*images[number][side](), top + plan.ys, left + plan.xs)
+                pixels.append(blocks[0])
+                shown.append(blocks[1])
+                places.append((side, end, starts[number + 1]))
+    if pixels:  # described together: many small calls would take twice as long
+        described = describe_blocks(np.concatenate(pixels), np.concatenate(shown), weights)
+        done = 0
+        for side, begin, end in places:
+            part = slice(done, done + end - begin)
+            data[side, begin:end], flags[side, begin:end] = described.data[part], described.flags[part]
+            done = part.stop
+    return _compared(data, flags, starts, plans)
+
+
+def _plan(region: Region, phase: tuple[int, int]) -> _Plan:
+    narrow = min(region.height, region.width)
+    if narrow < CELL_SIZE:
+        none = np.zeros(0, np.int64)
+        return _Plan(False, (0, 0), (0, 0), none, none, [])
+    if narrow < NARROW:
+        ys, xs = _narrow_cells(region.height, region.width)
+        block = (len(ys), len(xs))
+        return _Plan(
+            False, (0, 0), block, np.repeat(ys, len(xs)), np.tile(xs, len(ys)), [_tiles_of_narrow(*block)]
+        )
+    start, block = _lattice_block(region, phase)
+    ys, xs = _rim(region.height, region.width, *start)
+    tiles = [tiles_of_block(*block)[1]]
+    if len(ys):
+        tiles.append(block[0] * block[1] + folded_tiles(len(ys))[1])
+    return _Plan(True, start, block, ys, xs, tiles)
 
 
 def _lattice_block(region: Region, phase: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -172,26 +211,19 @@ def _lattice_block(region: Region, phase: tuple[int, int]) -> tuple[tuple[int, i
     )
 
 
-def _rim(region: Region, starts: tuple[int, int], block: tuple[int, int]) -> _Wanted | None:
-    """Cells along those sides of a region that the lattice leaves uncovered, once around."""
-    ys, xs = spread(region.height), spread(region.width)
-    end_y, end_x = region.height - CELL_SIZE, region.width - CELL_SIZE
-    is_open = [
-        starts[0] > 0,
-        starts[1] + block[1] * CELL_SIZE < region.width,
-        starts[0] + block[0] * CELL_SIZE < region.height,
-        starts[1] > 0,
-    ]
+@lru_cache(maxsize=4096)
+def _rim(height: int, width: int, start_y: int, start_x: int) -> tuple[Numbers, Numbers]:
+    """Cells along those sides of a region that the lattice leaves uncovered, once around: y and x of each."""
+    ys, xs = spread(height), spread(width)
     sides = [
-        (np.zeros_like(xs), xs),
-        (ys, np.full_like(ys, end_x)),
-        (np.full_like(xs, end_y), xs[::-1]),
-        (ys[::-1], np.zeros_like(ys)),
+        (start_y > 0, np.zeros_like(xs), xs),
+        ((width - start_x) % CELL_SIZE > 0, ys, np.full_like(ys, width - CELL_SIZE)),
+        ((height - start_y) % CELL_SIZE > 0, np.full_like(xs, height - CELL_SIZE), xs[::-1]),
+        (start_x > 0, ys[::-1], np.zeros_like(ys)),
     ]
-    wanted = [side for side, is_wanted in zip(sides, is_open, strict=True) if is_wanted]
-    if not wanted:
-        return None
-    return _Wanted(*(np.concatenate(places) for places in zip(*wanted, strict=True)))
+    none = np.zeros(0, np.int64)
+    wanted = [(none, none), *((y, x) for is_open, y, x in sides if is_open)]
+    return np.concatenate([y for y, _ in wanted]), np.concatenate([x for _, x in wanted])
 
 
 def _narrow_cells(height: int, width: int) -> tuple[Numbers, Numbers]:
@@ -203,6 +235,7 @@ def _narrow_cells(height: int, width: int) -> tuple[Numbers, Numbers]:
     return ys, xs
 
 
+@lru_cache(maxsize=4096)
 def _tiles_of_narrow(rows: int, cols: int) -> Numbers:
     """Tiles of a block of cells: as it lies where it is wide enough, else folded along its length."""
     side, tiles = tiles_of_block(rows, cols)
@@ -215,44 +248,27 @@ def _tiles_of_narrow(rows: int, cols: int) -> Numbers:
     return along[folded] if side else folded
 
 
-def _describe(blocks: list[tuple[Bytes, Mask | None]], weights: Weights | None) -> list[Described]:
-    """Describe lists of cells together: many small calls would take twice as long."""
-    if not blocks:
-        return []
-    lengths = [len(pixels) for pixels, _ in blocks]
-    valid = [np.ones(len(pixels), bool) if shown is None else shown for pixels, shown in blocks]
-    found = describe_blocks(np.concatenate([pixels for pixels, _ in blocks]), np.concatenate(valid), weights)
-    ends = np.cumsum(lengths)
-    parts = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
-    return [
-        Described(found.data[part], found.evidence[part], found.valid[part], found.solid[part])
-        for part in parts
-    ]
-
-
-def _joined(first: Described, second: Described) -> Described:
-    return Described(
-        np.concatenate([first.data, second.data]),
-        np.concatenate([first.evidence, second.evidence]),
-        np.concatenate([first.valid, second.valid]),
-        np.concatenate([first.solid, second.solid]),
-    )
-
-
-def _compared(first: Described, second: Described, tiles: list[Numbers], block: tuple[int, int]) -> Compared:
-    blank = ~(first.valid & second.valid) | (first.solid & second.solid)
-    data1, data2 = first.data, second.data
+def _compared(data: Bytes, flags: Bytes, starts: Numbers, plans: list[_Plan]) -> Compared:
+    blank = ((flags & VALID) == 0).any(axis=0) | ((flags & SOLID) > 0).all(axis=0)
+    textured, empty = (flags & EVIDENCE) > 0, (flags & EMPTY) > 0
+    covered = (empty[0] & textured[1]) | (empty[1] & textured[0])
+    evidence = textured & ~blank
     if blank.any():
-        data1, data2 = (_blanked(data, blank) for data in (data1, data2))
-    return Compared(data1, data2, first.evidence & ~blank, second.evidence & ~blank, tiles, block)
-
-
-def _blanked(data: Bytes, blank: Mask) -> Bytes:
-    """Cells of which those that are blank show nothing, at the mean brightness of the others."""
-    n_filters = (data.shape[1] - 1) // (N_ORIENTATIONS + 1)
-    filled = data.copy()
-    filled[blank, : n_filters * N_ORIENTATIONS] = 0
-    filled[blank, n_filters * N_ORIENTATIONS : -1] = round((np.log(POWER_FLOOR) - POWER_START) / POWER_STEP)
-    if not blank.all():
-        filled[blank, -1] = round(float(data[~blank, -1].mean()))
-    return filled
+        n_codes = (data.shape[2] - 1) // (N_ORIENTATIONS + 1) * N_ORIENTATIONS
+        data[:, blank, :n_codes] = 0
+        data[:, blank, n_codes:-1] = round((np.log(POWER_FLOOR) - POWER_START) / POWER_STEP)
+        for begin, end in pairwise(starts.tolist()):
+            hidden = blank[begin:end]
+            if hidden.any() and not hidden.all():  # at the mean brightness of the others
+                means = data[:, begin:end, -1]
+                means[:, hidden] = np.rint(means[:, ~hidden].mean(axis=1))[:, None]
+    return Compared(
+        data[0],
+        data[1],
+        evidence[0],
+        evidence[1],
+        covered,
+        starts,
+        [plan.tiles for plan in plans],
+        [plan.block for plan in plans],
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,7 @@ __all__ = ["VERDICT_COLUMNS", "judge", "refine_offsets"]
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
+Images = tuple[Callable[[], Image], Callable[[], Image]]
 
 VERDICT_COLUMNS = ("height", "width", "n_tiles", "n_decidable", "n_differing", "score", "verdict")
 """Columns that :func:`judge` adds to a table of pairs."""
@@ -45,7 +46,7 @@ VERDICT_COLUMNS = ("height", "width", "n_tiles", "n_decidable", "n_differing", "
 PAIRS_AT_A_TIME = 64
 """Pairs judged together. Fixed, for the last digits of a score depend on what it is computed beside."""
 
-SMALL_SIDE = 128
+SMALL_SIDE = 96
 """Narrow side in pixels below which the pixels of a region must agree, too."""
 
 SMALL_TILES = 3
@@ -89,6 +90,10 @@ altered reach 0.68 and more but for collars over most of them; versions of anoth
 
 ALTERED_CELLS = 32
 """Cells with evidence that it takes: two tiles apart."""
+
+COVERED_CELLS = 2
+"""Cells of which no pixel is valid in one image, and which have texture in the other, from which on it was
+altered: what a collar or a frame covers of one copy alone."""
 
 REVISIT_VOTES = 8
 """Votes for one offset from which on two images that the network refuses show the same ground."""
@@ -137,19 +142,36 @@ def judge(
         ``duplicate``, ``altered``, ``undecidable``, ``revisit`` or ``refused``.
     """
     weights = weights or load_weights()
-    sizes = np.asarray(shapes, np.int64)
     order = _order(pairs)
-    ordered = pairs.iloc[order]
-    parts = [ordered.iloc[at : at + PAIRS_AT_A_TIME] for at in range(0, len(pairs), PAIRS_AT_A_TIME)]
-    judged = partial(_judge_part, shapes=sizes, read=read, cells=cells, weights=weights)
+    wanted = _Wanted(
+        pairs[KEY].to_numpy(np.int64)[order],
+        (pairs[PLACE[1:]] if "group" in pairs else pairs[KEY[2:]] * 0).to_numpy(np.int64)[order],
+        pairs["n_votes"].to_numpy(np.int64)[order] if "n_votes" in pairs else None,
+    )
+    judged = partial(
+        _judge_part, shapes=np.asarray(shapes, np.int64), read=read, cells=cells, weights=weights
+    )
+    parts = (wanted.part(at) for at in range(0, len(pairs), PAIRS_AT_A_TIME))
     with one_blas_thread():
         found = list(map_in_order(judged, parts, n_workers(workers)))
     empty = {name: np.zeros(0, kind) for name, kind in _KINDS.items()}
+    back = np.argsort(order)
     columns = {
-        name: np.concatenate([empty[name], *(part[name] for part in found)])[np.argsort(order)]
-        for name in VERDICT_COLUMNS
+        name: np.concatenate([empty[name], *(part[name] for part in found)])[back] for name in VERDICT_COLUMNS
     }
     return pairs.reset_index(drop=True).assign(**columns)
+
+
+class _Wanted(NamedTuple):
+    """Pairs to be judged: :data:`KEY` (n, 4), place of image 1 (n, 2), and votes (n,) or None."""
+
+    keys: Numbers
+    places: Numbers
+    votes: Numbers | None
+
+    def part(self, start: int) -> _Wanted:
+        rows = slice(start, start + PAIRS_AT_A_TIME)
+        return _Wanted(self.keys[rows], self.places[rows], None if self.votes is None else self.votes[rows])
 
 
 _KINDS: dict[str, Any] = {
@@ -191,49 +213,48 @@ def _order(pairs: pd.DataFrame) -> Numbers:
 
 
 def _judge_part(
-    pairs: pd.DataFrame,
+    wanted: _Wanted,
     shapes: Numbers,
     read: Callable[[int], Image],
     cells: Callable[[int, tuple[int, int]], Cells],
     weights: Weights,
 ) -> dict[str, npt.NDArray[Any]]:
-    wanted = pairs[KEY].to_numpy(np.int64).tolist()
-    places = pairs[PLACE[1:]].to_numpy(np.int64).tolist() if "group" in pairs else [(0, 0)] * len(pairs)
-    regions, images, lattices = [], [], []
-    for (one, two, y, x), (place_y, place_x) in zip(wanted, places, strict=True):
+    regions, images, lattices, phases = [], [], [], []
+    for (one, two, y, x), place in zip(wanted.keys.tolist(), wanted.places.tolist(), strict=True):
         regions.append(common_region(shapes[one], shapes[two], y, x))
         images.append((partial(read, one), partial(read, two)))
-        phase1 = (-place_y % CELL_SIZE, -place_x % CELL_SIZE)
-        phase2 = ((phase1[0] - y) % CELL_SIZE, (phase1[1] - x) % CELL_SIZE)
-        lattices.append((partial(cells, one, phase1), partial(cells, two, phase2)))
-    compared = compare_regions(regions, images, lattices, weights)
+        phase = (-place[0] % CELL_SIZE, -place[1] % CELL_SIZE)
+        other = ((phase[0] - y) % CELL_SIZE, (phase[1] - x) % CELL_SIZE)
+        lattices.append((partial(cells, one, phase), partial(cells, two, other)))
+        phases.append(phase)
+    compared = compare_regions(regions, images, lattices, phases, weights)
     n_tiles, n_decidable, n_differing, score = _score_tiles(compared, weights)
-    verdict = np.full(len(pairs), DUPLICATE, object)
+    verdict = np.full(len(regions), DUPLICATE, object)
     verdict[n_decidable == 0] = UNDECIDABLE
     verdict[n_differing > 0] = REFUSED
-    votes = pairs["n_votes"].to_numpy(np.int64) if "n_votes" in pairs else np.full(len(pairs), SURE_VOTES)
-    narrow = np.array([min(region.height, region.width) for region in regions])
-    is_small = (narrow < SMALL_SIDE) | (n_decidable <= SMALL_TILES)
-    misplaced = np.zeros(len(pairs), bool)
-    for number in np.flatnonzero(verdict == DUPLICATE):
-        region, (read1, read2) = regions[number], images[number]
-        if is_small[number] or votes[number] < SURE_VOTES:
-            grey1, grey2 = read1()[0], read2()[0]
-            misplaced[number] = _is_misplaced(region, grey1, grey2)
-            unlike = is_small[number] and _is_unlike(region, grey1, grey2, float(score[number]))
-            if misplaced[number] or unlike:
-                verdict[number] = REFUSED
-                n_differing[number] = n_decidable[number]
-    for number in np.flatnonzero((verdict == REFUSED) & ~misplaced):
-        region, (read1, read2) = regions[number], images[number]
-        share = _agreeing_share(compared[number], weights)
-        if share >= ALTERED_SHARE and not _is_misplaced(region, read1()[0], read2()[0]):
+    # What places say, without votes, is as exact as what they follow from.
+    votes = np.full(len(regions), SURE_VOTES) if wanted.votes is None else wanted.votes
+    misplaced = np.zeros(len(regions), bool)
+    for number in np.flatnonzero(verdict == DUPLICATE).tolist():
+        region, is_sure = regions[number], bool(votes[number] >= SURE_VOTES)
+        found = _pixels_agree(region, images[number], int(n_decidable[number]), score[number], is_sure)
+        if not found.agree:
+            verdict[number], misplaced[number] = REFUSED, found.misplaced
+            n_differing[number] = n_decidable[number]
+    n_covered = np.diff(np.append(0, np.cumsum(compared.covered))[compared.starts])
+    covered = np.flatnonzero((verdict == DUPLICATE) & (n_covered >= COVERED_CELLS))
+    verdict[covered] = ALTERED
+    n_differing[covered] = 1
+    score[covered] = 1 - (n_covered / np.diff(compared.starts).clip(1))[covered]
+    for number in np.flatnonzero((verdict == REFUSED) & ~misplaced).tolist():
+        share = _agreeing_share(compared, number, weights)
+        if share >= ALTERED_SHARE and not _is_misplaced(regions[number], images[number]):
             verdict[number], score[number] = ALTERED, share
-        elif votes[number] >= REVISIT_VOTES and "n_votes" in pairs:
+        elif wanted.votes is not None and votes[number] >= REVISIT_VOTES:
             verdict[number] = REVISIT
     return {
-        "height": np.array([region.height for region in regions]),
-        "width": np.array([region.width for region in regions]),
+        "height": np.array([region.height for region in regions], np.int64),
+        "width": np.array([region.width for region in regions], np.int64),
         "n_tiles": n_tiles,
         "n_decidable": n_decidable,
         "n_differing": n_differing,
@@ -243,26 +264,23 @@ def _judge_part(
 
 
 def _score_tiles(
-    compared: list[Compared], weights: Weights
+    compared: Compared, weights: Weights
 ) -> tuple[Numbers, Numbers, Numbers, npt.NDArray[np.float64]]:
     """Of each region how many tiles there are, can be judged, and differ; the lowest score, NaN if none."""
-    n = len(compared)
+    n = len(compared.tiles)
     counts = np.zeros((3, n), np.int64)
     lowest = np.full(n, np.nan)
     by_size: dict[int, list[tuple[int, Numbers]]] = {}
-    for number, region in enumerate(compared):
-        for tiles in region.tiles:
+    for number, of_region in enumerate(compared.tiles):
+        for tiles in of_region:
             if len(tiles):
                 by_size.setdefault(tiles.shape[1], []).append((number, tiles))
     for size in sorted(by_size):
-        entries = by_size[size]
-        owner = np.repeat([number for number, _ in entries], [len(tiles) for _, tiles in entries])
-        decidable = np.concatenate([_decidable(compared[number], tiles) for number, tiles in entries])
+        owner = np.repeat([number for number, _ in by_size[size]], [len(tiles) for _, tiles in by_size[size]])
+        tiles = np.concatenate([tiles for _, tiles in by_size[size]]) + compared.starts[owner][:, None]
+        decidable = _decidable(compared, tiles)
         scores = np.full(len(owner), np.nan)
-        if decidable.any():
-            first = np.concatenate([compared[number].data1[tiles] for number, tiles in entries])[decidable]
-            second = np.concatenate([compared[number].data2[tiles] for number, tiles in entries])[decidable]
-            scores[decidable] = score_pairs(join_cells(first), join_cells(second), weights, workers=1)
+        scores[decidable] = _scores(compared, tiles[decidable], weights)
         np.add.at(counts[0], owner, 1)
         np.add.at(counts[1], owner, decidable)
         np.add.at(counts[2], owner, scores < weights.threshold)
@@ -270,43 +288,77 @@ def _score_tiles(
     return counts[0], counts[1], counts[2], lowest
 
 
-def _decidable(region: Compared, tiles: Numbers) -> Mask:
+def _scores(compared: Compared, tiles: Numbers, weights: Weights) -> npt.NDArray[np.float32]:
+    """Scores (n_tiles,) of tiles (n_tiles, cells) of all regions."""
+    if not len(tiles):
+        return np.zeros(0, np.float32)
+    first, second = (join_cells(data[tiles]) for data in (compared.data1, compared.data2))
+    return score_pairs(first, second, weights, workers=1)
+
+
+def _decidable(compared: Compared, tiles: Numbers) -> Mask:
     """Which tiles carry evidence in both images."""
-    enough = (
-        evidence[tiles].sum(axis=1) >= MIN_EVIDENCE_CELLS for evidence in (region.evidence1, region.evidence2)
+    first, second = (
+        evidence[tiles].sum(axis=1) >= MIN_EVIDENCE_CELLS
+        for evidence in (compared.evidence1, compared.evidence2)
     )
-    return np.asarray(np.logical_and(*enough))
+    return np.asarray(first & second)
 
 
-def _is_misplaced(region: Region, grey1: npt.NDArray[np.uint8], grey2: npt.NDArray[np.uint8]) -> bool:
+class _Agreement(NamedTuple):
+    agree: bool
+    misplaced: bool = False
+
+
+def _pixels_agree(
+    region: Region, images: Images, n_decidable: int, score: float, is_sure: bool
+) -> _Agreement:
+    """Whether the pixels bear the network out, of a region that is small or an offset that is not sure."""
+    is_small = min(region.height, region.width) < SMALL_SIDE or n_decidable <= SMALL_TILES
+    is_open = is_small and (score < UNSURE_SCORE or region.height * region.width <= SMALL_AREA)
+    if (is_open or not is_sure) and _is_misplaced(region, images):
+        return _Agreement(False, misplaced=True)
+    if is_small and _differs(region, images):
+        return _Agreement(False)
+    if is_open and is_elsewhere(images[0]()[0], images[1]()[0], region, ELSEWHERE_RADIUS):
+        return _Agreement(False, misplaced=True)
+    return _Agreement(True)
+
+
+def _is_misplaced(region: Region, images: Images) -> bool:
     """Whether two images agree better a few pixels from where they were laid on each other."""
     radius = min(REFINED_RADIUS, (min(region.height, region.width) - SMALLEST_TEMPLATE) // 2)
+    if radius < 1:
+        return False
     y, x = region.top1 - region.top2, region.left1 - region.left2
-    found = refine_offset(grey1, grey2, y, x, radius) if radius > 0 else None
+    found = refine_offset(images[0]()[0], images[1]()[0], y, x, radius)
     return bool(found and found.correlation > max(found.proposed + BETTER, CERTAIN))
 
 
-def _is_unlike(
-    region: Region, grey1: npt.NDArray[np.uint8], grey2: npt.NDArray[np.uint8], score: float
-) -> bool:
-    """Whether the pixels of a small region show something else, or the same at another place."""
-    first, second = high_passed(region.of_first(grey1)), high_passed(region.of_second(grey2))
-    if differing_share(first, second) >= DIFFERING_WINDOWS:
-        return True
-    if score >= UNSURE_SCORE and region.height * region.width > SMALL_AREA:
-        return False
-    return is_elsewhere(grey1, grey2, region, ELSEWHERE_RADIUS)
+def _differs(region: Region, images: Images) -> bool:
+    """Whether the pixels of a small region show something else in part, where both are valid."""
+    (grey1, valid1), (grey2, valid2) = (image() for image in images)
+    valid: Mask | None = None
+    if valid1 is not None or valid2 is not None:
+        valid = np.ones((region.height, region.width), bool)
+        if valid1 is not None:
+            valid &= np.asarray(region.of_first(valid1), bool)
+        if valid2 is not None:
+            valid &= np.asarray(region.of_second(valid2), bool)
+    first, second = high_passed(region.of_first(grey1), valid), high_passed(region.of_second(grey2), valid)
+    return differing_share(first, second) >= DIFFERING_WINDOWS
 
 
-def _agreeing_share(region: Compared, weights: Weights) -> float:
-    """Share of the cells with evidence that lie in a 128 px tile that agrees; zero if there are too few."""
-    rows, cols = region.block
-    seen = (region.evidence1 & region.evidence2)[: rows * cols]
+def _agreeing_share(compared: Compared, number: int, weights: Weights) -> float:
+    """Share of a region's cells with evidence that lie in a 128 px tile that agrees; zero if they are few."""
+    rows, cols = compared.blocks[number]
+    block = slice(compared.starts[number], compared.starts[number] + rows * cols)
+    seen = (compared.evidence1 & compared.evidence2)[block]
     if min(rows, cols) < ALTERED_TILE or seen.sum() < ALTERED_CELLS:
         return 0.0
-    tiles = all_tiles(rows, cols, ALTERED_TILE)
-    tiles = tiles[_decidable(region, tiles)]
-    scores = score_pairs(join_cells(region.data1[tiles]), join_cells(region.data2[tiles]), weights, workers=1)
+    tiles = all_tiles(rows, cols, ALTERED_TILE) + block.start
+    tiles = tiles[_decidable(compared, tiles)]
+    agreeing = tiles[_scores(compared, tiles, weights) >= weights.threshold]
     agrees = np.zeros(rows * cols, bool)
-    agrees[tiles[scores >= weights.threshold].ravel()] = True
+    agrees[agreeing.ravel() - block.start] = True
     return float((agrees & seen).sum() / seen.sum())
