@@ -36,9 +36,11 @@ __all__ = [
     "Level",
     "Points",
     "find_points",
+    "is_fine",
     "load_directions",
     "needs_dense",
     "patches",
+    "prepared",
 ]
 
 Grey = npt.NDArray[np.uint8]
@@ -67,6 +69,7 @@ _BLOCK = 2048  # px; larger images are worked on in blocks, with the same result
 _UNITS = 128  # of a grey level, in 16 bits: twice as fast as 32
 _SOLID_SHARE = 0.1
 _STRAIGHT_SHARE = 0.65
+_LEAST_ACROSS = 0.75  # grey levels, root mean square: more than rounding and compression leave
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,8 @@ class Points(NamedTuple):
     """The points of an image, sorted by kind, then y, then x.
 
     ``y, x``: float32, full-resolution pixels (0 is the centre of the first pixel). ``codes``: (n, 48) int8,
-    unit vectors times 127. ``kinds``: uint8, twice the level's number in :data:`LEVELS`, plus 1 for minima;
-    only points of one kind can match.
+    unit vectors times 127. ``kinds``: uint8, twice the number of the kind of patch (coarse, fine, coarse and
+    straight, fine and straight), plus 1 for minima; only points of one kind can match.
     """
 
     y: Float
@@ -131,7 +134,12 @@ class Points(NamedTuple):
 
 
 class Directions(NamedTuple):
-    """What patches are projected onto: ``means`` (levels, 256), ``directions`` (levels, 256, 48), float32."""
+    """What patches are projected onto: ``means`` (4, 256), ``directions`` (4, 256, 48), float32.
+
+    In the order of kinds: plain patches of :data:`LEVELS`, then those of a straight border, mostly. Of the
+    latter the means of rows and columns do not count: borders alike are everywhere, what lies along them is
+    not.
+    """
 
     means: Float
     directions: Float
@@ -147,7 +155,23 @@ def load_directions() -> Directions:
     """The shipped directions, learned by ``python -m dupnet.training.point_directions``."""
     file = resources.files("dupnet.network").joinpath("weights", "point_directions.npz")
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        return Directions(arrays["means"].astype(np.float32), arrays["directions"].astype(np.float32))
+        return prepared(arrays["means"].astype(np.float32), arrays["directions"].astype(np.float32))
+
+
+def prepared(means: Float, directions: Float) -> Directions:
+    """Directions as they are used: those of straight patches without what rows and columns have in common."""
+    directions = directions.copy()
+    for number, level in enumerate(LEVELS):
+        averages = _row_and_column_means(level.side)
+        straight = directions[number + len(LEVELS)]
+        centred = straight - straight.mean(axis=0)
+        directions[number + len(LEVELS)] = centred - level.side * averages @ (averages.T @ centred)
+    return Directions(means, directions)
+
+
+def is_fine(kinds: npt.NDArray[np.uint8]) -> Mask:
+    """Whether points of these kinds come from the image at full scale."""
+    return np.asarray((kinds >> 1) % len(LEVELS) == LEVELS.index(FINE))
 
 
 def find_points(
@@ -180,27 +204,38 @@ def find_points(
     found = []
     for number, level in enumerate(LEVELS):
         y, x, minima, raw = _raw_patches(grey, valid, level, dense)
-        # One product with all that is linear in the patch: its code, the means of its rows and columns.
-        matrix = np.concatenate([directions.directions[number], _row_and_column_means(level.side)], axis=1)
-        products = raw @ matrix
-        mean, length, keep = _measures(raw, products[:, CODE_LENGTH:], level)
-        y, x, minima, products = y[keep], x[keep], minima[keep], products[keep, :CODE_LENGTH]
-        sums = directions.directions[number].sum(axis=0)
+        plain, straight = number, number + len(LEVELS)
+        # One product with all that is linear in the patch: both codes, the means of its rows and columns.
+        means = _row_and_column_means(level.side)
+        both = (directions.directions[plain], directions.directions[straight])
+        products = raw @ np.concatenate([*both, means], axis=1)
+        measured = _measures(raw, products[:, 2 * CODE_LENGTH :], level)
         sign = np.where(minima, np.float32(-1), np.float32(1))
-        codes = (products - mean[keep, None] * sums) * (sign / length[keep])[:, None]
-        codes -= directions.means[number] @ directions.directions[number]
-        norm = np.sqrt(np.einsum("ij,ij->i", codes, codes))
-        codes = np.rint(codes * (UNIT / np.maximum(norm, 1e-12))[:, None]).astype(np.int8)
-        kinds = (2 * number + minima).astype(np.uint8)
-        order = np.lexsort((x, y, kinds))
-        found.append((y[order], x[order], codes[order], kinds[order]))
-    return Points(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        for kind, keep in ((plain, measured.is_plain), (straight, measured.is_straight)):
+            first = 0 if kind == plain else CODE_LENGTH
+            codes = products[keep, first : first + CODE_LENGTH]
+            if kind == plain:
+                codes -= measured.mean[keep, None] * both[0].sum(axis=0)
+                length = measured.length[keep]
+            else:
+                length = measured.length_across[keep]
+            codes *= (sign[keep] / length)[:, None]
+            codes -= directions.means[kind] @ directions.directions[kind]
+            norm = np.sqrt(np.einsum("ij,ij->i", codes, codes))
+            codes = np.rint(codes * (UNIT / np.maximum(norm, 1e-12))[:, None]).astype(np.int8)
+            found.append((y[keep], x[keep], codes, (2 * kind + minima[keep]).astype(np.uint8)))
+    y, x, codes, kinds = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((x, y, kinds))
+    return Points(y[order], x[order], codes[order], kinds[order])
 
 
 def patches(
     grey: Grey, valid: Mask | None, number: int, *, dense: bool = False
 ) -> tuple[Float, Float, Mask, Float]:
-    """Positions, polarity and normalised patches of the points of level ``number`` of :data:`LEVELS`.
+    """Positions, polarity and normalised patches of points of one level, plain or straight.
+
+    ``number``: that of the level in :data:`LEVELS` for plain patches; plus the number of levels for straight
+    ones, whose means of rows and columns are taken away.
 
     Returns
     -------
@@ -215,11 +250,17 @@ def patches(
     ValueError
         As :func:`find_points`.
     """
-    level = LEVELS[number]
+    level = LEVELS[number % len(LEVELS)]
     y, x, minima, raw = _raw_patches(grey, valid, level, dense)
-    mean, length, keep = _measures(raw, raw @ _row_and_column_means(level.side), level)
-    sign = np.where(minima, np.float32(-1), np.float32(1))
-    vectors = (raw - mean[:, None]) * (sign / length)[:, None]
+    averages = _row_and_column_means(level.side)
+    means = raw @ averages
+    measured = _measures(raw, means, level)
+    vectors = raw - measured.mean[:, None]
+    keep, length = measured.is_plain, measured.length
+    if number >= len(LEVELS):
+        vectors = vectors - level.side * (means - measured.mean[:, None]) @ averages.T
+        keep, length = measured.is_straight, measured.length_across
+    vectors *= (np.where(minima, np.float32(-1), np.float32(1)) / length)[:, None]
     return y[keep], x[keep], minima[keep], vectors[keep]
 
 
@@ -362,18 +403,32 @@ def _sampled(image: Float, y: Float, x: Float, side: int) -> Float:
     ).reshape(shape)
 
 
-def _measures(raw: Float, means: Float, level: Level) -> tuple[Float, Float, Mask]:
-    """Mean of each patch, length of what is left without it, and whether it holds more than a straight
-    border.
+class _Measured(NamedTuple):
+    """Of each patch: its mean, its length without the mean, and without the means of rows and columns, too;
+    whether it is a point as it is, or by what is left across a straight border."""
 
-    ``means``: of its rows and columns, (n, 2 * side).
-    """
+    mean: Float
+    length: Float
+    length_across: Float
+    is_plain: Mask
+    is_straight: Mask
+
+
+def _measures(raw: Float, means: Float, level: Level) -> _Measured:
+    """Measure patches (n, side * side), given the means of their rows and columns, (n, 2 * side)."""
     n_pixels = level.side**2
     mean = means[:, : level.side].mean(axis=1)
     energy = np.maximum(np.einsum("ij,ij->i", raw, raw) - n_pixels * mean**2, 0)
     straight = level.side * np.einsum("ij,ij->i", means, means) - 2 * n_pixels * mean**2
-    keep = (straight <= _STRAIGHT_SHARE * energy) & (energy > (_UNITS * level.contrast / 2) ** 2 * n_pixels)
-    return mean, np.sqrt(np.maximum(energy, 1e-12)), keep
+    across = np.maximum(energy - straight, 0)
+    is_straight = straight > _STRAIGHT_SHARE * energy
+    return _Measured(
+        mean,
+        np.sqrt(np.maximum(energy, 1e-12)),
+        np.sqrt(np.maximum(across, 1e-12)),
+        ~is_straight & (energy > (_UNITS * level.contrast / 2) ** 2 * n_pixels),
+        is_straight & (across > (_UNITS * _LEAST_ACROSS) ** 2 * n_pixels),
+    )
 
 
 @lru_cache(maxsize=4)

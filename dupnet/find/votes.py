@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.find.join import Pairs
-from dupnet.find.points import FINE, LEVELS, SMALL_BELOW
+from dupnet.find.points import FINE, SMALL_BELOW, is_fine
 
 __all__ = ["COLUMNS", "EXACT_FROM", "PointTable", "Proposals", "grid_of", "propose", "tally"]
 
@@ -48,7 +48,6 @@ _NEAR = 2.5  # px from the median: votes for one offset
 _CORE = 1.25  # px from the median: votes that the offset is the mean of
 _FINE_WEIGHT = 4.0  # a fine point's position is a whole pixel, a coarse one's uncertain by about half a pixel
 _SHARES = (0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.45)
-_FINE_KINDS = 2 * LEVELS.index(FINE)  # kinds from here on are fine
 _COUNTED_AT_A_TIME = 2**22  # points of all regions
 
 
@@ -145,7 +144,7 @@ def tally(
     dy = points.y[first] - y2
     dx = points.x[first].astype(np.float64) - points.x[second]
     both = image1 * len(points.sizes) + image2
-    weight = np.where(points.kinds[first] >= _FINE_KINDS, _FINE_WEIGHT, 1.0)
+    weight = np.where(is_fine(points.kinds[first]), _FINE_WEIGHT, 1.0)
     sure = np.zeros(len(first), np.bool_)
     left = np.arange(len(first))
     rounds = []
@@ -379,7 +378,7 @@ def _n_inside(
             rim = np.minimum(
                 np.minimum(away_y, size[:, 0] - 1 - away_y), np.minimum(away_x, size[:, 1] - 1 - away_x)
             )
-            coarse = points.kinds[number] < _FINE_KINDS
+            coarse = ~is_fine(points.kinds[number])
             inside &= coarse | (rim < reach) | (size.min(axis=1) < SMALL_BELOW)
         found[at:to] = np.bincount(rows[inside] - at, minlength=to - at)
         at = to

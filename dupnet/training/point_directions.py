@@ -25,7 +25,7 @@ from dupnet.acquisitions.alterations import draw_processing, process
 from dupnet.acquisitions.sources import read_acquisition
 from dupnet.files.atomic import atomic_path
 from dupnet.files.workers import one_blas_thread
-from dupnet.find.points import CODE_LENGTH, LEVELS, Directions, patches
+from dupnet.find.points import CODE_LENGTH, LEVELS, Directions, patches, prepared
 from dupnet.images.jpeg import encode_jpeg
 
 __all__ = ["COLUMNS", "directions_of", "draw_crops", "learn", "matched_patches", "write_directions"]
@@ -65,13 +65,14 @@ def draw_crops(acquisition: Image, rng: np.random.Generator) -> tuple[Image, Ima
 
 
 def matched_patches(first: Image, second: Image, offset: tuple[int, int], number: int) -> tuple[Float, Float]:
-    """Patches of level ``number`` that both crops chose at one place: two (n, 256) float32."""
+    """Patches of one kind (:func:`dupnet.find.points.patches`) that both crops chose at one place: two (n,
+    256)."""
     y1, x1, minima1, vectors1 = patches(first, None, number, dense=True)
     y2, x2, minima2, vectors2 = patches(second, None, number, dense=True)
     if not len(y1) or not len(y2):
         return vectors1[:0], vectors2[:0]
     tree = cKDTree(np.stack([y2 + offset[0], x2 + offset[1]], axis=1))
-    near = _NEAR * LEVELS[number].scale
+    near = _NEAR * LEVELS[number % len(LEVELS)].scale
     distance, nearest = tree.query(np.stack([y1, x1], axis=1), distance_upper_bound=near)
     one = np.flatnonzero(np.isfinite(distance))
     one = one[minima1[one] == minima2[nearest[one]]]
@@ -103,20 +104,21 @@ def directions_of(first: Float, second: Float) -> tuple[Float, Float]:
 
 
 def learn(acquisitions: Sequence[Image], shares: Sequence[float], n_crops: int, seed: int = 0) -> Directions:
-    """Directions of every level, from ``n_crops`` pieces of ground, ``shares`` of them of each
+    """Directions of every kind of patch, from ``n_crops`` pieces of ground, ``shares`` of them of each
     acquisition."""
-    drawn: list[list[tuple[Float, Float]]] = [[] for _ in LEVELS]
+    drawn: list[list[tuple[Float, Float]]] = [[] for _ in range(2 * len(LEVELS))]
     for number in range(n_crops):
         rng = np.random.default_rng([seed, number])
         acquisition = acquisitions[int(rng.choice(len(acquisitions), p=shares))]
         first, second, offset = draw_crops(acquisition, rng)
-        for level, found in enumerate(drawn):
-            found.append(matched_patches(first, second, offset, level))
+        for kind, found in enumerate(drawn):
+            found.append(matched_patches(first, second, offset, kind))
     with one_blas_thread():
         learned = [
             directions_of(*(np.concatenate(side) for side in zip(*found, strict=True))) for found in drawn
         ]
-    return Directions(*(np.stack(arrays) for arrays in zip(*learned, strict=True)))
+    means, directions = (np.stack(arrays) for arrays in zip(*learned, strict=True))
+    return prepared(means, directions)
 
 
 def write_directions(raw: Path, out: Path, n_crops: int = N_CROPS, seed: int = 0) -> Directions:
