@@ -41,7 +41,7 @@ class Describer:
         found: dict[str, tuple[Entry, Arrays] | str] = {}
         for name in names:
             try:
-                known, grey = read_entry(self.files[name], check_content=self.check_content)
+                known, grey, _ = read_entry(self.files[name], check_content=self.check_content)
             except UnreadableImage as error:
                 found[name] = error.reason
             else:
@@ -139,15 +139,16 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     from dupnet.find import describe
 
     path = saved(tmp_path, a=textured(1, 64)[0])["a.png"]
-    known, grey = read_entry(path, check_content=True)
+    known, grey, valid = read_entry(path, check_content=True)
+    assert valid is None
     assert (known.height, known.width, known.n_rows, known.note) == (*grey.shape, 0, "")
-    load = describe.load
+    load = describe.load_image
 
     def disturbed(name: Path, **options: object) -> object:
         os.utime(name, (0, 0))
         return load(name, **options)
 
-    monkeypatch.setattr(describe, "load", disturbed)
+    monkeypatch.setattr(describe, "load_image", disturbed)
     with pytest.raises(UnreadableImage, match="changed while it was read"):
         read_entry(path)
 

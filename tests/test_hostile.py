@@ -275,7 +275,7 @@ def test_a_file_that_does_not_stay(
     harm: str, folders: Folders, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put("x.jpg", encoded)(folders)
-    load = describe.load
+    load = describe.load_image
 
     def disturbed(path: Path, **options: bool) -> object:
         if Path(path).name != "x.jpg":
@@ -286,7 +286,7 @@ def test_a_file_that_does_not_stay(
         os.utime(path, (0, 0))
         return pixels
 
-    monkeypatch.setattr(describe, "load", disturbed)
+    monkeypatch.setattr(describe, "load_image", disturbed)
     assert find(folders) == 0
     (reason,) = read_table(folders.out / "unreadable.csv")["reason"]
     assert {"vanishes": "vanished before it was read", "changes": "changed while it was read"}[harm] in reason
