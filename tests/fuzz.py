@@ -154,7 +154,8 @@ def seeds(target: str) -> list[bytes]:
     from PIL import Image
 
     if target == "records":
-        about = {"options": {}, "counts": {}, "seconds": {}, "versions": {}, "folders": ["images"]}
+        about = {"options": {}, "searched": {}, "counts": {}, "seconds": {}, "versions": {}}
+        about["folders"] = ["images"]
         return [json.dumps(about | {"grid": {"rows": 3, "cols": 3, "tile_size": 256}}).encode()]
     if target == "models":
         return _small_models()

@@ -31,6 +31,7 @@ MODULES = {
     "tiles": ["test_tiles"],
     "pairs.table": ["test_pairs"],
     "find.overlaps": ["test_overlaps"],
+    "find.tile_overlaps": ["test_tile_overlaps"],
     "find.groups": ["test_groups"],
     "find.placement": ["test_placement", "test_groups"],
 }

@@ -244,13 +244,13 @@ def test_add_a_folder(
         find_overlaps(tmp_path / "new", out=out)
 
     read: list[str] = []
-    load = describe.load
+    load = describe.load_image
 
     def counting(path: Path, **options: object) -> object:
         read.append(Path(path).name)
         return load(path, **options)
 
-    monkeypatch.setattr(describe, "load", counting)
+    monkeypatch.setattr(describe, "load_image", counting)
     result = find_overlaps(tmp_path / "new", out=out, add=True)
     assert sorted(set(read)) == names[:3]  # the others are known
     assert table_bytes(out) == table_bytes(undisturbed)
@@ -501,7 +501,7 @@ def test_a_file_that_vanishes_or_changes_while_it_is_read(
     folder = tmp_path / "images"
     shutil.copytree(collection / "images", folder)
     gone, changed = sorted(os.listdir(folder))[:2]
-    load = describe.load
+    load = describe.load_image
 
     def disturbed(path: Path, **options: object) -> object:
         if Path(path).name == gone:
@@ -511,7 +511,7 @@ def test_a_file_that_vanishes_or_changes_while_it_is_read(
             os.utime(path, (0, 0))
         return pixels
 
-    monkeypatch.setattr(describe, "load", disturbed)
+    monkeypatch.setattr(describe, "load_image", disturbed)
     result = find_overlaps(folder)
     reasons = dict(result.unreadable.itertuples(index=False, name=None))
     assert set(reasons) == {gone, changed}

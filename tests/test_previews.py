@@ -3,6 +3,8 @@ import base64
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dupnet.report.previews import (
     data_uri,
@@ -10,6 +12,7 @@ from dupnet.report.previews import (
     encode,
     outline,
     reduce_to,
+    region_boxes,
     shared_regions,
     shown_name,
 )
@@ -29,15 +32,41 @@ def test_shared_regions_hold_the_shared_tiles_of_a_cut_acquisition(overlap):
     row, col = row1 + 8 * overlap.row_offset, col1 + 8 * overlap.col_offset
     image1 = acquisition[row1 : row1 + 24, col1 : col1 + 24]
     image2 = acquisition[row : row + 24, col : col + 24]
-    region1, region2 = shared_regions(image1, image2, overlap, GRID)
+    region1, region2 = shared_regions(image1, image2, 8 * overlap.row_offset, 8 * overlap.col_offset)
     assert np.array_equal(region1, region2)
     assert region1.size == split_tiles(image1, GRID)[list(overlap.tiles1)].size
     assert np.array_equal(region1[:8, :8], split_tiles(image1, GRID)[overlap.tiles1[0]])
 
 
-def test_shared_regions_name_a_wrong_size():
-    with pytest.raises(ValueError, match="image2 is 16 x 24"):
-        shared_regions(random_image(), random_image(16), overlaps(GRID)[0], GRID)
+@given(st.data())
+def test_shared_regions_are_the_same_ground_whatever_the_sizes(data):
+    acquisition = random_image(40, 40)
+    boxes = []
+    for _ in range(2):
+        top, left = data.draw(st.tuples(st.integers(0, 30), st.integers(0, 30)))
+        height, width = data.draw(st.tuples(st.integers(1, 40 - top), st.integers(1, 40 - left)))
+        boxes.append((top, left, top + height, left + width))
+    image1, image2 = (acquisition[top:bottom, left:right] for top, left, bottom, right in boxes)
+    offset = boxes[1][0] - boxes[0][0], boxes[1][1] - boxes[0][1]
+    top, left = (max(boxes[0][axis], boxes[1][axis]) for axis in (0, 1))
+    bottom, right = (min(boxes[0][axis], boxes[1][axis]) for axis in (2, 3))
+    if bottom <= top or right <= left:
+        with pytest.raises(ValueError, match=r"share nothing at offset"):
+            shared_regions(image1, image2, *offset)
+        return
+    region1, region2 = shared_regions(image1, image2, *offset)
+    assert np.array_equal(region1, region2)
+    assert np.array_equal(region1, acquisition[top:bottom, left:right])
+    box1, box2 = region_boxes(image1.shape[:2], image2.shape[:2], *offset)
+    assert np.array_equal(image1[box1], image2[box2]) and image1[box1].shape == region1.shape
+
+
+def test_regions_that_share_nothing_are_named():
+    with pytest.raises(ValueError, match=r"24 x 24 and 16 x 24 pixels share nothing at offset \(24, 0\)"):
+        shared_regions(random_image(), random_image(16), 24, 0)
+    assert shared_regions(random_image(), random_image(16), 23, 0)[0].shape == (1, 24, 3)
+    with pytest.raises(ValueError, match=r"share nothing at offset \(0, -24\)"):
+        shared_regions(random_image(), random_image(16), 0, -24)
 
 
 def test_difference_map_ignores_an_even_change_only_with_medians():
@@ -50,9 +79,10 @@ def test_difference_map_ignores_an_even_change_only_with_medians():
         difference_map(region, region[:8])
 
 
-def test_outline_stays_on_the_border_of_its_tiles():
+@pytest.mark.parametrize(("scale", "box"), [(1.0, np.s_[80:160, 80:240]), (0.25, np.s_[320:640, 320:960])])
+def test_outline_stays_on_the_border_of_its_box(scale, box):
     black = np.zeros((240, 240, 3), np.uint8)
-    changed = outline(black, (4, 5), GRID).any(axis=2)
+    changed = outline(black, box, scale).any(axis=2)
     rows, cols = np.nonzero(changed)
     assert 80 <= rows.min() < 84 and 156 <= rows.max() < 160
     assert 80 <= cols.min() < 84 and 236 <= cols.max() < 240

@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import html
 import json
 import os
 import re
@@ -12,11 +13,13 @@ import pandas as pd
 import pytest
 from chromium import chromium, needs_chromium, page_errors, wait_for
 
+from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, REVISIT_COLUMNS
+from dupnet.find.results import GROUP_COLUMNS
 from dupnet.report import page as report
-from dupnet.tiles import Grid, overlaps
+from dupnet.report.previews import shown_name
+from dupnet.tiles import overlaps
 
 SIZE = 32
-GRID = Grid(3, 3, SIZE)
 HOSTILE = [
     "<img src=x onerror=hacked()>.png",
     "</script><script>hacked()</script>.png".replace("/", "\u2215"),
@@ -47,53 +50,56 @@ def collection(tmp_path):
             offset = (places[two][0] - places[one][0], places[two][1] - places[one][1])
             if overlap := by_offset.get(offset):
                 score = np.nan if overlap.n_tiles == 1 else 1 - 0.01 * len(rows)
-                rows.append(
-                    (names[one], names[two], overlap.tag, *offset, overlap.n_tiles, overlap.n_tiles, score)
-                )
-    columns = [
-        "image1",
-        "image2",
-        "overlap_tag",
-        "row_offset",
-        "col_offset",
-        "n_tiles",
-        "n_decidable",
-        "score",
-    ]
-    table = pd.DataFrame(rows, columns=columns, dtype=object)
+                size = [(3 - abs(way)) * SIZE for way in offset]
+                pixels = [way * SIZE for way in offset]
+                counts = overlap.n_tiles, overlap.n_tiles, 0, score
+                verdict = "undecidable" if overlap.n_tiles == 1 else "duplicate"
+                ends = names[one], names[two], overlap.tag
+                rows.append((*ends, *offset, *pixels, *size, *counts, verdict))
+    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     table["score"] = table["score"].astype(float)
-    table["verdict"] = np.where(table["score"].isna(), "undecidable", "duplicate")
     groups = pd.DataFrame(
-        [(name, 0, row, col) for name, (row, col) in zip(names, places, strict=True)],
-        columns=["image", "group", "row", "col"],
-        dtype=object,
-    ).astype({"group": int, "row": int, "col": int})
-    cuts = pd.DataFrame(
         [
-            (names[0], names[1], "07", 0, -1, 6, 0.7, "loop", 1, 0),
-            (names[0], names[2], "08", 0, 0, 9, 0.6, "neighbours", pd.NA, pd.NA),
+            (name, 5, 0, row, col, row * SIZE, col * SIZE, 3 * SIZE, 3 * SIZE)
+            for name, (row, col) in zip(names, places, strict=True)
         ],
-        columns=[
-            "image1",
-            "image2",
-            "overlap_tag",
-            "row_offset",
-            "col_offset",
-            "n_decidable",
-            "score",
-            "reason",
-            "row_residual",
-            "col_residual",
+        columns=list(GROUP_COLUMNS),
+    )
+    rejected = pd.DataFrame(
+        [
+            (names[0], names[1], "07", 0, -1, 0, -32, 96, 64, 6, 6, 0, 0.7, "duplicate", "loop", 32, -5),
+            (
+                names[0],
+                names[2],
+                "",
+                pd.NA,
+                pd.NA,
+                1,
+                2,
+                95,
+                94,
+                9,
+                9,
+                0,
+                0.6,
+                "altered",
+                "neighbours",
+                pd.NA,
+                pd.NA,
+            ),
         ],
+        columns=list(REJECTED_COLUMNS),
         dtype=object,
     )
+    revisits = pd.DataFrame([(names[3], names[6], 17, -4, 79, 92, 12, 0.125)], columns=list(REVISIT_COLUMNS))
     left_out = [*names, os.fsdecode(b"caf\xe9.png")]
     unreadable = pd.DataFrame(
         [(name, "empty file <b>") for name in left_out], columns=["image", "reason"], dtype=object
     )
     result = SimpleNamespace(
-        overlaps=table, groups=groups, cuts=cuts, unreadable=unreadable,
-        counts={"images": 8, "tiles_undecidable": 1234, "duplicate": 17}, grid=GRID,
+        overlaps=table, groups=groups, rejected=rejected, revisits=revisits, unreadable=unreadable,
+        counts={"images": 8, "tiles_undecidable": 1234, "duplicate": 17},
+        coverage=lambda: ["Searched: <i>everything</i>.", "Not searched: nothing."],
         converted=pd.DataFrame([(names[0], "grey")], columns=["image", "note"]),
     )  # fmt: skip
     return result, folder
@@ -167,9 +173,11 @@ def test_counts_tables_and_pictures_are_those_of_the_result(collection, monkeypa
     assert (
         "images 8 duplicate overlaps 17 tiles with nothing to judge by (solid and the like) 1,234 " in shown
     )
-    assert "Group 0: 8 images on 4 x 6 tiles" in shown
+    assert "Group 5, mosaic 0: 8 images on 128 x 192 px" in shown
+    assert "Searched: <i>everything</i>. Not searched: nothing." in shown
     table = json.loads(page.data)
-    assert table["overlap_tag"] == result.overlaps["overlap_tag"].tolist()
+    for name in ("y_offset", "x_offset", "height", "width", "n_tiles", "n_decidable", "verdict"):
+        assert table[name] == result.overlaps[name].tolist()
     assert [table["names"][code] for code in table["image1"]][:3] == [
         name.replace("\n", "\\n").replace("\u202e", "\\u202e").replace("\x07", "\\x07")
         for name in result.overlaps["image1"][:3]
@@ -183,6 +191,50 @@ def test_counts_tables_and_pictures_are_those_of_the_result(collection, monkeypa
     for one, two, difference in zip(of_pairs[::3], of_pairs[1::3], of_pairs[2::3], strict=True):
         assert one.shape == two.shape == difference.shape
         assert np.array_equal(one, two) and difference.max() <= 2
+
+
+def rows_of(text, section):
+    """The cells of the table of a section, row by row."""
+    inside = re.search(rf'<section id="{section}">.*?</section>', text, re.S).group(0)
+    rows = re.findall(r"<tr>(<td>.*?)</tr>", inside, re.S)
+    return [[html.unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", row, re.S)] for row in rows]
+
+
+def test_rejected_overlaps_and_revisits_are_listed(collection):
+    result, folder = collection
+    text = report.render(result, folder)
+    names = [shown_name(name) for name in sorted(HOSTILE)]
+    assert rows_of(text, "rejected") == [
+        [names[0], names[1], "0, -32", "0.700", "loop", "+32, -5"],
+        [names[0], names[2], "1, 2", "0.600", "neighbours", ""],
+    ]
+    assert rows_of(text, "revisits") == [[names[3], names[6], "17, -4", "79 x 92", "0.125"]]
+
+
+def test_an_altered_overlap_says_what_differs(collection, monkeypatch):
+    monkeypatch.setattr(report, "N_PAIRS", 1)
+    result, folder = collection
+    result.overlaps = result.overlaps.head(1).assign(verdict="altered", n_differing=2, overlap_tag="")
+    shown = " ".join(" ".join(Page(report.render(result, folder)).text).split())
+    row = result.overlaps.iloc[0]
+    assert f"altered, score {row.score:.3f}" in shown
+    assert f"{row.height} x {row.width} px at offset ({row.y_offset}, {row.x_offset});" in shown
+    assert f"{row.n_decidable} of {row.n_tiles} tiles decidable, 2 differ" in shown
+
+
+@pytest.mark.parametrize(
+    ("shapes", "offset", "key"),
+    [
+        (((100, 100), (100, 100)), (0, 0), ([0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10])),
+        (
+            ((100, 50), (40, 200)), (70, -100),
+            ([-5, 0, 10, 5.5], [0, 0, 2.5, 5], [-5, 3.5, 10, 2], [0, 3.5, 2.5, 1.5]),
+        ),
+    ],
+)  # fmt: skip
+def test_the_drawing_of_a_pair_shows_both_images_and_what_they_share(shapes, offset, key):
+    drawn = report._key(*shapes, *offset)
+    assert tuple(drawn[name] for name in ("view", "one", "two", "shared")) == key
 
 
 def decode(uri):
@@ -201,9 +253,9 @@ def test_nothing_found_and_nothing_readable(tmp_path):
         return pd.DataFrame(columns=list(columns))
 
     nothing = SimpleNamespace(
-        overlaps=empty("image1", "image2", "overlap_tag", "n_tiles", "n_decidable", "score", "verdict"),
-        groups=empty("image", "group", "row", "col"), unreadable=empty("image", "reason"),
-        cuts=empty("image1", "row_residual"), counts={}, grid=GRID, converted=empty("image", "note"),
+        overlaps=empty(*COLUMNS), groups=empty(*GROUP_COLUMNS), unreadable=empty("image", "reason"),
+        rejected=empty(*REJECTED_COLUMNS), revisits=empty(*REVISIT_COLUMNS), counts={},
+        converted=empty("image", "note"), coverage=lambda: [],
     )  # fmt: skip
     shown = " ".join(Page(report.render(nothing, tmp_path)).text)
     for sentence in (
@@ -211,6 +263,7 @@ def test_nothing_found_and_nothing_readable(tmp_path):
         "There is no overlap",
         "every file was read",
         "agree with each other",
+        "None was found",
     ):
         assert sentence in shown
 
@@ -243,6 +296,8 @@ def many(n=10_000):
     return pd.DataFrame({
         "image1": names[rng.integers(0, 6000, n)], "image2": names[rng.integers(0, 6000, n)],
         "overlap_tag": [tags[index] for index in chosen], "row_offset": 0, "col_offset": 0,
+        "y_offset": rng.integers(-767, 768, n), "x_offset": rng.integers(-767, 768, n),
+        "height": rng.integers(1, 769, n), "width": rng.integers(1, 769, n), "n_differing": 0,
         "n_tiles": [overlaps()[index].n_tiles for index in chosen], "n_decidable": 1,
         "score": 1 - rng.random(n) ** 4 / 2,
         "verdict": np.where(np.arange(n) % 10, "duplicate", "undecidable"),
@@ -306,7 +361,7 @@ def test_table_is_sorted_filtered_and_paged_by_keyboard(collection, tmp_path):
         button.send_keys("\n")
         header = driver.find_element("css selector", "th[data-column=score]")
         assert header.get_attribute("aria-sort") == "ascending"
-        assert cells(driver, 6) == [
+        assert cells(driver, 9) == [
             f"{score:.4f}" for score in table["score"].round(4).sort_values(kind="stable")[:50]
         ]
         button.send_keys(" ")
@@ -351,7 +406,7 @@ def test_every_control_is_reached_by_tab_and_shows_its_focus(collection, tmp_pat
             "filter-name",
             "filter-verdict",
             "score",
-            "Cuts",
+            "Contradictions",
         } <= seen
 
 

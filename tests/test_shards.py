@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 from dupnet.cluster.shards import read_search, read_shards, read_tiles, read_verify, token, write_shard
 from dupnet.files.identity import Identity
 from dupnet.files.storage import Folder
-from dupnet.find.cache import Entry
+from dupnet.find.cache import Arrays, Entry
 from dupnet.find.search import hash_rows
-from dupnet.network.descriptors import Descriptors
 from dupnet.network.filters import SEARCH_BYTES
 
 WIDTH = 12
 """Bytes of a verify descriptor here."""
 
-Images = dict[str, tuple[Entry, Descriptors]]
+Images = dict[str, tuple[Entry, Arrays]]
 
 
 def images(*sizes: int, seed: int = 0) -> Images:
@@ -33,7 +32,9 @@ def images(*sizes: int, seed: int = 0) -> Images:
         search = rng.integers(-127, 128, (n, SEARCH_BYTES), dtype=np.int8)
         verify = rng.integers(0, 256, (n, WIDTH), dtype=np.uint8)
         entry = Entry(Identity(number, 10**18 + seed, '"tag"'), 64, 64 * n, 99, n, "grey")
-        found[f"{seed}/{number} ü\n.jpg"] = entry, Descriptors(search, verify, rng.random(n) < 0.5)
+        decidable = rng.random(n) < 0.5
+        arrays = {"search": search, "verify": verify, "decidable": decidable, "hashes": hash_rows(verify)}
+        found[f"{seed}/{number} ü\n.jpg"] = entry, arrays
     return found
 
 
@@ -63,10 +64,12 @@ def test_images_and_rows_are_read_back(store: Folder) -> None:
             (name, entry._replace(first_row=first))
             for (name, (entry, _)), first in zip(content.items(), n_before[:-1], strict=True)
         ]
-        search = np.concatenate([data.search for _, data in content.values()])
-        verify = np.concatenate([data.verify for _, data in content.values()])
+        search = np.concatenate([data["search"] for _, data in content.values()])
+        verify = np.concatenate([data["verify"] for _, data in content.values()])
         tiles = read_tiles(store, shard)
-        assert tiles["decidable"].tolist() == [one for _, data in content.values() for one in data.decidable]
+        assert tiles["decidable"].tolist() == [
+            one for _, data in content.values() for one in data["decidable"]
+        ]
         np.testing.assert_array_equal(tiles["verify_hash"], hash_rows(verify))
         rows = np.array([3, 0, 3, 1])
         np.testing.assert_array_equal(read_search(store, shard.key, rows), search[rows])
@@ -75,10 +78,10 @@ def test_images_and_rows_are_read_back(store: Folder) -> None:
 
 def test_digests_are_equal_where_search_descriptors_are(tmp_path: Path) -> None:
     ((name, (entry, data)),) = images(5).items()
-    data.search[3] = data.search[1]
-    data.search[4] = data.search[1]
-    data.search[4, -1] ^= 1
-    data.search[2] = 0
+    data["search"][3] = data["search"][1]
+    data["search"][4] = data["search"][1]
+    data["search"][4, -1] ^= 1
+    data["search"][2] = 0
     store = Folder(tmp_path)
     write_shard(store, "k", {name: (entry, data)})
     tiles = read_tiles(store, read_shards(store)[0])
@@ -95,7 +98,7 @@ def lasting() -> Folder:
 @given(st.lists(st.sampled_from([(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 4), (1, 5)])))
 def test_verify_descriptors_of_any_rows_in_any_order(lasting: Folder, asked: list[tuple[int, int]]) -> None:
     keys = ["a", "b"]
-    verify = [np.concatenate([data.verify for _, data in SHARDS[key].values()]) for key in keys]
+    verify = [np.concatenate([data["verify"] for _, data in SHARDS[key].values()]) for key in keys]
     shard, row = np.array(asked, np.int64).reshape(-1, 2).T
     found = read_verify(lasting, keys, shard, row, WIDTH)
     assert found.shape == (len(asked), WIDTH)

@@ -35,8 +35,12 @@ from dupnet.metrics.pair_metrics import correlation
 from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import describe
 from dupnet.splits.assignment import random_split, split
+from dupnet.splits.ground import Tables
 from dupnet.splits.leaks import audit
-from dupnet.tiles import overlap_at, split_tiles
+from dupnet.tiles import TILE_SIZE, Grid, overlap_at, split_tiles
+
+GRID = Grid()
+"""The tiles of an image: the truth of these collections is told in tiles."""
 
 MAX_ERRORS = 100
 """Errors of one collection that are listed."""
@@ -121,7 +125,7 @@ def run_collection(
     collection: Collection, images: Path, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """One collection: counts by signal, the errors of `find`, what splits leak."""
-    result = find_overlaps(images, report=False)
+    result = find_overlaps(images, grid=TILE_SIZE, report=False)
     row = {"signal": "dupnet find", "images": len(collection.images)}
     row |= counts(collection.truth, result.overlaps)
     table = pd.DataFrame([row, *judge_hashes(collection, images)])
@@ -212,25 +216,55 @@ def leaks(truth: pd.DataFrame, result: FindResult, seed: int) -> pd.DataFrame:
     True overlaps are those of one day with decidable tiles.
     """
     known = truth[(truth["is_duplicate"] == 1) & (truth["n_decidable"] > 0)]
-    known = known.assign(score=1.0, verdict="duplicate")
+    known = known.assign(
+        **{
+            f"{axis}_offset": known[f"{name}_offset"] * TILE_SIZE
+            for axis, name in (("y", "row"), ("x", "col"))
+        },
+        **{
+            side: TILE_SIZE * (n - known[f"{name}_offset"].abs())
+            for side, name, n in (("height", "row", GRID.rows), ("width", "col", GRID.cols))
+        },
+        n_differing=0,
+        score=1.0,
+        verdict="duplicate",
+    )
     everything = list(result.groups["image"])
     n_sparse = max(3, round(SPARSE_SHARE * len(everything)))
     sparse = sorted(np.random.default_rng(seed).choice(everything, n_sparse, replace=False).tolist())
     rows = []
     for names in (everything, sparse):
-        here = known[known["image1"].isin(names) & known["image2"].isin(names)]
-        found = result.overlaps[result.overlaps["image1"].isin(names) & result.overlaps["image2"].isin(names)]
-        groups = place(found, names).groups
-        n_groups, largest = groups["group"].nunique(), groups["group"].value_counts().max()
+        found, true = (grouped(table, names) for table in (result.overlaps, known))
+        n_groups, largest = found.groups["group"].nunique(), found.groups["group"].value_counts().max()
         splits = {"random": random_split(names, seed=seed)}
         if n_groups >= 3:
             with warnings.catch_warnings():  # of one large group the ratios are missed, and that is said
                 warnings.simplefilter("ignore", UserWarning)
-                splits["dupnet split"] = split(groups, seed=seed)
+                splits["dupnet split"] = split(found, seed=seed)
         for name, assigned in splits.items():
-            total = audit(assigned, here, place(here, names).groups).splits.drop(columns="split").sum()
-            rows.append({"split": name, "groups": n_groups, "largest_group": largest, **total})
+            total = audit(assigned, true).splits.drop(columns="split").sum().astype(int)
+            rows.append(
+                {
+                    "split": name,
+                    "groups": n_groups,
+                    "largest_group": largest,
+                    "images": total["images"],
+                    "leaked_images": total["leaked_images"],
+                    "tiles": total["pixels"] // TILE_SIZE**2,
+                    "leaked_tiles": total["leaked_pixels"] // TILE_SIZE**2,
+                    "leaked_pixels": total["leaked_pixels"],
+                }
+            )
     return pd.DataFrame(rows)
+
+
+def grouped(overlaps: pd.DataFrame, names: list[str]) -> Tables:
+    """Some images of a collection, and what overlaps say of them alone: groups and places."""
+    here = overlaps[overlaps["image1"].isin(names) & overlaps["image2"].isin(names)]
+    number = pd.Index(names)
+    numbered = here.assign(**{end: number.get_indexer(here[end]) for end in ("image1", "image2")})
+    groups = place(numbered, len(names)).places.assign(image=names, height=GRID.height, width=GRID.width)
+    return Tables(groups=groups, overlaps=here)
 
 
 def run_airbus(folder: Path, out: Path) -> None:
@@ -238,7 +272,7 @@ def run_airbus(folder: Path, out: Path) -> None:
     from benchmarks.accuracy.airbus import judge_labels  # imports TensorFlow
 
     labels = judge_labels(folder / "images", folder / "labels.csv")
-    found = find_overlaps(folder / "images", report=False).overlaps
+    found = find_overlaps(folder / "images", grid=TILE_SIZE, report=False).overlaps
     listed = found.set_index(["image1", "image2", "overlap_tag"])["verdict"]
     places = labels[["image1", "image2", "overlap_tag"]].itertuples(index=False, name=None)
     labels["find"] = [listed.get(place, "not listed") for place in places]

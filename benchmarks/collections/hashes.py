@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.files.workers import map_in_order, n_workers
-from dupnet.find.overlaps import verify, vote
+from dupnet.find.overlaps import as_table, image_index
+from dupnet.find.tile_overlaps import judge_tiles, vote
 from dupnet.hashes import block_mean_hash, opencv_phash
 from dupnet.images.reading import read_grey
 from dupnet.tiles import Grid, is_decidable, split_tiles
@@ -76,10 +77,12 @@ def accepted_overlaps(
         return np.asarray(bits <= max_distance, np.float32)
 
     tables = [pd.DataFrame({column: pd.Series(dtype=object) for column in KEY})]
+    sizes = np.tile([grid.height, grid.width], (len(names), 1))
     for rows1, rows2 in _candidates(codes, decidable, max_distance, IMAGES_AT_A_TIME * grid.n_tiles):
         proposals = vote(rows1, rows2, np.zeros(len(rows1)), grid)
-        found = verify(proposals, names, agree, decidable, 0.5, grid).overlaps
-        tables += [found.loc[found["verdict"] == "duplicate", KEY]] if len(found) else []
+        judged = judge_tiles(proposals, sizes, agree, decidable, 0.5, grid)
+        found = as_table(judged[judged["verdict"] == "duplicate"], image_index(names), grid=grid)
+        tables += [found[KEY]] if len(found) else []
     return pd.concat(tables, ignore_index=True)
 
 

@@ -73,8 +73,8 @@ def _how_far(out: Path, n_images: int) -> str:
     """What a killed run left behind, as the name of a count."""
     if _tables(out):
         return "kills_while_tables_were_written"
-    journal = out / "cache" / "journal.jsonl"
-    n_described = journal.read_bytes().count(b"\n") if journal.exists() else 0
+    journals = list((out / "cache").glob("*/journal.jsonl"))
+    n_described = max((journal.read_bytes().count(b"\n") for journal in journals), default=0)
     if not n_described:
         return "kills_before_any_image"
     return f"kills_after_{'all' if n_described >= n_images else 'some'}_images"

@@ -31,9 +31,9 @@ from dupnet.cluster.sharded_index import code_of, list_folder
 from dupnet.cluster.shards import read_shards
 from dupnet.files.atomic import write_csv
 from dupnet.files.storage import Folder
-from dupnet.find.describe import Tiling
-from dupnet.find.engine import PAIRS_AT_A_TIME
 from dupnet.find.hash_tables import N_PROBES, N_TABLES
+from dupnet.find.scoring import PAIRS_AT_A_TIME
+from dupnet.find.tile_index import Tiling
 from dupnet.network.descriptors import load_weights
 from dupnet.network.filters import SEARCH_BYTES
 
@@ -282,6 +282,7 @@ def check(images: str, n_workers: int, rates: Rates) -> dict[str, float]:
             images,
             address,
             out=out,
+            grid=256,
             report=False,
             images_a_task=IMAGES_OF_A_CHECK,
             tiles_a_part=tiles_a_part,

@@ -27,10 +27,10 @@ from benchmarks.speed.peers import NOT_INSTALLED
 from dupnet.acquisitions.scenes import cut_collection
 from dupnet.acquisitions.sources import fetch_derna, read_acquisition
 from dupnet.files.atomic import write_csv
-from dupnet.find.overlaps import vote
+from dupnet.find.tile_overlaps import vote
 from dupnet.images.listing import list_images
 from dupnet.images.tiles_on_disk import save_tiles
-from dupnet.tiles import overlap_at
+from dupnet.tiles import TILE_SIZE, overlap_at
 
 SIZES = (1000, 2000, 4356)
 N_DESCRIPTORS = 1_730_000
@@ -181,8 +181,9 @@ def peer(tool: str, images: Path, home: Path, interpreters: list[str]) -> dict[s
 def overlaps_of(pairs: np.ndarray, names: list[str], home: Path) -> dict[str, Any]:
     """Counts of the overlaps all of whose tiles are among the pairs of tile rows (n, 2)."""
     votes = vote(pairs[:, 0], pairs[:, 1], np.ones(len(pairs)))
-    offsets = zip(votes["row_offset"], votes["col_offset"], strict=True)
-    n_tiles = [overlap_at(int(row), int(col)).n_tiles for row, col in offsets]
+    offsets = votes[["y_offset", "x_offset"]].to_numpy() // TILE_SIZE
+    votes = votes.assign(row_offset=offsets[:, 0], col_offset=offsets[:, 1])
+    n_tiles = [overlap_at(row, col).n_tiles for row, col in offsets.tolist()]
     found = votes[votes["n_votes"] == n_tiles]
     table = found.assign(image1=np.array(names)[found["image1"]], image2=np.array(names)[found["image2"]])
     write_csv(table.assign(verdict="duplicate"), home / "peer.csv")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dupnet.find.engine import SEARCH_THRESHOLD
 from dupnet.find.search import candidates
+from dupnet.find.tile_search import SEARCH_THRESHOLD
 
 Rows = npt.NDArray[np.int64]
 Descriptors = npt.NDArray[np.int8]

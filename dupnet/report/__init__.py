@@ -9,6 +9,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "mosaics": ["mosaic", "write_mosaics"],
         "page": ["write"],
-        "previews": ["difference_map", "outline", "reduce_to", "shared_regions", "shown_name"],
+        "previews": [
+            "difference_map",
+            "outline",
+            "reduce_to",
+            "region_boxes",
+            "shared_regions",
+            "shown_name",
+        ],
     },
 )

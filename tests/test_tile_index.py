@@ -1,8 +1,9 @@
-"""Indexing: each image described once, as if alone, and each that cannot be used listed with its reason."""
+"""Tiles in the cache: each where the stride says, described as if its image were alone."""
 
 from __future__ import annotations
 
-import os
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,18 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textures import Bytes, textured
 
-from dupnet.files.identity import Identity
-from dupnet.find.cache import Cache, Entry
-from dupnet.find.describe import (
-    TILES_AT_A_TIME,
-    Tiling,
-    describe_all,
-    describe_batch,
-    index_of,
-    made_by,
-    settle,
-    widths,
-)
+from dupnet.find.search import hash_rows
+from dupnet.find.tile_index import TILES_AT_A_TIME, Tiling, columns, describe_tiles, made_by, open_tiles
+from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import DESCRIPTOR_VERSION, describe, untrained_weights, verify_bytes
 from dupnet.network.filters import SEARCH_BYTES
 
@@ -39,10 +31,6 @@ def saved(folder: Path, **images: Bytes) -> dict[str, Path]:
         colour = np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
         cv2.imwrite(str(folder / f"{name}.png"), colour)
     return {f"{name}.png": folder / f"{name}.png" for name in sorted(images)}
-
-
-def entry(height: int, width: int, note: str = "") -> Entry:
-    return Entry(Identity(1, 1), height, width, 0, 1, note)
 
 
 @given(st.integers(2, 4), st.sampled_from([1, 2, 4]), st.integers(0, 3), st.integers(0, 3), st.data())
@@ -79,84 +67,68 @@ def test_an_image_is_described_as_if_alone(tmp_path: Path) -> None:
         for number, (rows, cols) in enumerate(shapes)
     }
     files = saved(tmp_path, **pixels) | {"last": tmp_path / "missing"}
-    together = describe_batch(list(files), files, tiling, WEIGHTS)
+    together = describe_tiles(list(files), files, tiling, WEIGHTS)
     assert together.pop("last") == "vanished before it was read, or a link that leads nowhere"
     assert [found[0].n_rows for found in together.values()] == [rows * cols for rows, cols in shapes]
     assert sum(rows * cols for rows, cols in shapes) > TILES_AT_A_TIME
     for number, (name, (known, descriptors)) in enumerate(together.items()):
-        ((entry_alone, alone),) = describe_batch([name], files, tiling, WEIGHTS).values()
+        ((entry_alone, alone),) = describe_tiles([name], files, tiling, WEIGHTS).values()
         assert (known.height, known.width) == pixels[f"{number}"].shape and known == entry_alone
-        for one, other in zip(vars(descriptors).values(), vars(alone).values(), strict=True):
-            np.testing.assert_array_equal(one, other)
+        assert set(descriptors) == set(alone) == set(columns(tiling, WEIGHTS))
+        for column, rows in descriptors.items():
+            np.testing.assert_array_equal(rows, alone[column])
 
 
 def test_less_than_a_tile_is_refused(tmp_path: Path) -> None:
     files = saved(tmp_path, low=textured(1, 64)[0, :32], square=textured(1, 64)[0])
-    found = describe_batch(list(files), files, Tiling(64, 32), WEIGHTS)
+    found = describe_tiles(list(files), files, Tiling(64, 32), WEIGHTS)
     assert found["low.png"] == "wrong size: 32 x 64 pixels, less than a tile of 64 px"
     assert found["square.png"][0].n_rows == 1
 
 
-def test_only_what_is_new_or_changed_is_described(tmp_path: Path) -> None:
-    pictures = textured(4, 128)
-    files = saved(tmp_path / "images", a=pictures[0], b=pictures[1], c=pictures[2])
-
-    def run(cache: Cache, check_content: bool = False) -> list[str]:
-        return describe_all(files, cache, TILING, WEIGHTS, check_content=check_content, workers=2).images
-
-    with index_of(tmp_path / "cache", TILING, WEIGHTS) as cache:
-        assert run(cache) == ["a.png", "b.png", "c.png"]
-        before = dict(cache.entries)
-        saved(tmp_path / "images", b=pictures[3])
-        os.utime(files["b.png"], (1, 1))
-        run(cache)
-        assert cache.n_rows == 16
-        assert {name for name, one in cache.entries.items() if one != before[name]} == {"b.png"}
-        expected = describe(TILING.split(pictures[3]), WEIGHTS).verify
-        rows = cache.entries["b.png"].first_row + np.arange(4)
-        np.testing.assert_array_equal(cache.verify(rows), expected)
-        # No hash was kept: with one asked for, all are read again, and then known with it and without.
-        for check_content, n_rows in ((True, 28), (True, 28), (False, 28)):
-            run(cache, check_content)
-            assert cache.n_rows == n_rows
-    with index_of(tmp_path / "cache", TILING, WEIGHTS) as cache:
-        files.pop("a.png").unlink()
-        assert run(cache, check_content=True) == ["b.png", "c.png"]
-        assert cache.n_rows == 28
+def test_what_is_kept_of_a_tile_is_its_description(tmp_path: Path) -> None:
+    picture = textured(1, 128)[0]
+    with open_tiles(tmp_path / "cache", TILING, WEIGHTS) as cache:
+        files = saved(tmp_path / "images", a=picture)
+        cache.append("a.png", *describe_tiles(["a.png"], files, TILING, WEIGHTS)["a.png"])
+        cache.flush()
+        rows = cache.rows_of(["a.png"])
+        expected = describe(TILING.split(picture), WEIGHTS)
+        np.testing.assert_array_equal(cache.read("search", rows).view(np.int8), expected.search)
+        np.testing.assert_array_equal(cache.read("verify", rows), expected.verify)
+        np.testing.assert_array_equal(cache.read("decidable", rows)[:, 0].view(bool), expected.decidable)
+        hashes = cache.read("hashes", rows).reshape(-1).view(np.uint64)
+        np.testing.assert_array_equal(hashes, hash_rows(expected.verify))
+    with open_tiles(tmp_path / "cache", TILING, WEIGHTS) as cache:
+        assert (cache.discarded, list(cache.entries)) == ("", ["a.png"])
+    with open_tiles(tmp_path / "cache", Tiling(64, 32), WEIGHTS) as cache:
+        assert cache.discarded and not cache.entries
 
 
-def test_of_equally_frequent_sizes_the_largest_is_kept() -> None:
-    usable = {"d": entry(96, 64), "c": entry(64, 96), "b": entry(96, 64, "grey"), "a": entry(64, 96, "CMYK")}
-    found = settle(usable, {"z\udcff": "its name", "e": "empty file"})
-    assert (found.images, found.height, found.width) == (["d", "b"], 96, 64)
-    wrong = "wrong size: 64 x 96 pixels; most images here are 96 x 64"
-    assert found.unreadable.to_numpy().tolist() == [
-        ["a", wrong],
-        ["c", wrong],
-        ["e", "empty file"],
-        [r"z\udcff", "its name"],
-    ]
-    assert found.converted.to_dict("records") == [{"image": "b", "note": "grey"}]
-    assert found.unreadable.columns.tolist() == ["image", "reason"]
-    assert settle({"c": usable["c"], **usable}, {}).images == ["d", "b"]
-    with pytest.raises(ValueError, match=r"None of 1 files can be used \('e': empty file\)"):
-        settle({}, {"e": "empty file"})
+def test_the_content_of_a_file_is_noted_where_asked_for(tmp_path: Path) -> None:
+    files = saved(tmp_path, a=textured(1, 64)[0])
+    content = hashlib.blake2b(files["a.png"].read_bytes(), digest_size=16).hexdigest()
+    for check_content, expected in ((False, ""), (True, content)):
+        ((entry, _),) = describe_tiles(["a.png"], files, TILING, WEIGHTS, check_content).values()
+        assert entry.identity.content == expected
 
 
 def test_descriptors_are_known_by_all_that_they_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert widths(Tiling(64, 32), WEIGHTS) == (SEARCH_BYTES, verify_bytes(64))
+    expected = {"search": SEARCH_BYTES, "verify": verify_bytes(64), "decidable": 1, "hashes": 8}
+    assert columns(Tiling(64, 32), WEIGHTS) == expected
     filters = WEIGHTS.arrays["projection.filters"].copy()
     filters[0, 0, 0] = np.nextafter(filters[0, 0, 0], 1)
     makers = [
         made_by(TILING, WEIGHTS),
         made_by(Tiling(64, 32), WEIGHTS),
         made_by(Tiling(96, 96), WEIGHTS),
+        made_by(TILING, WEIGHTS, Rendering(bands=(3, 2, 1))),
         made_by(TILING, replace(WEIGHTS, threshold=0.5)),
         made_by(TILING, replace(WEIGHTS, arrays={"projection.filters": filters})),
         made_by(TILING, replace(WEIGHTS, search_projection=-WEIGHTS.search_projection)),
     ]
-    assert len({tuple(sorted(maker.items())) for maker in makers}) == len(makers)
+    assert len({json.dumps(maker, sort_keys=True) for maker in makers}) == len(makers)
     same = replace(WEIGHTS, arrays={name: array.copy() for name, array in WEIGHTS.arrays.items()})
     assert made_by(TILING, same) == makers[0]
-    monkeypatch.setattr("dupnet.find.describe.DESCRIPTOR_VERSION", DESCRIPTOR_VERSION + 1)
+    monkeypatch.setattr("dupnet.find.tile_index.DESCRIPTOR_VERSION", DESCRIPTOR_VERSION + 1)
     assert made_by(TILING, same) != makers[0]
