@@ -28,15 +28,15 @@ from dupnet.acquisitions.scenes import Collection, cut_collection
 from dupnet.acquisitions.sources import ACQUISITIONS, fetch, read_acquisition
 from dupnet.files.atomic import write_csv
 from dupnet.find.engine import find_overlaps
-from dupnet.find.groups import place
 from dupnet.find.results import FindResult
 from dupnet.images.reading import read_grey
 from dupnet.metrics.pair_metrics import correlation
 from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import describe
-from dupnet.splits.assignment import random_split, split
+from dupnet.splits.assignment import kept_together, random_split, split
+from dupnet.splits.ground import Tables
 from dupnet.splits.leaks import audit
-from dupnet.tiles import overlap_at, split_tiles
+from dupnet.tiles import TILE_SIZE, overlap_at, split_tiles
 
 MAX_ERRORS = 100
 """Errors of one collection that are listed."""
@@ -44,6 +44,9 @@ MAX_ERRORS = 100
 SPARSE_SHARE = 0.1
 """Share of the crops of which a second split is made: all crops of one acquisition are one group, a tenth of
 them fall into many, as in a collection of many acquisitions."""
+
+COUNTS = ["images", "leaked_images", "pixels", "leaked_pixels"]
+"""What is summed over the splits of an audit."""
 
 OUTCOMES = [
     *("found", "undecided", "missed", "undecidable", "undecidable_accepted"),
@@ -212,7 +215,14 @@ def leaks(truth: pd.DataFrame, result: FindResult, seed: int) -> pd.DataFrame:
     True overlaps are those of one day with decidable tiles.
     """
     known = truth[(truth["is_duplicate"] == 1) & (truth["n_decidable"] > 0)]
-    known = known.assign(score=1.0, verdict="duplicate")
+    side, tile = result.groups["height"].iloc[0], TILE_SIZE
+    known = known.assign(
+        verdict="duplicate",
+        y_offset=tile * known["row_offset"],
+        x_offset=tile * known["col_offset"],
+        height=side - tile * known["row_offset"].abs(),
+        width=side - tile * known["col_offset"].abs(),
+    )
     everything = list(result.groups["image"])
     n_sparse = max(3, round(SPARSE_SHARE * len(everything)))
     sparse = sorted(np.random.default_rng(seed).choice(everything, n_sparse, replace=False).tolist())
@@ -220,7 +230,10 @@ def leaks(truth: pd.DataFrame, result: FindResult, seed: int) -> pd.DataFrame:
     for names in (everything, sparse):
         here = known[known["image1"].isin(names) & known["image2"].isin(names)]
         found = result.overlaps[result.overlaps["image1"].isin(names) & result.overlaps["image2"].isin(names)]
-        groups = place(found, names).groups
+        # Groups of these images alone, and no place but what their own overlaps tell.
+        alone = result.groups[result.groups["image"].isin(names)].reset_index(drop=True)
+        alone = alone.assign(group=alone.index, mosaic=alone.index, y=0, x=0)
+        groups = kept_together(Tables(alone, found))
         n_groups, largest = groups["group"].nunique(), groups["group"].value_counts().max()
         splits = {"random": random_split(names, seed=seed)}
         if n_groups >= 3:
@@ -228,7 +241,7 @@ def leaks(truth: pd.DataFrame, result: FindResult, seed: int) -> pd.DataFrame:
                 warnings.simplefilter("ignore", UserWarning)
                 splits["dupnet split"] = split(groups, seed=seed)
         for name, assigned in splits.items():
-            total = audit(assigned, here, place(here, names).groups).splits.drop(columns="split").sum()
+            total = audit(assigned, Tables(alone, here)).splits[COUNTS].sum()
             rows.append({"split": name, "groups": n_groups, "largest_group": largest, **total})
     return pd.DataFrame(rows)
 
