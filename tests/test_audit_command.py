@@ -11,22 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from results import found as made_up
+from results import written
 from textures import textured
 
 from dupnet.acquisitions.crops import cut_crops
 from dupnet.acquisitions.layouts import random_places
 from dupnet.commands import cli
-from dupnet.find.results import FindResult, read_results, write_run, write_tables
+from dupnet.find.results import read_results
 
 Captured = pytest.CaptureFixture[str]
-
-
-def written(result: FindResult, out: Path) -> Path:
-    """A result as `find` would have written it."""
-    out.mkdir()
-    write_tables(result, out)
-    write_run(result, out)
-    return out
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
         "labels",
         "duplicates whose labels disagree; exit status 1 if there are any",
         "Compare the labels of images that show the same: labels of whole images where two share --share "
-        "of the smaller one, boxes and masks in the common region of any two. LABELS is a table (image and labels, "
+        "of the smaller one; boxes and masks in any common region. LABELS is a table (image and labels, "
         "boxes, or the run lengths of the Airbus set), a folder of class folders, or COCO files. DIR is the "
         "output folder of `dupnet find`. Exit status 1 if any disagree.",
         [

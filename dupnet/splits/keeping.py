@@ -156,13 +156,15 @@ def link_images(
         place = target / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"{name!r} leads out of {os.fspath(folder)!r}; it is no name of an image.")
+        if not file.exists():
+            raise FileNotFoundError(f"{os.fspath(file)!r} is not there any more; search the images again.")
         place.parent.mkdir(parents=True, exist_ok=True)
         while True:
             try:
                 _LINKS[kinds[0]](file.resolve(), place)
                 break
             except OSError:
-                if len(kinds) == 1 or not file.exists():
+                if len(kinds) == 1:
                     raise
                 kinds.pop(0)
     return kinds[0]
