@@ -4,14 +4,13 @@ given."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, REVISIT_COLUMNS, as_table, common_size
-from dupnet.find.results import GROUP_COLUMNS, FindResult
+from dupnet.find.results import GROUP_COLUMNS, FindResult, write_run, write_tables
 from dupnet.tiles import neighbours
 
 
@@ -46,7 +45,7 @@ def found(
         pairs = neighbours(table["mosaic"], table["y"], table["x"], sizes[:, 0], sizes[:, 1], 32)
         overlaps = list(zip(*pairs, strict=True))
     index = pd.Index(images)
-    result = FindResult(
+    return FindResult(
         overlaps=_pairs(overlaps, sizes, index, COLUMNS),
         groups=table[list(GROUP_COLUMNS)],
         revisits=_pairs(revisits, sizes, index, REVISIT_COLUMNS),
@@ -59,7 +58,14 @@ def found(
         searched={"offsets": "any", "grid": None, "smallest_region": 32, "against": False},
         counts={"images": n, "unreadable": 0, "converted": 0, "revisits": len(revisits)},
     )
-    return replace(result)
+
+
+def written(result: FindResult, out: Path) -> Path:
+    """A result as `find` would have written it."""
+    out.mkdir()
+    write_tables(result, out)
+    write_run(result, out)
+    return out
 
 
 def _pairs(

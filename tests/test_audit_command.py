@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from results import found as made_up
+from results import written
 from textures import textured
 
 from dupnet.acquisitions.crops import cut_crops
 from dupnet.acquisitions.layouts import random_places
 from dupnet.commands import cli
-from dupnet.find.results import FindResult, read_results, write_run, write_tables
+from dupnet.find.results import read_results
 
 Captured = pytest.CaptureFixture[str]
-
-
-def written(result: FindResult, out: Path) -> Path:
-    """A result as `find` would have written it."""
-    out.mkdir()
-    write_tables(result, out)
-    write_run(result, out)
-    return out
 
 
 @pytest.fixture
@@ -237,68 +230,117 @@ def test_judgements_are_heeded(results: Path, tmp_path: Path, capsys: Captured) 
 
 # --- from nothing, against the truth --------------------------------------------------------------
 
+SPLITS = ("train", "val", "test")
+
 
 @pytest.fixture(scope="module")
-def crops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Crops at random places of three acquisitions in one folder, with ``truth.csv`` beside it."""
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Crops at random places of three acquisitions, dealt to three split folders in turn, with what the
+    cutter says of them in ``truth.csv`` beside."""
     folder = tmp_path_factory.mktemp("crops")
-    truth, images = [], folder / "images"
-    images.mkdir()
+    truths, names = [], []
     for number in range(3):
         grey = textured(1, 1400, seed=number, contrast=25)[0]
         places = random_places(1400, 1400, 9, sides=(256, 400), cover=1.2, seed=number)
-        cut = cut_crops(
-            np.stack([grey] * 3, axis=-1), folder / f"{number}", places, seed=number, prefix=f"{number}"
-        )
-        truth.append(cut.truth)
-        for file in (folder / f"{number}" / "images").iterdir():
-            file.rename(images / file.name)
-    pd.concat(truth).to_csv(folder / "truth.csv", index=False)
-    yield folder
-    shutil.rmtree(folder)
+        options = {"seed": number, "prefix": f"{number}"}
+        truths.append(cut_crops(np.stack([grey] * 3, axis=-1), folder / f"{number}", places, **options).truth)
+        names += sorted((folder / f"{number}" / "images").iterdir())
+    split_of = {file.name: SPLITS[number % 3] for number, file in enumerate(names)}
+    for file in names:
+        (folder / "set" / split_of[file.name]).mkdir(parents=True, exist_ok=True)
+        file.rename(folder / "set" / split_of[file.name] / file.name)
+    truth = pd.concat(truths)
+    for end in ("image1", "image2"):
+        truth[end] = truth[end].map(split_of) + "/" + truth[end]
+    truth.to_csv(folder / "truth.csv", index=False)
+    return folder
 
 
-def true_leaks(truth: pd.DataFrame, split_of: dict[str, str]) -> set[tuple[str, str]]:
+def true_leaks(truth: pd.DataFrame, split_of: dict[str, str]) -> set[frozenset[str]]:
     """Pairs of images of two splits that truly share 32 px and more in both directions."""
     wide = truth[truth[["height", "width"]].min(axis=1) >= 32]
-    pairs = zip(wide["image1"], wide["image2"], strict=True)
-    return {
-        (one, two)
-        for one, two in pairs
-        if one in split_of and two in split_of and split_of[one] != split_of[two]
-    }
+    known = wide[wide["image1"].isin(split_of) & wide["image2"].isin(split_of)]
+    pairs = zip(known["image1"], known["image2"], strict=True)
+    return {frozenset(pair) for pair in pairs if split_of[pair[0]] != split_of[pair[1]]}
 
 
-def test_a_folder_is_audited_from_nothing(crops: Path, tmp_path: Path, capsys: Captured) -> None:
-    truth, images = pd.read_csv(crops / "truth.csv"), crops / "images"
-    names = sorted(path.name for path in images.iterdir())
-    split_of = {name: ("train", "val", "test")[number % 3] for number, name in enumerate(names)}
-    for split in ("train", "val", "test"):
-        listed = [name for name in names if split_of[name] == split]
-        (images / f"{split}.txt").write_text("\n".join(listed) + "\n")
+def true_pixels(truth: pd.DataFrame, split_of: dict[str, str], split: str) -> int:
+    """Pixels of a split that another shows, by masks."""
+    masks: dict[str, np.ndarray] = {}
+    for row in truth.itertuples():
+        if row.image1 in split_of and row.image2 in split_of and split_of[row.image1] != split_of[row.image2]:
+            for image, top, left in (
+                (row.image1, max(row.y_offset, 0), max(row.x_offset, 0)),
+                (row.image2, max(-row.y_offset, 0), max(-row.x_offset, 0)),
+            ):
+                mask = masks.setdefault(image, np.zeros((400, 400), bool))
+                mask[top : top + row.height, left : left + row.width] = True
+    return sum(int(mask.sum()) for image, mask in masks.items() if split_of[image] == split)
+
+
+def test_split_folders_from_nothing(crops: Path, tmp_path: Path, capsys: Captured) -> None:
+    """The truth of the cutter decides: what `audit FOLDER` finds, and what `split --from` and `clean`
+    leave."""
+    truth, images = pd.read_csv(crops / "truth.csv"), crops / "set"
+    names = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.jpg"))
+    split_of = {name: name.split("/")[0] for name in names}
+    wanted = true_leaks(truth, split_of)
+    assert len(wanted) > 10
+
     pairs = tmp_path / "pairs.csv"
     assert cli.main(["audit", str(images), "--pairs", str(pairs), "--workers", "1"]) == 1
-    out = crops / "images-dupnet"
-    assert (out / "run.json").exists() and not (images / "run.json").exists()
     said = capsys.readouterr()
-    assert "Searching" in said.out and "any offset" in said.out and said.err == ""
+    assert (
+        "Split: the folders test, train, val of" in said.out and "any offset; regions from 32 px" in said.out
+    )
+    assert said.err == ""
     table = pd.read_csv(pairs)
-    wanted = true_leaks(truth, split_of)
-    assert wanted and set(zip(table["image1"], table["image2"], strict=True)) == wanted
+    assert {frozenset(pair) for pair in zip(table["image1"], table["image2"], strict=True)} == wanted
+    out = crops / "set-dupnet"
+    assert (out / "run.json").exists() and not list(images.rglob("*.csv"))
+    assert cli.main(["audit", str(images), str(out), "--json"]) == 1
+    wide = truth[truth[["height", "width"]].min(axis=1) >= 32]
+    for row in json.loads(capsys.readouterr().out)["splits"]:
+        assert row["leaked_pixels"] == true_pixels(wide, split_of, row["split"])
 
     repaired = tmp_path / "repaired.csv"
-    lists = [f"{split}={images / split}.txt" for split in ("train", "val", "test")]
-    assert cli.main(["split", str(out), "--from", *lists, "-o", str(repaired)]) == 0
+    assert cli.main(["split", str(out), "--from", str(images), "-o", str(repaired)]) == 0
     assert cli.main(["audit", str(repaired), str(out)]) == 0
     moved = pd.read_csv(repaired).set_index("image")["split"].to_dict()
-    assert len(moved) == len(names) and not true_leaks(truth, moved)
+    assert sorted(moved) == names and not true_leaks(truth, moved)
+
+    links = tmp_path / "cleaned"
+    assert cli.main(["clean", str(out), "--share", "0", "--link", str(links)]) == 0
+    kept = {path.relative_to(links).as_posix(): path.parent.name for path in links.rglob("*.jpg")}
+    assert 3 < len(kept) < len(names) and not true_leaks(truth, kept)
+    assert cli.main(["audit", str(links)]) == 0
+    assert "No leak found among" in capsys.readouterr().out
+
+
+def test_a_folder_with_lists(crops: Path, tmp_path: Path, capsys: Captured) -> None:
+    """Images without split folders, and COCO files beside them."""
+    images = tmp_path / "images"
+    images.mkdir()
+    files = sorted((crops / "set").rglob("0*.jpg"))
+    for file in files:
+        shutil.copy(file, images)
+    for split, part in (("train", files[::2]), ("val", files[1::2])):
+        listed = [{"id": number, "file_name": file.name} for number, file in enumerate(part)]
+        (images / f"instances_{split}.json").write_text(json.dumps({"images": listed}))
+    assert cli.main(["audit", str(images)]) == 1
+    assert "instances_train.json" in capsys.readouterr().out
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(files[0], bare)
+    assert cli.main(["audit", str(bare)]) == 2
+    assert "has neither folders such as train/ and val/ nor lists" in capsys.readouterr().err
 
 
 def test_a_search_of_a_grid_says_so(crops: Path, tmp_path: Path, capsys: Captured) -> None:
     images = tmp_path / "images"
     images.mkdir()
-    for number, file in enumerate(sorted((crops / "images").glob("0*.jpg"))[:4]):
-        shutil.copy(file, images / f"{number}.jpg")
+    for number, file in enumerate(sorted((crops / "set" / "train").glob("*.jpg"))[:4]):
+        Image.open(file).crop((0, 0, 256, 256)).save(images / f"{number}.png")
     (images / "splits.csv").write_text("image,split\n0,train\n1,val\n2,train\n3,val\n")
     out = tmp_path / "found"
     assert cli.main(["audit", str(images), "-o", str(out), "--grid", "64", "-q"]) in (0, 1)

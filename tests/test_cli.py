@@ -18,7 +18,19 @@ from dupnet.pairs.table import PAIR_COLUMNS
 from dupnet.tiles import CELL_SIZE, SMALLEST_TILE
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("find", "split", "audit", "review", "tiles", "pairs", "train", "evaluate", "data")
+COMMANDS = (
+    "find",
+    "split",
+    "audit",
+    "clean",
+    "labels",
+    "review",
+    "tiles",
+    "pairs",
+    "train",
+    "evaluate",
+    "data",
+)
 
 
 @pytest.fixture(scope="module")

@@ -90,8 +90,8 @@ def test_the_benchmark_runs_from_end_to_end(tmp_path: Path, capsys: pytest.Captu
     assert plain["found"] == plain["overlaps"]
     assert plain["false"] == 0
     leaks = pd.read_csv(tmp_path / "out" / "collections_leaks.csv")
-    assert leaks.loc[leaks["split"] == "random", "leaked_tiles"].max() > 0
-    assert not leaks.loc[leaks["split"] == "dupnet split", "leaked_tiles"].any()
+    assert leaks.loc[leaks["split"] == "random", "leaked_pixels"].max() > 0
+    assert not leaks.loc[leaks["split"] == "dupnet split", "leaked_pixels"].any()
     assert "| plain | 3 | dupnet find |" in capsys.readouterr().out
 
 

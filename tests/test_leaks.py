@@ -270,9 +270,22 @@ def test_the_union_of_rectangles_is_exact(regions):
     mask = np.zeros((60, 60), bool)
     for top, left, height, width in regions:
         mask[top : top + height, left : left + width] = True
-    assert covered(regions) == mask.sum()
+    assert covered([regions]).tolist() == [mask.sum()]
     areas = areas_shown([7] * len(regions), *np.array(regions).T)
     assert areas.to_dict() == {7: mask.sum()}
+
+
+def test_many_regions_of_many_images():
+    rng = np.random.default_rng(0)
+    image = np.sort(rng.integers(0, 40, 3000))
+    regions = np.concatenate([rng.integers(0, 60, (3000, 2)), rng.integers(1, 20, (3000, 2))], axis=1)
+    regions[-200:], image[-200:] = regions[-1], 99
+    areas = areas_shown(image, *regions.T)
+    for number, area in areas.items():
+        mask = np.zeros((80, 80), bool)
+        for top, left, height, width in regions[image == number]:
+            mask[top : top + height, left : left + width] = True
+        assert area == mask.sum()
 
 
 def test_areas_are_those_of_each_image():

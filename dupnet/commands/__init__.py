@@ -7,9 +7,9 @@ returns the exit status (``None`` for 0). A command imports what it needs when i
 
 from __future__ import annotations
 
-from dupnet.commands import audit, data, evaluate, find, pairs, review, split, tiles, train
+from dupnet.commands import audit, clean, data, evaluate, find, labels, pairs, review, split, tiles, train
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (find, split, audit, review, tiles, pairs, train, evaluate, data)
+COMMANDS = (find, split, audit, clean, labels, review, tiles, pairs, train, evaluate, data)
 """The commands, in the order of the help."""

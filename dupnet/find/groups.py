@@ -90,8 +90,9 @@ def place(judged: pd.DataFrame, n_images: int) -> Placement:
     ----------
     judged : DataFrame
         Judged overlaps (:data:`dupnet.find.overlaps.JUDGED`). Those with the verdict ``duplicate`` or
-        ``altered`` join images. Each ``refused`` one or ``revisit`` counts, by one tile's evidence, against
-        placing the two images at that very offset. ``undecidable`` ones say nothing.
+        ``altered`` join images. Each ``refused`` one or ``revisit`` counts, by one tile's evidence (or by
+        that of ``n_refusing`` tiles, where there is such a column), against placing the two images at that
+        very offset. ``undecidable`` ones say nothing.
     n_images : int
         Number of images.
 
@@ -107,7 +108,8 @@ def place(judged: pd.DataFrame, n_images: int) -> Placement:
     agreeing = joining["n_decidable"] - joining["n_differing"]
     weight = np.maximum(_thousandths(joining["score"], agreeing), 1)
     joined = _relations(joining, weight, n_images)
-    parted = _relations(parting, -_thousandths(1 - parting["score"], np.ones(len(parting))), n_images)
+    tiles = parting["n_refusing"].fillna(1) if "n_refusing" in parting else np.ones(len(parting))
+    parted = _relations(parting, -_thousandths(1 - parting["score"], tiles), n_images)
     both = Relations(*(np.concatenate(columns) for columns in zip(joined, parted, strict=True)))
 
     first_image, position = solve(n_images, both)

@@ -110,7 +110,7 @@ def apply_judgements(result: FindResult, judgements: pd.DataFrame) -> FindResult
     some = [part for part in (overlaps, rejected[list(overlaps)], added) if len(part)]
     anew = pd.concat(some or [overlaps], ignore_index=True)
     stays = ~anew["image1"].isin(near)
-    none = result.overlaps[said == NOT_DUPLICATE].assign(verdict=REFUSED, score=0.0)
+    none = result.overlaps[said == NOT_DUPLICATE].assign(verdict=REFUSED, score=0.0, n_refusing=SURE)
     groups, refused = _placed(result, [anew[~stays], none], is_near, settled)
     keys = pd.MultiIndex.from_frame(refused[KEY])
     at_odds = pd.MultiIndex.from_frame(anew[KEY]).isin(keys)
@@ -185,7 +185,7 @@ def _placed(
     result: FindResult, tables: Sequence[pd.DataFrame], is_near: pd.Series, settled: Settled
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The groups table with the groups concerned solved anew, and the overlaps that contradict the places."""
-    near, judged = result.groups[is_near], pd.concat([table for table in tables if len(table)])
+    near, judged = result.groups[is_near], pd.concat([table for table in tables if len(table)] or [tables[0]])
     index = image_index(near["image"].tolist())
     by_eye = (settled.of(judged) == DUPLICATE).to_numpy()
     revisits = result.revisits[

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import pandas as pd
@@ -44,11 +45,7 @@ class ImageNames:
 
     def __init__(self, images: Sequence[str]) -> None:
         self.images = list(images)
-        self._parts = {image: _parsed(image) for image in self.images}
-        self._by_file, self._by_stem = defaultdict(list), defaultdict(list)
-        for image, part in self._parts.items():
-            self._by_file[part.file].append(image)
-            self._by_stem[part.stem].append(image)
+        self._known = set(self.images)
 
     def match(self, names: Iterable[str]) -> pd.DataFrame:
         """The image that each name stands for.
@@ -63,7 +60,7 @@ class ImageNames:
         found: dict[str, tuple[str, str]] = {}
         claims: dict[str, list[tuple[_Claim, str]]] = defaultdict(list)
         for name in unique:
-            if name in self._parts:
+            if name in self._known:
                 found[name] = (name, "")
                 continue
             fit = self._fitting(_parsed(name))
@@ -83,6 +80,18 @@ class ImageNames:
         """How many of the names, each once, fit an image."""
         return int((self.match(map(str, names))["image"] != "").sum())
 
+    @cached_property
+    def _parts(self) -> dict[str, _Name]:
+        return {image: _parsed(image) for image in self.images}
+
+    @cached_property
+    def _by_file(self) -> dict[str, list[str]]:
+        return _listed((part.file, image) for image, part in self._parts.items())
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        return _listed((part.stem, image) for image, part in self._parts.items())
+
     def _fitting(self, name: _Name) -> list[tuple[_Claim, str]]:
         """The images that a name fits best, and how well."""
         for file, candidates in (
@@ -98,6 +107,13 @@ class ImageNames:
                 best = max(claim for claim, _ in fits)
                 return [(claim, image) for claim, image in fits if claim == best]
         return []
+
+
+def _listed(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for key, image in pairs:
+        found[key].append(image)
+    return found
 
 
 def _parsed(name: str) -> _Name:

@@ -38,6 +38,9 @@ SMALLEST_REGION = 32
 """Pixels a side from which places alone count as common ground, as in the search itself: places are exact to
 a pixel or two, and a strip of that width may be none."""
 
+CELLS_AT_A_TIME = 2_000_000
+"""Cells of areas that are looked at together: some 50 MB."""
+
 SAME_OFFSET = 4
 """Pixels by which the offset of an overlap and that of the two places may differ and mean the same."""
 
@@ -152,38 +155,37 @@ def areas_shown(
     -------
     Series of int64, indexed by image
     """
-    regions = pd.DataFrame({"image": image, "top": top, "left": left, "height": height, "width": width})
-    regions = regions.astype(np.int64).drop_duplicates()
-    several = regions["image"].duplicated(keep=False)
-    alone = regions[~several]
-    areas = (alone["height"] * alone["width"]).set_axis(alone["image"])
-    more = {
-        number: covered(part[["top", "left", "height", "width"]].to_numpy())
-        for number, part in regions[several].groupby("image")
-    }
-    return pd.concat([areas, pd.Series(more, dtype=np.int64)]).astype(np.int64).sort_index()
+    regions = np.stack([np.asarray(values, np.int64) for values in (image, top, left, height, width)], axis=1)
+    regions = np.unique(regions, axis=0)
+    images, start, count = np.unique(regions[:, 0], return_index=True, return_counts=True)
+    areas = np.zeros(len(images), dtype=np.int64)
+    # Images with about as many regions go together, short of some the first of their own again.
+    size = 2 ** np.ceil(np.log2(np.maximum(count, 1))).astype(np.int64)
+    for number in np.unique(size):
+        members = np.flatnonzero(size == number)
+        for part in np.array_split(members, max(1, len(members) * int(number) ** 2 // CELLS_AT_A_TIME)):
+            rank = np.arange(number)[None]
+            rows = start[part, None] + np.where(rank < count[part, None], rank, 0)
+            areas[part] = covered(regions[rows, 1:])
+    return pd.Series(areas, index=images)
 
 
-def covered(regions: npt.ArrayLike) -> int:
-    """The area of the union of rectangles (n, 4): ``top, left, height, width``, exact.
+def covered(regions: npt.ArrayLike) -> Integers:
+    """Areas of the unions of rectangles (m, k, 4), ``top, left, height, width``, exact: (m,) int64.
 
-    Their edges divide the plane into a grid of cells, each wholly covered or not at all; how many rectangles
-    lie on each cell is the sum of steps at their corners.
+    The edges of k rectangles divide the plane into a grid of cells, each of which is wholly covered or not.
     """
-    top, left, height, width = np.asarray(regions, dtype=np.int64).T
-    ys, xs = np.unique([top, top + height]), np.unique([left, left + width])
-    first_row, first_col = np.searchsorted(ys, top), np.searchsorted(xs, left)
-    last_row, last_col = np.searchsorted(ys, top + height), np.searchsorted(xs, left + width)
-    steps = np.zeros((len(ys), len(xs)), dtype=np.int64)
-    for rows, cols, step in (
-        (first_row, first_col, 1),
-        (last_row, last_col, 1),
-        (first_row, last_col, -1),
-        (last_row, first_col, -1),
-    ):
-        np.add.at(steps, (rows, cols), step)
-    is_covered = steps.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0
-    return int(np.diff(ys) @ is_covered @ np.diff(xs))
+    top, left, height, width = np.moveaxis(np.asarray(regions, dtype=np.int64), -1, 0)
+    sides = []
+    for begin, length in ((top, height), (left, width)):
+        edges = np.sort(np.concatenate([begin, begin + length], axis=1), axis=1)
+        inside = (begin[:, :, None] <= edges[:, None, :-1]) & (
+            edges[:, None, 1:] <= (begin + length)[:, :, None]
+        )
+        sides.append((np.diff(edges, axis=1), inside.astype(np.float32)))
+    (rows, in_rows), (cols, in_cols) = sides
+    is_covered = np.matmul(in_rows.transpose(0, 2, 1), in_cols) > 0
+    return np.asarray(np.einsum("mr,mrc,mc->m", rows, is_covered, cols), np.int64)
 
 
 def _by_place(groups: pd.DataFrame, least: int) -> pd.DataFrame:
