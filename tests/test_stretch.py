@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import formats
@@ -10,7 +11,7 @@ import pytest
 
 from dupnet.images.collection_stretch import stretch_of_collection
 from dupnet.images.reading import load_image
-from dupnet.images.stretch import Rendering, filled, limits_of, stretch, wanted_bands
+from dupnet.images.stretch import Rendering, filled, limits_of, read_rendering, stretch, wanted_bands
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,18 @@ def test_a_stretch_that_is_none(how: str) -> None:
         Rendering.checked(None, how)
 
 
+def test_a_record_that_is_none() -> None:
+    for record in (
+        {"bands": 5},
+        {"limits": [1]},
+        {"limits": [2, 1]},
+        {"by_kind": [1]},
+        {"by_kind": {"a": [1]}},
+    ):
+        with pytest.raises(ValueError, match=r"no record|LOW:HIGH"):
+            read_rendering(record)
+
+
 def test_what_a_rendering_is_recorded_as() -> None:
     """Different pixels have different records, and where nothing is asked for there is none."""
     some = [
@@ -86,6 +99,8 @@ def test_what_a_rendering_is_recorded_as() -> None:
     ]
     assert len({str(one.record()) for one in some}) == len(some)
     assert Rendering().record() == {}
+    for one in some:
+        assert read_rendering(json.loads(json.dumps(one.record()))) == one
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", "uint32"])
