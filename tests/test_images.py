@@ -274,6 +274,34 @@ def test_saving_tiles_goes_on_where_it_was(tmp_path: Path) -> None:
     assert (out / "a_1.jpg").stat().st_ino != kept  # the image is younger than its tiles
 
 
+def test_tiles_of_images_in_folders(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        (tmp_path / "images" / part).mkdir(parents=True)
+        (tmp_path / "images" / part / "a.png").write_bytes(encoded(format="PNG"))
+    out = tmp_path / "images" / "tiles"  # below the images, of which it is none
+    save_tiles(tmp_path / "images", out)
+    wanted = [f"{part}/a_{index}.jpg" for part in ("train", "val") for index in range(4)]
+    assert list_images(out) == wanted
+    save_tiles(tmp_path / "images", out)
+    assert list_images(out) == wanted
+
+
+def test_tiles_of_images_that_have_moved(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "a.png").write_bytes(encoded(format="PNG"))
+    out = tmp_path / "tiles"
+    with pytest.raises(ValueError, match="holds no tiles whose images could have moved"):
+        save_tiles(tmp_path / "old", out, moved=True)
+    save_tiles(tmp_path / "old", out)
+    before = {path.name: path.stat().st_ino for path in out.glob("*.jpg")}
+    (tmp_path / "old").rename(tmp_path / "new")
+    with pytest.raises(ValueError, match=r"images '.*/old', not '.*/new'"):
+        save_tiles(tmp_path / "new", out)
+    save_tiles(tmp_path / "new", out, moved=True)
+    save_tiles(tmp_path / "new", out)
+    assert {path.name: path.stat().st_ino for path in out.glob("*.jpg")} == before
+
+
 def test_saving_tiles_refuses_clashes(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded())
     (tmp_path / "a.png").write_bytes(encoded(format="PNG"))

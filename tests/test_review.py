@@ -126,15 +126,13 @@ def test_unchanged_pair_has_no_difference_and_every_tile_equals(review):
 
 def test_names_that_lead_elsewhere_are_refused(found, tmp_path):
     cv2.imwrite(str(tmp_path / "secret.png"), np.zeros((96, 96, 3), np.uint8))
-    (tmp_path / "images" / "deeper").mkdir()
-    cv2.imwrite(str(tmp_path / "images" / "deeper" / "x.png"), np.zeros((96, 96, 3), np.uint8))
-    for name in ("../secret.png", str(tmp_path / "secret.png"), "deeper/x.png", "..", "", "vanished.png"):
+    for name in ("../secret.png", str(tmp_path / "secret.png"), "..", "", "vanished.png"):
         pairs = pd.DataFrame(
             [("centre.png", name, "08", 0.5, "")],
             columns=["image1", "image2", "overlap_tag", "score", "verdict"],
         )
         with Judgements(tmp_path / "j.csv") as judgements:
-            with pytest.raises(ValueError, match=r"plain file name|not in the folder"):
+            with pytest.raises(ValueError, match=r"leads elsewhere|not in the folder"):
                 Review(pairs, tmp_path / "images", judgements, Grid(3, 3, SIZE)).picture(0, "image2")
 
 

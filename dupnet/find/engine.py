@@ -221,13 +221,15 @@ def find_overlaps(
                 "all_pairs": all_pairs,
                 "bands": None if bands is None else list(bands),
                 "stretch": stretch if isinstance(stretch, str) else list(stretch),
+                "rendering": run.rendering.record(),
             },
             searched={**search.searched, "against": against is not None},
             counts={**search.counts, "ignored": run.collection.ignored},
             seconds=run.clock.seconds,
         )
         if out is not None:
-            write_all(result, work, result.folders if report else None, run.workers, run.clock)
+            shown = result.folders if report else None
+            write_all(result, work, shown, run.workers, run.clock, run.rendering)
     return result
 
 

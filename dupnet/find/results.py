@@ -26,6 +26,7 @@ from dupnet.find.names import ImageNames
 from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, REVISIT_COLUMNS, as_table, image_index
 from dupnet.images.listing import locate
 from dupnet.images.reading import Sources
+from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
 from dupnet.tiles import Grid
 
@@ -275,7 +276,14 @@ def write_run(result: FindResult, out: str | os.PathLike[str]) -> None:
         beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def write_all(result: FindResult, out: Path, images: Sources | None, workers: int, clock: Clock) -> None:
+def write_all(
+    result: FindResult,
+    out: Path,
+    images: Sources | None,
+    workers: int,
+    clock: Clock,
+    rendering: Rendering = Rendering(),
+) -> None:
     """Write the tables, with ``images`` the mosaics and the report too, and last run.json.
 
     What an earlier run drew goes: it shows other groups, or may.
@@ -291,11 +299,13 @@ def write_all(result: FindResult, out: Path, images: Sources | None, workers: in
         from dupnet.report.page import write
 
         with clock("mosaics"):
-            written = write_mosaics(result.groups, images, out / "mosaics", workers=workers)
+            written = write_mosaics(
+                result.groups, images, out / "mosaics", workers=workers, rendering=rendering
+            )
             for stale in set(os.listdir(out / "mosaics")) - set(written["file"]):
                 (out / "mosaics" / stale).unlink()
         with clock("report"):
-            write(result, images, out / "report.html")
+            write(result, images, out / "report.html", rendering)
     write_run(result, out)
 
 

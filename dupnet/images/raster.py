@@ -141,6 +141,15 @@ class Raster:
             valid = ~outside if valid is None else valid & ~outside
         return samples, valid
 
+    def georeference(self) -> tuple[tuple[float, float, float, float, float, float], str] | None:
+        """The affine transform from column and row, and the WKT of the reference system or ""; None where the
+        file has no transform."""
+        transform = self._dataset.transform
+        if transform.is_identity:
+            return None
+        a, b, c, d, e, f = (float(value) for value in tuple(transform)[:6])
+        return (a, b, c, d, e, f), self._dataset.crs.to_wkt() if self._dataset.crs else ""
+
     def _check(self) -> None:
         dataset = self._dataset
         if not dataset.count:

@@ -11,13 +11,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PERCENTILES", "Rendering", "filled", "limits_of", "pooled_limits", "stretch", "wanted_bands"]
+__all__ = [
+    "PERCENTILES",
+    "Rendering",
+    "filled",
+    "limits_of",
+    "pooled_limits",
+    "read_rendering",
+    "stretch",
+    "wanted_bands",
+]
 
 Limits = tuple[float, float]
 Samples = npt.NDArray[Any]
@@ -93,6 +102,26 @@ class Rendering:
                 kind: [list(pair) for pair in self.by_kind[kind]] for kind in sorted(self.by_kind)
             }
         return found
+
+
+def read_rendering(record: Mapping[str, Any]) -> Rendering:
+    """The rendering that :meth:`Rendering.record` recorded.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        bands, limits = record.get("bands"), record.get("limits")
+        by_kind = {
+            str(kind): [(float(low), float(high)) for low, high in some]
+            for kind, some in record.get("by_kind", {}).items()
+        }
+        found = Rendering.checked(bands, "file" if limits is None else (limits[0], limits[1]))
+        return replace(found, by_kind=by_kind)
+    except (AttributeError, IndexError, TypeError) as error:
+        raise ValueError(f"{record!r} is no record of bands and a stretch ({error}).") from None
 
 
 def wanted_bands(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +31,7 @@ def save_tiles(
     *,
     tile_size: int = TILE_SIZE,
     quality: int = 95,
+    moved: bool = False,
     workers: int | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
@@ -37,6 +40,21 @@ def save_tiles(
     Each file is written beside and renamed; tiles that are there already, and younger than their image, are
     kept, so a stopped run goes on where it was. ``cache/tiles.json`` keeps what the tiles were made with.
     Chroma is 4:2:0, as in the Airbus images.
+
+    Parameters
+    ----------
+    folder, out : path
+        Of the images, and for the tiles.
+    tile_size : int
+        In pixels.
+    quality : 1 to 100
+        Of the JPEGs, on libjpeg's scale.
+    moved : bool
+        ``out`` holds tiles of the same images, which are in ``folder`` now.
+    workers : int, optional
+        Threads; one for every core by default.
+    progress : bool
+        Show progress on standard error.
 
     Returns
     -------
@@ -67,6 +85,10 @@ def save_tiles(
     if Path(out).exists() and os.path.samefile(folder, out):
         raise ValueError(f"{os.fspath(out)!r} is the folder of the images; choose another one for the tiles.")
     settings = {"images": os.fspath(Path(folder).resolve()), "tile_size": tile_size, "quality": quality}
+    if moved:
+        record = _record_of(out)
+        with atomic_path(Path(out, TILES_RECORD)) as beside:
+            beside.write_text(json.dumps({**record, "images": settings["images"]}), encoding="utf-8")
     claim(out, TILES_RECORD, settings, "dupnet tiles")
 
     def save(name: str) -> str:
@@ -93,3 +115,19 @@ def save_tiles(
     if len(left_out) == len(names):
         raise none_usable(dict(left_out))
     return pd.DataFrame(left_out, columns=["image", "reason"])
+
+
+def _record_of(out: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the tiles in a folder were made with.
+
+    Raises
+    ------
+    ValueError
+        If it holds none.
+    """
+    try:
+        return dict(json.loads(Path(out, TILES_RECORD).read_bytes()))
+    except (OSError, TypeError, ValueError):
+        raise ValueError(
+            f"{os.fspath(out)!r} holds no tiles whose images could have moved; name the images."
+        ) from None

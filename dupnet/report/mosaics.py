@@ -15,6 +15,7 @@ import simplejpeg
 from dupnet.files.atomic import atomic_path
 from dupnet.files.workers import map_in_order, n_workers
 from dupnet.images.reading import Sources, UnreadableImage, load_named
+from dupnet.images.stretch import Rendering
 
 __all__ = ["BACKGROUND", "mosaic", "write_mosaics"]
 
@@ -41,6 +42,7 @@ def mosaic(
     folder: Sources,
     max_side: int = MAX_SIDE,
     workers: int | None = None,
+    rendering: Rendering = Rendering(),
 ) -> tuple[Pixels, float]:
     """One mosaic as a picture, (height, width, 3) uint8 RGB, and how many pixels of the images make one of
     it.
@@ -57,6 +59,8 @@ def mosaic(
         Longest side in pixels; a longer mosaic is reduced.
     workers : int, optional
         Threads that read images; one for every core by default.
+    rendering : Rendering
+        What to take of files of more than three bands or 8 bits.
 
     Raises
     ------
@@ -68,7 +72,7 @@ def mosaic(
     members = groups[groups["mosaic"] == number].sort_values("image")
     if members.empty:
         raise ValueError(f"mosaic is {number}; the groups table has none of that number.")
-    return _draw(members, folder, max_side, n_workers(workers), None)
+    return _draw(members, folder, max_side, n_workers(workers), None, rendering)
 
 
 def write_mosaics(
@@ -78,6 +82,7 @@ def write_mosaics(
     *,
     max_side: int = MAX_SIDE,
     workers: int | None = None,
+    rendering: Rendering = Rendering(),
 ) -> pd.DataFrame:
     """Write a picture of every mosaic of two images or more, as ``MOSAIC.jpg`` with six digits, atomically.
 
@@ -86,7 +91,7 @@ def write_mosaics(
 
     Parameters
     ----------
-    groups, folder, max_side, workers
+    groups, folder, max_side, workers, rendering
         As for :func:`mosaic`.
     out : path
         Folder for the pictures.
@@ -107,7 +112,7 @@ def write_mosaics(
     by_number = dict(iter(groups.sort_values("image").groupby("mosaic")))
     written, lost = [], list[str]()
     for number in sizes.index[sizes > 1]:
-        picture, reduction = _draw(by_number[number], folder, max_side, workers, lost)
+        picture, reduction = _draw(by_number[number], folder, max_side, workers, lost, rendering)
         path = Path(out, f"{number:06d}.jpg")
         with atomic_path(path) as beside:
             beside.write_bytes(
@@ -123,7 +128,12 @@ def write_mosaics(
 
 
 def _draw(
-    members: pd.DataFrame, folder: Sources, max_side: int, workers: int, lost: list[str] | None
+    members: pd.DataFrame,
+    folder: Sources,
+    max_side: int,
+    workers: int,
+    lost: list[str] | None,
+    rendering: Rendering,
 ) -> tuple[Pixels, float]:
     """Draw images in their places; what cannot be read is added to ``lost``, or is an error without it."""
     if max_side < 1:
@@ -139,7 +149,7 @@ def _draw(
 
     def read(number: int) -> Pixels | None:
         try:
-            image, _ = load_named(names[number], folder, grey=False)
+            image, _ = load_named(names[number], folder, grey=False, rendering=rendering)
             if image.shape[:2] != tuple(sizes[number]):
                 raise UnreadableImage(names[number], f"{image.shape[0]} x {image.shape[1]} pixels by now")
         except (FileNotFoundError, UnreadableImage):

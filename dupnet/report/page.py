@@ -19,6 +19,7 @@ import pandas as pd
 
 from dupnet.files.atomic import atomic_path
 from dupnet.images.reading import Sources, UnreadableImage, load_named
+from dupnet.images.stretch import Rendering
 from dupnet.report.mosaics import mosaic
 from dupnet.report.previews import (
     data_uri,
@@ -100,6 +101,7 @@ def write(
     result: Result,
     images_folder: Sources,
     path: str | os.PathLike[str],
+    rendering: Rendering = Rendering(),
 ) -> None:
     """Write the report as one HTML file.
 
@@ -112,19 +114,21 @@ def write(
         vanished meanwhile are left out.
     path
         The file to write.
+    rendering
+        What to take of files of more than three bands or 8 bits.
     """
-    text = render(result, images_folder)
+    text = render(result, images_folder, rendering)
     with atomic_path(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
-def render(result: Result, images_folder: Sources) -> str:
+def render(result: Result, images_folder: Sources, rendering: Rendering = Rendering()) -> str:
     """The report's HTML; see :func:`write`. The same result and images give the same text."""
     from jinja2 import Environment, FileSystemLoader
 
     from dupnet import __version__
 
-    read = _reader(images_folder, result.groups)
+    read = _reader(images_folder, result.groups, rendering)
     templates = files("dupnet.report") / "templates"
     style, script = ((templates / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     environment = Environment(loader=FileSystemLoader(str(templates)), autoescape=True, trim_blocks=True)
@@ -160,13 +164,13 @@ def _source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _reader(folders: Sources, groups: pd.DataFrame) -> Callable[[str], Pixels | None]:
+def _reader(folders: Sources, groups: pd.DataFrame, rendering: Rendering) -> Callable[[str], Pixels | None]:
     """A function from an image's name to its pixels, None if it is not there any more, or another."""
     sizes = dict(zip(groups["image"], zip(groups["height"], groups["width"], strict=True), strict=True))
 
     def read(name: str) -> Pixels | None:
         try:
-            pixels = load_named(name, folders, grey=False)[0]
+            pixels = load_named(name, folders, grey=False, rendering=rendering)[0]
         except (UnreadableImage, FileNotFoundError):
             return None
         return pixels if pixels.shape[:2] == sizes[name] else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from functools import lru_cache, partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import pandas as pd
 from dupnet.files.atomic import check_replaceable, write_csv
 from dupnet.images.listing import Folders, locate
 from dupnet.images.reading import UnreadableImage, load
+from dupnet.images.stretch import Rendering, read_rendering
 from dupnet.metrics.pair_metrics import subtract_channel_medians
 from dupnet.report.previews import (
     difference_map,
@@ -53,6 +54,8 @@ class Review:
         Where the answers go.
     grid
         The tiles of one image.
+    rendering
+        What to take of files of more than three bands or 8 bits.
 
     Raises
     ------
@@ -66,12 +69,13 @@ class Review:
         images: Folders,
         judgements: Judgements,
         grid: Grid = Grid(),
+        rendering: Rendering = Rendering(),
     ) -> None:
         if pairs.empty:
             raise ValueError("pairs is empty; there is nothing to judge.")
         self.judgements = judgements
         self.grid = grid
-        self._read = lru_cache(maxsize=8)(partial(_read_from, images))
+        self._read = lru_cache(maxsize=8)(partial(_read_from, images, rendering=rendering))
         certainty = (pairs["score"].astype(float) - 0.5).abs().fillna(np.inf)
         # Stable, so that pairs of one certainty stay in the order of the table.
         self.pairs = pairs.iloc[np.argsort(certainty.to_numpy(), kind="stable")].reset_index(drop=True)
@@ -222,12 +226,14 @@ def open_review(
     """
     source = Path(source)
     folders: Folders | None = images
+    rendering = Rendering()
     table_path, answers = source, judgements or judgements_path(source)
     if source.is_dir():
         table_path = source / "overlaps.csv"
         if (source / "run.json").is_file():
             run = json.loads((source / "run.json").read_text(encoding="utf-8"))
             folders = images or run["folders"]
+            rendering = read_rendering(run.get("options", {}).get("rendering", {}))
             known_size = run["grid"]["tile_size"]
             if tile_size not in (None, known_size):
                 raise ValueError(
@@ -248,7 +254,7 @@ def open_review(
     table = read_table(table_path)
     grid = _grid_of(table, folders, tile_size or TILE_SIZE)
     pairs = as_pairs(table, os.fspath(table_path), grid)
-    return Review(pairs, folders, Judgements(answers), grid)
+    return Review(pairs, folders, Judgements(answers), grid, rendering)
 
 
 def judgements_path(source: str | os.PathLike[str]) -> Path:
@@ -290,12 +296,13 @@ def export_labels(
     return len(table)
 
 
-def _read_from(folders: Folders, name: str) -> Pixels:
-    # Collections are flat: a name with a folder in it, from a table of unknown origin, is not followed.
-    if name in ("", ".", "..") or "/" in name or os.sep in name or (os.altsep and os.altsep in name):
-        raise ValueError(f"image name {name!r} is not a plain file name; only files of the folder are shown.")
+def _read_from(folders: Folders, name: str, rendering: Rendering = Rendering()) -> Pixels:
+    # A name from a table of unknown origin does not lead out of the folder.
+    parts = PurePath(name).parts
+    if not parts or ".." in parts or PurePath(name).is_absolute():
+        raise ValueError(f"image name {name!r} leads elsewhere; only files of the folder are shown.")
     try:
-        return load(locate(name, folders), grey=False)[0]
+        return load(locate(name, folders), grey=False, rendering=rendering)[0]
     except FileNotFoundError:
         raise UnreadableImage(name, "not in the folder of images") from None
 
