@@ -12,6 +12,9 @@ import argparse
 import ast
 import copy
 import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import os
 import random
 import resource
@@ -34,8 +37,27 @@ MODULES = {
     "find.tile_overlaps": ["test_tile_overlaps"],
     "find.groups": ["test_groups"],
     "find.placement": ["test_placement", "test_groups"],
+    "find.results": ["test_results"],
+    "find.cache": ["test_cache", "test_durability"],
+    "files.storage": ["test_storage"],
+    "review.judgements": ["test_judgements"],
+    "review.notebook": ["test_review"],
+    "review.page": ["test_review"],
+    "review.queue": ["test_review", "test_wiring::TestReview"],
+    "review.tables": ["test_review"],
+    "commands.arguments": ["test_arguments"],
+    "commands.audit": ["test_cli"],
+    "commands.cli": ["test_cli"],
+    "commands.data": ["test_data", "test_wiring::TestData"],
+    "commands.evaluate": ["test_wiring::TestPairsAndEvaluate", "test_cli"],
+    "commands.find": ["test_wiring::TestFind", "test_cli"],
+    "commands.pairs": ["test_wiring::TestPairsAndEvaluate", "test_cli"],
+    "commands.review": ["test_wiring::TestReview"],
+    "commands.split": ["test_wiring::TestSplit", "test_cli"],
+    "commands.tiles": ["test_wiring::TestTiles", "test_cli"],
+    "commands.train": ["test_wiring::test_train"],
 }
-"""Modules of the package, and the tests that are theirs."""
+"""Modules of the package, and the tests that are theirs: files, or parts of them as pytest names them."""
 
 SECONDS = 120
 """Of processor time, until a mutant that does not end counts as noticed: fifteen times what tests take."""
@@ -186,6 +208,22 @@ def _path(module: str) -> Path:
     return ROOT.joinpath("dupnet", *module.split(".")).with_suffix(".py")
 
 
+class _Finder(importlib.abc.MetaPathFinder):
+    """Has a module imported, by whatever imports it first, from a syntax tree instead of its file."""
+
+    def __init__(self, name: str, path: Path, tree: ast.Module) -> None:
+        self.name, self.path, self.tree = name, str(path), tree
+
+    def find_spec(
+        self, fullname: str, path: object, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        loader = importlib.machinery.SourceFileLoader(fullname, self.path)
+        loader.get_code = lambda _: compile(self.tree, self.path, "exec")  # type: ignore[method-assign]
+        return importlib.util.spec_from_file_location(fullname, self.path, loader=loader)
+
+
 def _run(module: str, tree: ast.Module) -> int:
     import pytest
 
@@ -197,14 +235,9 @@ def _run(module: str, tree: ast.Module) -> int:
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     try:
-        mutated = types.ModuleType(f"dupnet.{module}")
-        mutated.__file__ = str(_path(module))
-        room, _, name = mutated.__name__.rpartition(".")
-        mutated.__package__ = room
-        sys.modules[mutated.__name__] = mutated
-        setattr(importlib.import_module(room), name, mutated)
-        exec(compile(tree, mutated.__file__, "exec"), mutated.__dict__)
-        tests = [str(ROOT / "tests" / f"{name}.py") for name in MODULES[module]]
+        sys.meta_path.insert(0, _Finder(f"dupnet.{module}", _path(module), tree))
+        files = (name.partition("::") for name in MODULES[module])
+        tests = [f"{ROOT / 'tests' / file}.py{colons}{part}" for file, colons, part in files]
         options = ["-x", "-q", "--tb=no", f"--hypothesis-profile={PROFILE}"]
         options += [f"-pno:{plugin}" for plugin in ("cacheprovider", "xdist", "cov")]
         return int(pytest.main([*options, *tests]))

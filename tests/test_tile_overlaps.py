@@ -198,6 +198,12 @@ def test_a_disagreeing_tile_ends_the_judging_of_its_overlap_only():
     assert found["n_differing"].tolist() == [1, 1, 0]
 
 
+def test_an_overlap_has_the_score_of_its_least_alike_tile_wherever_that_lies():
+    for least in range(9):
+        scores = Scores(lambda rows1, rows2, least=least: np.where(rows1 == least, 0.6, 0.9))
+        assert judge(proposals((0, 1, 0, 0)), 2, scores)["score"].tolist() == [0.6]
+
+
 def test_tiles_that_cannot_be_judged_are_neither_scored_nor_counted():
     decidable = np.zeros(18, dtype=bool)
     decidable[[0, 4, 9, 8 + 9]] = True  # image 1: tiles 0 and 4; image 2: tiles 0 and 8

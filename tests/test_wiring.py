@@ -22,6 +22,7 @@ from PIL import Image
 
 from dupnet.acquisitions import cut_collection
 from dupnet.commands import cli
+from dupnet.find.groups import MAX_STACK
 
 SIZE = 64
 """Side of a tile here, the smallest that can be judged."""
@@ -117,11 +118,34 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestFind:
     def test_tile_size(self, found: SimpleNamespace, tmp_path: Path, run: Run) -> None:
-        """Of tiles as large as the images only equal images share one, and 256 px tiles do not fit."""
+        """Of tiles as large as the images only equal images share one."""
         run("find", found.one, "--out", tmp_path / "out", "--quiet", "--tile-size", 2 * SIZE)
         assert overlaps(tmp_path / "out").empty
-        said = run("find", found.one, "--out", tmp_path / "default", "--quiet", status=2)
-        assert "--tile-size" in said
+
+    def test_grid(self, tmp_path: Path, run: Run) -> None:
+        """Off the grid an overlap is found only where no grid is named."""
+        picture, images = acquisition(8, 5 * SIZE, 4 * SIZE), tmp_path / "images"
+        images.mkdir()
+        for name, top in (("a", 0), ("b", SIZE // 2 + 5)):
+            Image.fromarray(picture[top : top + 4 * SIZE]).save(images / f"{name}.png")
+        for options, n_overlaps in ((["--grid", SIZE], 0), ([], 1)):
+            out = tmp_path / f"out{n_overlaps}"
+            run("find", images, "--out", out, "--quiet", *options)
+            assert len(overlaps(out)) == n_overlaps
+
+    def test_all_pairs(self, tmp_path: Path, run: Run) -> None:
+        """Of very many copies of one image a part of the pairs says all; every pair is there if asked for."""
+        images, n_images = tmp_path / "images", MAX_STACK + 4
+        images.mkdir()
+        Image.fromarray(acquisition(9, 4 * SIZE, 4 * SIZE)).save(images / "0.png")
+        for number in range(1, n_images):
+            (images / f"{number}.png").write_bytes((images / "0.png").read_bytes())
+        counts = []
+        for options in ([], ["--all-pairs"]):
+            out = tmp_path / f"out{len(counts)}"
+            run("find", images, "--out", out, "--quiet", "--no-report", *options)
+            counts.append(len(overlaps(out)))
+        assert counts[0] < counts[1] == n_images * (n_images - 1) // 2
 
     def test_stride(self, tmp_path: Path, run: Run) -> None:
         picture, images = acquisition(3), tmp_path / "images"
@@ -197,19 +221,16 @@ class TestFind:
             assert "--scheduler excludes" in run(*command, *option, status=2)
 
     def test_tables_are_written_anew_before_a_run_counts_as_finished(
-        self, found: SimpleNamespace, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+        self, found: SimpleNamespace, tmp_path: Path, run: Run
     ) -> None:
         """Stopped while it writes, a run leaves no new tables beside an old record."""
         command = ("find", found.one, "--out", tmp_path / "out", "--quiet", "--no-report", *TILES)
         run(*command)
         assert (tmp_path / "out" / "run.json").exists()
 
-        def full(*_: object, **__: object) -> None:
-            raise OSError(28, "No space left on device", "groups.csv")
-
-        monkeypatch.setattr("dupnet.find.engine.write_tables", full)
-        assert "No space left" in run(*command, status=2)
-        monkeypatch.undo()
+        (tmp_path / "out" / "groups.csv").unlink()
+        (tmp_path / "out" / "groups.csv").mkdir()  # where the table cannot be written
+        run(*command, status=2)
         assert "no finished run" in run("split", tmp_path / "out", status=2)
 
     def test_mosaics_of_an_earlier_run_go(self, found: SimpleNamespace, tmp_path: Path, run: Run) -> None:
