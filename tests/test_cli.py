@@ -214,7 +214,10 @@ def test_every_option_of_train_reaches_the_training(
 ) -> None:
     """What it does with them is tested with the training."""
     images, table = str(found / "images"), str(tmp_path / "pairs.csv")
-    assert cli.main(["pairs", str(found / "out"), "--out", table, "--ratios", "0.6", "0.2", "0.2"]) == 0
+    splits = split(read_results(found / "out").groups, (0.6, 0.2, 0.2))
+    splits.to_csv(tmp_path / "splits.csv", index=False)
+    command = ["pairs", str(found / "out"), "--out", table, "--splits", str(tmp_path / "splits.csv")]
+    assert cli.main(command) == 0
     called: list[tuple[Any, ...]] = []
 
     def train(material: Material, out: str, config: TrainConfig, *, workers: int | None) -> Trained:
