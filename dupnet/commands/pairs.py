@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _splits(options: argparse.Namespace, result: FindResult) -> tuple[pd.DataFrame, str]:
-    """``image, group, split`` of the collection, the group as ``find`` has it, and where the split is from."""
+    """``image, group, split``, the group as ``find`` has it, and where the split is from."""
     path = Path(options.splits or Path(options.dir, "splits.csv"))
     if options.splits or path.exists():
         given, source = _given(path, options, result), str(path)
