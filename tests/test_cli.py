@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,13 @@ from PIL import Image
 from dupnet.acquisitions.scenes import cut_collection
 from dupnet.commands import cli
 from dupnet.find.results import read_results
+from dupnet.network.descriptors import WEIGHTS
 from dupnet.pairs.table import PAIR_COLUMNS
+from dupnet.splits.assignment import split
 from dupnet.tiles import CELL_SIZE, SMALLEST_TILE
+from dupnet.training.config import TrainConfig
+from dupnet.training.material import Material
+from dupnet.training.rounds import Trained
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
@@ -155,32 +162,114 @@ def test_tiles(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_pairs_and_evaluate(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table, ratios = tmp_path / "pairs.parquet", ["--ratios", "0.6", "0.2", "0.2"]
-    assert cli.main(["pairs", str(found / "out"), "--out", str(table), "--rows", "30", *ratios]) == 0
+    table, out = tmp_path / "pairs.parquet", tmp_path / "out"
+    shutil.copytree(found / "out", out, ignore=shutil.ignore_patterns("splits.csv"))
+    command = ["pairs", str(out), "--out", str(table), "--rows", "30"]
+    assert cli.main([*command, "--ratios", "0.6", "0.2", "0.2", "--seed", "4"]) == 0
     pairs = pd.read_parquet(table)
-    assert len(pairs) == 30
+    assert len(pairs) == 30 and (pairs["tile_size"] == 256).all()
     assert table.with_suffix(".csv").exists()
-    assert f"Written to {table} and {table.with_suffix('.csv')}" in capsys.readouterr().out
-    groups = (found / "out" / "groups.csv").read_bytes()
-    assert cli.main(["pairs", str(found / "out"), "--out", str(found / "out" / "groups.csv"), *ratios]) == 2
+    said = capsys.readouterr().out
+    assert f"Written to {table} and {table.with_suffix('.csv')}" in said and "made here, seed 4" in said
+    # The split is that of `dupnet split`.
+    splits = split(read_results(out).groups, (0.6, 0.2, 0.2), 4).set_index("image")["split"]
+    assert (pairs["split"] == pairs["image1"].map(splits)).all()
+    groups = (out / "groups.csv").read_bytes()
+    assert cli.main([*command[:3], str(out / "groups.csv"), "--ratios", "0.6", "0.2", "0.2"]) == 2
     assert "groups.csv' is there and is no table of image1" in capsys.readouterr().err
-    assert (found / "out" / "groups.csv").read_bytes() == groups
+    assert (out / "groups.csv").read_bytes() == groups
     assert cli.main(["evaluate", str(table), str(found / "images"), "--split", "train"]) == 0
     said = capsys.readouterr().out
     assert f"{(pairs['split'] == 'train').sum()} pairs of split 'train'" in said
     assert "errors_per_38780" in said
-    assert cli.main(["evaluate", str(table), str(found / "images"), "--split", "holdout"]) == 2
-    assert "has no split 'holdout'; it has 'train'" in capsys.readouterr().err
+    for options, message in (
+        (["--split", "holdout"], "has no split 'holdout'; it has 'train'"),
+        (["--tile-size", "64"], "tile_size is 64, but the table is of tiles of 256 px"),
+        (["--weights", "a.npz", "--model", "b.keras"], "holds no weights of dupnet"),
+        (["--weights", str(WEIGHTS), "--model", "b.keras"], "--model and --weights exclude each other"),
+    ):
+        assert cli.main(["evaluate", str(table), str(found / "images"), *options]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_pairs_keep_to_a_split(found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, table = tmp_path / "out", str(tmp_path / "pairs")
+    shutil.copytree(found / "out", out)
+    command = ["pairs", str(out), "--out", table]
+    assert cli.main(["split", str(out), "--ratios", "0.6", "0.4", "--names", "learn", "judge"]) == 0
+    assert cli.main(command) == 0
+    assert f"Split: {out / 'splits.csv'}" in capsys.readouterr().out
+    splits = pd.read_csv(out / "splits.csv")
+    given = splits.assign(split=splits["split"].map({"learn": "a", "judge": "b"}))
+    assert (pd.read_csv(f"{table}.csv")["split"].unique() == ["learn", "judge"]).all()
+    given.to_csv(tmp_path / "given.csv", index=False)
+    assert cli.main([*command, "--splits", str(tmp_path / "given.csv")]) == 0
+    assert set(pd.read_csv(f"{table}.csv")["split"]) == {"a", "b"}
+    capsys.readouterr()
+    torn = given.assign(split=["a", "b", "a", "b", "a"])
+    for name, frame, message in (
+        ("torn.csv", torn, "share ground and are in different splits"),
+        ("short.csv", given[1:], f"is no split of {out}: it lacks '{given['image'][0]}'"),
+        ("twice.csv", pd.concat([given, given[:1]]), f"lists '{given['image'][0]}' twice"),
+        ("unknown.csv", pd.concat([given, given[:1].assign(image="z")]), "it lists 'z', which it lacks"),
+        ("column.csv", given.drop(columns="split"), "lacks the column(s) split"),
+    ):
+        frame.to_csv(tmp_path / name, index=False)
+        assert cli.main([*command, "--splits", str(tmp_path / name)]) == 2
+        assert message in capsys.readouterr().err
+    assert cli.main([*command, "--ratios", "0.6", "0.2", "0.2"]) == 2
+    assert "--ratios are for a collection without a split" in capsys.readouterr().err
+
+
+def test_every_option_of_train_reaches_the_training(
+    found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it does with them is tested with the training."""
+    images, table = str(found / "images"), str(tmp_path / "pairs.csv")
+    splits = split(read_results(found / "out").groups, (0.6, 0.2, 0.2))
+    splits.to_csv(tmp_path / "splits.csv", index=False)
+    command = ["pairs", str(found / "out"), "--out", table, "--splits", str(tmp_path / "splits.csv")]
+    assert cli.main(command) == 0
+    called: list[tuple[Any, ...]] = []
+
+    def train(material: Material, out: str, config: TrainConfig, *, workers: int | None) -> Trained:
+        called.append((material, out, config, workers))
+        return Trained(None, pd.DataFrame({"epoch": [0], "loss": [0.5]}))
+
+    monkeypatch.setattr("dupnet.training.rounds.train", train)
+    options = "--pairs 93000 --rounds 2 --epochs 4 --batch-size 5 --rows-per-epoch 6 --seed 7 --workers 8"
+    assert cli.main(["train", table, images, "--out", "run", *options.split()]) == 0
+    assert "Written to run/dupnet.npz and dupnet.keras" in capsys.readouterr().out
+    assert (
+        cli.main(["train", table, images, "--out", "run", "--model", "dupnet_v0", *options.split()[4:]]) == 0
+    )
+    assert cli.main(["train", table, images, "--out", "run"]) == 0
+    material, out, config, workers = called[0]
+    numbers = {
+        "n_rounds": 2,
+        "epochs": 4,
+        "mining_epochs": 4,
+        "batch_size": 5,
+        "rows_per_epoch": 6,
+        "seed": 7,
+    }
+    assert config == TrainConfig.of_size(93_000, **numbers) and config.n_faint == 20_000
+    assert (out, workers) == ("run", 8)
+    assert material.sources("train") and material.rows("train").pair(0)[0].shape == (256, 256, 3)
+    assert called[1][2].model.architecture == "dupnet_v0"
+    assert (called[1][2].batch_size, called[1][2].epochs) == (5, 4)
+    assert called[2][2] == TrainConfig.of_size(100_000)
 
 
 def test_missing_files_are_noticed_before_keras_is_imported(
     found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("keras", "dupnet.network.models", "dupnet.training.fitting"):
+    for name in ("keras", "dupnet.network.models", "dupnet.training.rounds"):
         monkeypatch.setitem(sys.modules, name, None)
     images, table, absent = str(found / "images"), str(tmp_path / "pairs.csv"), str(tmp_path / "absent.keras")
     image = read_results(found / "out").groups["image"][0]
     row = dict.fromkeys(PAIR_COLUMNS, 0) | {"split": "test", "image1": image, "image2": image}
+    row["tile_size"] = 256
     pd.DataFrame([row]).to_csv(table, index=False)
     (tmp_path / "text.keras").touch()
     for command, message in (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +14,14 @@ import pytest
 from textures import noisy, textured
 
 from dupnet.network.comparison import score_pairs
-from dupnet.network.descriptors import DESCRIPTOR_VERSION, WEIGHTS, describe, load_weights, verify_bytes
+from dupnet.network.descriptors import (
+    DESCRIPTOR_VERSION,
+    WEIGHTS,
+    describe,
+    load_weights,
+    verify_bytes,
+    weights_bytes,
+)
 from dupnet.network.filters import band_filters, orientations
 from dupnet.tiles import is_decidable
 
@@ -112,6 +121,17 @@ def test_stripes_borders_and_solid_tiles_carry_no_evidence() -> None:
     found = describe(tiles)
     assert not found.decidable.any()
     assert not found.search.any()
+
+
+def test_weights_travel_as_bytes() -> None:
+    shipped = load_weights()
+    mine = replace(shipped, doubt=(-3.0, 2.5), threshold=0.625)
+    again = load_weights(io.BytesIO(weights_bytes(mine)))
+    assert (again.doubt, again.threshold) == (mine.doubt, mine.threshold)
+    assert again.arrays.keys() == mine.arrays.keys()
+    for name, array in again.arrays.items():
+        np.testing.assert_array_equal(array, mine.arrays[name])
+    assert load_weights(mine) is mine and load_weights() is shipped
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:

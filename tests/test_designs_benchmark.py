@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks.designs import __main__ as designs
 from dupnet.network.layers import CellFeatures
+from dupnet.training.batches import PairFeatures
+from dupnet.training.config import TrainConfig
 from dupnet.training.hard_pairs import Source, write_pairs
-from dupnet.training.recipe import PairFeatures, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +33,10 @@ def test_columns_are_those_of_the_layer() -> None:
 
 
 def test_a_head_that_sees_nothing_learns_nothing(run: Path) -> None:
-    recipe = Recipe(epochs=1, batch_size=16)
-    train, validation = (PairFeatures([run / f"{part}.npy"], 16, None) for part in ("train", "validation"))
+    config = TrainConfig(epochs=1, batch_size=16)
+    train, validation = (PairFeatures([run / f"{part}.npy"]) for part in ("train", "validation"))
     sees_nothing = designs.Design(blanked=range(train.cells.shape[-1]), no_tile=True)
-    blind = designs.judged(sees_nothing, train, validation, recipe)
+    blind = designs.judged(sees_nothing, train, validation, config)
     labels = validation.table["is_duplicate"]
     assert blind["wrong"] in (int(labels.sum()), int((1 - labels).sum()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import pytest
 from dupnet.commands.cli import main
 from dupnet.images.reading import read_image
 from dupnet.network.comparison import compare
-from dupnet.network.descriptors import load_weights
+from dupnet.network.descriptors import load_weights, weights_bytes
 from dupnet.pairs.labels import OUTCOMES, judge_labels, outcome_counts, read_labels, tile_pairs
 from dupnet.pairs.reader import PairReader
 from dupnet.review import Judgements, export_labels
@@ -149,6 +150,15 @@ def test_from_judgements_to_counts(folder: Path, tmp_path: Path, capsys: pytest.
     # The order of the arguments is free, and every overlap is right or wrong by the threshold alone.
     assert main(["evaluate", str(folder), *command[1:3], "--tile-size", str(SIZE), "--threshold", "1"]) == 0
     assert " not_duplicate 1 1 0 0 " in " ".join(capsys.readouterr().out.split())
+
+    shipped = load_weights()
+    own = replace(
+        shipped, arrays={**shipped.arrays, "screen_score.bias": np.float32([-9])}, doubt=(90.0, 91.0)
+    )
+    (tmp_path / "own.npz").write_bytes(weights_bytes(replace(own, threshold=0.75)))
+    assert main([*command, "--weights", str(tmp_path / "own.npz")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "threshold 0.75" in said and " duplicate 3 0 3 0 " in said
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,9 @@ def test_a_table_that_cannot_be_read_from_its_folder(collection: Collection, tmp
         ValueError, match=r"0\.png: the table names tile 3, but of 128 px tiles the image has 1;"
     ):
         PairReader(pairs, folder, tile_size=2 * SIZE).pair(9)
+    with pytest.raises(ValueError, match="tile_size is 128, but the table is of tiles of 64 px"):
+        PairReader(pairs.assign(tile_size=SIZE), folder, tile_size=2 * SIZE)
+    assert PairReader(pairs.assign(tile_size=SIZE), folder).pair(0)[0].shape == (SIZE, SIZE, 3)
     with pytest.raises(ValueError, match="names tile -1"):
         reader((folder, pairs.assign(tile2=-1))).pair(0)
     for number in range(4):

@@ -1,21 +1,17 @@
-"""The recipe: parts that never meet, and a training in small that ends in weights that load."""
+"""The recipe: parts that never meet, and settings that reach the training."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from dupnet.network.comparison import score_pairs
-from dupnet.network.descriptors import load_weights
-from dupnet.network.models import DupnetConfig, JudgeConfig
 from dupnet.training import recipe
-from dupnet.training.hard_pairs import USUAL_KINDS, Source, write_pairs
-from dupnet.training.recipe import COLUMNS, Recipe, airbus_parts, train_from_pairs
+from dupnet.training.config import TrainConfig
+from dupnet.training.recipe import COLUMNS, SHARES, airbus_parts
 
 
 def test_parts_of_an_acquisition_do_not_meet() -> None:
@@ -39,78 +35,20 @@ def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
         recipe.acquisitions("dev", tmp_path)
 
 
-def test_training_in_small(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    noise = np.kron(rng.integers(30, 220, (80, 80, 3)), np.ones((10, 10, 1))) + rng.normal(
-        0, 8, (800, 800, 3)
+def test_every_option_reaches_the_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    called: list[tuple[Any, ...]] = []
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(recipe, "train", lambda *arguments: called.append(arguments))
+    monkeypatch.setattr(
+        recipe, "acquisitions", lambda part, folder, airbus: asked.append((part, folder, airbus))
     )
-    source = Source("noise", "noise", np.clip(noise, 0, 255).astype(np.uint8))
-    for name, n, seed in (("train", 48, 0), ("validation", 24, 1)):
-        write_pairs([source], {"noise": 1.0}, n, tmp_path / f"{name}.npy", seed=seed)
-    small = DupnetConfig(screen=JudgeConfig((4,), 1, 3, ()), ensemble=JudgeConfig((6, 6), 2, 5, (4,)))
-    settings = Recipe(model=small, n_train=48, n_validation=24, epochs=2, batch_size=16)
-    out = tmp_path / "run"
-    train_from_pairs([tmp_path / "train.npy"], tmp_path / "validation.npy", out, settings)
-
-    weights = load_weights(out / "dupnet.npz")
-    assert 0.5 <= weights.threshold <= 1
-    assert len(pd.read_csv(out / "history.csv")) == 2
-    assert json.loads((out / "recipe.json").read_text())["n_train"] == 48
-    validation = pd.read_csv(out / "validation_scores.csv")
-    verify = np.load(tmp_path / "validation.npy", allow_pickle=False)
-    by_numpy = score_pairs(verify[:, 0], verify[:, 1], weights)
-    np.testing.assert_allclose(by_numpy, validation["score"], atol=2e-3)  # features at half precision
-
-
-def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = np.random.default_rng(0)
-    blocks = np.kron(rng.integers(30, 220, (80, 80, 3)), np.ones((10, 10, 1)))
-    source = Source(
-        "derna", "derna", np.clip(blocks + rng.normal(0, 8, blocks.shape), 0, 255).astype(np.uint8)
-    )
-    monkeypatch.setattr(recipe, "acquisitions", lambda part, data, airbus: [source])
-    monkeypatch.setattr(recipe, "n_workers", lambda: 1)
-    monkeypatch.setattr(recipe.write_confused, "__kwdefaults__", {"seed": 0, "n_dark": 4, "n_light": 6})
-    small = DupnetConfig(screen=JudgeConfig((4,), 1, 3, ()), ensemble=JudgeConfig((6,), 2, 5, (4,)))
-    settings = Recipe(
-        model=small,
-        n_train=40,
-        n_faint=8,
-        n_validation=20,
-        n_usual=20,
-        n_confused=9,
-        mining_epochs=1,
-        epochs=2,
-        batch_size=16,
-    )
-    recipe.train(tmp_path, recipe=settings)
-    for number in (1, 2):
-        confused = pd.read_csv(tmp_path / f"confused{number}.csv", keep_default_na=False)
-        assert len(confused) == 9 and not confused["is_duplicate"].any()
-        assert len(np.load(tmp_path / f"confused{number}.npy")) == 9
-    usual = pd.read_csv(tmp_path / "usual_scores.csv")
-    assert len(usual) == 20 and set(usual["kind"]) <= {"duplicate", *USUAL_KINDS}
-    history = pd.read_csv(tmp_path / "history.csv")
-    assert history["round"].tolist() == [1, 2, 3, 3] and history["epoch"].tolist() == [0, 1, 2, 3]
-    assert (tmp_path / "dupnet.npz").read_bytes() == (tmp_path / "round3" / "dupnet.npz").read_bytes()
-
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
-    (tmp_path / "dupnet.npz").unlink()
-    recipe.train(tmp_path, recipe=settings)
-    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
-    assert load_weights(tmp_path / "dupnet.npz").threshold >= 0.5
-    with pytest.raises(ValueError, match="holds a run with epochs 2, not 3; choose another folder"):
-        recipe.train(tmp_path, recipe=replace(settings, epochs=3))
-
-
-def test_the_threshold_is_one_half_or_precise_enough() -> None:
-    def table(*labels: int) -> pd.DataFrame:
-        return pd.DataFrame({"score": [0.1, 0.4, 0.6, 0.7, 0.8, 0.9], "is_duplicate": labels})
-
-    assert recipe._threshold(table(0, 0, 1, 1, 1, 1), 0.9999) == 0.5
-    assert recipe._threshold(table(1, 0, 1, 1, 1, 1), 0.9999) == 0.5
-    assert recipe._threshold(table(0, 1, 0, 1, 1, 1), 0.75) == 0.5
-    assert recipe._threshold(table(0, 1, 0, 1, 1, 1), 0.9999) == pytest.approx(0.7)
-    assert recipe._threshold(table(1, 1, 1, 1, 1, 0), 0.9999) == 1.0
+    numbers = {name: 7 + place for place, name in enumerate(recipe.NUMBERS)}
+    options = [word for name, n in numbers.items() for word in (f"--{name.replace('_', '-')}", str(n))]
+    recipe.main([*options, "--out", "here", "--data", "there", "--airbus", "elsewhere"])
+    recipe.main([])
+    (material, out, config), (_, _, default) = called
+    assert (out, config) == (Path("here"), replace(TrainConfig(), **numbers))
+    assert default == TrainConfig()
+    assert material.shares == SHARES and material.rows is None
+    material.sources("validation")
+    assert asked == [("validation", Path("there"), Path("elsewhere"))]

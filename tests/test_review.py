@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from chromium import chromium, needs_chromium, page_errors, wait_for
 
 from dupnet.commands.cli import main
 from dupnet.metrics.pair_metrics import subtract_channel_medians
+from dupnet.network.descriptors import load_weights, weights_bytes
 from dupnet.report.previews import difference_map, encode
 from dupnet.review import Judgements, Review, export_labels, open_review, read_judgements, widget
 from dupnet.review.page import make_server
@@ -75,6 +77,32 @@ def test_tiles_too_small_to_judge_are_undecidable(review, monkeypatch):
     monkeypatch.setattr("dupnet.review.queue.SMALLEST_TILE", SIZE + 1)
     scores = review.tile_scores(0)
     assert scores and all(one == {"score": 0.0, "verdict": "undecidable"} for one in scores)
+
+
+def test_tiles_are_scored_by_the_network_that_found_them(found, tmp_path, monkeypatch, capsys):
+    shipped = load_weights()
+    own = replace(shipped, arrays={**shipped.arrays, "screen_score.bias": np.float32([-99])}, doubt=(90, 91))
+    (tmp_path / "own.npz").write_bytes(weights_bytes(own))
+    (tmp_path / "shipped.npz").write_bytes(weights_bytes(shipped))
+
+    def highest(**options):
+        opened = open_review(found, **options)
+        with opened.judgements:
+            return max(one["score"] for one in opened.tile_scores(0))
+
+    run = json.loads((found / "run.json").read_text())
+    assert highest() > 0.5 > highest(weights=tmp_path / "own.npz")
+    run["options"] = {"weights": str(tmp_path / "own.npz")}
+    (found / "run.json").write_text(json.dumps(run))
+    assert highest(weights=tmp_path / "shipped.npz") > 0.5 > highest()
+    opened = []
+    monkeypatch.setattr("dupnet.review.serve", lambda review, *_, **__: opened.append(review))
+    assert main(["review", str(found), "--weights", str(tmp_path / "shipped.npz")]) == 0
+    assert max(one["score"] for one in opened[0].tile_scores(0)) > 0.5
+    opened[0].judgements.close()
+    (tmp_path / "own.npz").unlink()
+    assert main(["review", str(found)]) == 2
+    assert "a network that is not there any more" in capsys.readouterr().err
 
 
 def test_pairs_are_judged_once_skipped_undone(review):

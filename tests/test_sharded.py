@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from dupnet.commands.cli import main
 from dupnet.files.leases import leased
 from dupnet.files.storage import Folder
 from dupnet.find.engine import find_overlaps
+from dupnet.network.descriptors import load_weights, weights_bytes
 
 
 class Here:
@@ -114,6 +117,33 @@ def test_through_the_scheduler_option(
         assert "--scheduler excludes" in capsys.readouterr().err
 
 
+def test_a_network_of_ones_own_reaches_the_workers(
+    here: Here, images: Path, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = load_weights()
+    bias = shipped.arrays["screen_score.bias"] - 2
+    own = replace(shipped, arrays={**shipped.arrays, "screen_score.bias": bias}, threshold=0.75)
+    (tmp_path / "own.npz").write_bytes(weights_bytes(own))
+    find_overlaps(images, out=tmp_path / "local", tile_size=64, report=False, weights=own)
+    tables = table_bytes(tmp_path / "local")
+    assert tables["overlaps.csv"] != expected["overlaps.csv"]
+    command = ["find", str(images), "--tile-size", "64", "--no-report", "--scheduler", "tcp://a:8786"]
+    out = tmp_path / "out"
+    assert main([*command, "--out", str(out), "--weights", str(tmp_path / "own.npz")]) == 0
+    assert table_bytes(out) == tables
+    run = json.loads((out / "run.json").read_text())
+    assert run["options"]["weights"] == str(tmp_path / "own.npz")
+    local = json.loads((tmp_path / "local" / "run.json").read_text())
+    assert local["options"]["weights"] == "given as arrays"
+    assert local["versions"]["weights"] == run["versions"]["weights"]
+
+    monkeypatch.setattr("dupnet.cluster.sharded_index.share_weights", lambda *_: None)
+    monkeypatch.setattr("dupnet.cluster.distributed.share_weights", lambda *_: None)
+    other = replace(own, threshold=0.8)
+    with pytest.raises(ValueError, match="A worker has another version of dupnet"):
+        find_on_cluster(images, "", out=tmp_path / "other", tile_size=64, report=False, weights=other)
+
+
 def test_a_store_that_is_no_disk(
     here: Here, images: Path, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -202,7 +232,7 @@ def test_workers_of_another_version(
 ) -> None:
     from dupnet.cluster import sharded_index
 
-    monkeypatch.setattr(sharded_index, "_own_code", lambda tiling: "another")
+    monkeypatch.setattr(sharded_index, "_shared_weights", lambda store, tiling, code: None)
     with pytest.raises(ValueError, match="another version"):
         find_on_cluster(images, "", out=tmp_path, tile_size=64)
 

@@ -56,13 +56,9 @@ def cut_held_out(acquisition: Path, name: str, folder: Path) -> None:
 def table_of_pairs(folder: Path, groups: Mapping[str, str]) -> pd.DataFrame:
     """Every pair of the original's kind, and hard ones across images; ``groups``: image to overlap group."""
     names = sorted(groups)
-    anchors: dict[str, str] = {}
-    joined = [(anchors.setdefault(groups[name], name), name) for name in names]
-    overlaps = pd.DataFrame(joined, columns=["image1", "image2"])
-    splits = dict.fromkeys(names, "test")
-    pairs = make_pairs(
-        folder, names, overlaps[overlaps["image1"] != overlaps["image2"]], splits=splits, seed=1
-    )
+    group = pd.factorize(pd.Series([groups[name] for name in names]))[0]
+    splits = pd.DataFrame({"image": names, "group": group, "split": "test"})
+    pairs = make_pairs(folder, splits, pd.DataFrame(columns=["image1", "image2"]), seed=1)
     return pairs[pairs["is_duplicate"].eq(1) | pairs["is_decidable"].eq(1)].reset_index(drop=True)
 
 

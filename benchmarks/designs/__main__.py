@@ -21,7 +21,9 @@ import pandas as pd
 from dupnet.files.atomic import write_csv
 from dupnet.network.architectures import DupnetConfig, JudgeConfig, judges
 from dupnet.network.layers import Cascade
-from dupnet.training.recipe import PairFeatures, Recipe, fit
+from dupnet.training.batches import PairBatches, PairFeatures
+from dupnet.training.config import TrainConfig
+from dupnet.training.fitting import fit
 
 K = DupnetConfig.n_filters
 CORRELATIONS = [*range(K), 3 * K]
@@ -80,28 +82,27 @@ def main(arguments: list[str] | None = None) -> int:
     missing = [path for path in files if not path.exists()]
     if missing:
         parser.error(f"{missing[0]} does not exist; make train writes it.")
-    recipe = Recipe(n_train=options.pairs, epochs=options.epochs)
-    train = PairFeatures(files[:1], recipe.batch_size, recipe.seed, first=options.pairs)
-    validation = PairFeatures(files[1:], 1024, None)
+    config = TrainConfig(n_train=options.pairs, epochs=options.epochs)
+    train, validation = PairFeatures(files[:1], first=options.pairs), PairFeatures(files[1:])
     rows = []
     for name, design in DESIGNS.items():
-        rows.append({"design": name, **judged(design, train, validation, recipe)})
+        rows.append({"design": name, **judged(design, train, validation, config)})
         print(pd.DataFrame(rows[-1:]).to_string(header=len(rows) == 1, index=False), flush=True)
     write_csv(pd.DataFrame(rows), options.out / "designs.csv")
     return 0
 
 
 def judged(
-    design: Design, train: PairFeatures, validation: PairFeatures, recipe: Recipe
+    design: Design, train: PairFeatures, validation: PairFeatures, config: TrainConfig
 ) -> dict[str, object]:
     """Weights, loss and errors at one half of a design's head."""
     keras.utils.set_random_seed(design.seed)
-    config = replace(recipe.model, **design.model)
-    head = judges(config)
-    epochs = max(1, round(recipe.epochs * design.epochs))
-    fit(head, _seen(train, design), replace(recipe, epochs=epochs))
-    by_judge, table = head.predict(_seen(validation, design), verbose=0), validation.table
-    scores = np.asarray(Cascade(config.doubt)(by_judge)).ravel()
+    model = replace(DupnetConfig(), **design.model)
+    head = judges(model)
+    epochs = max(1, round(config.epochs * design.epochs))
+    fit(head, _seen(train, design), replace(config, epochs=epochs))
+    seen, table = PairBatches(_seen(validation, design), 1024), validation.table
+    scores = np.asarray(Cascade(model.doubt)(head.predict(seen, verbose=0))).ravel()
     is_duplicate = table["is_duplicate"].to_numpy()
     wrong, small = (scores >= 0.5) != (is_duplicate == 1), table["kind"].isin(["small", "ship"]).to_numpy()
     likely = np.clip(np.where(is_duplicate == 1, scores, 1 - scores), 1e-7, 1)

@@ -25,13 +25,21 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from dupnet.cluster.scheduler import Cluster
-from dupnet.cluster.sharded_index import Image, code_of, describe_on, list_folder, worker_weights
+from dupnet.cluster.sharded_index import (
+    Image,
+    code_of,
+    describe_on,
+    list_folder,
+    share_weights,
+    worker_weights,
+)
 from dupnet.cluster.sharded_search import Search
 from dupnet.cluster.shards import Places, read_verify
 from dupnet.files.leases import FILE, leased
 from dupnet.files.storage import Folder
 from dupnet.files.workers import n_workers
 from dupnet.find.collection import CACHE, RECORD, combine, locked, parse_record
+from dupnet.find.describe import recorded_weights
 from dupnet.find.engine import across, searched_tiles, tiling_of
 from dupnet.find.groups import resolve
 from dupnet.find.results import Clock, FindResult, conclude, write_all
@@ -41,7 +49,7 @@ from dupnet.find.tile_index import Tiling, columns
 from dupnet.find.tile_search import SEARCH_THRESHOLD, propose_by_tiles
 from dupnet.images.reading import Sources
 from dupnet.network.comparison import score_pairs
-from dupnet.network.descriptors import load_weights
+from dupnet.network.descriptors import Weights, load_weights
 from dupnet.tiles import Grid
 
 __all__ = ["IMAGES_A_TASK", "TILES_A_PART", "find_on_cluster"]
@@ -66,6 +74,7 @@ def find_on_cluster(
     stride: int | None = None,
     add: bool = False,
     against: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | Weights | None = None,
     report: bool = True,
     progress: bool = False,
     images_a_task: int = IMAGES_A_TASK,
@@ -82,9 +91,9 @@ def find_on_cluster(
         Address of the Dask scheduler, such as ``tcp://10.0.0.1:8786``.
     out : path or URL
         Where tables and shards go; for client and workers the same. A run that was stopped goes on there.
-    grid, tile_size, stride, add, against, report, progress
-        As for :func:`dupnet.find.engine.find_overlaps`. Mosaics and report are made by the client, which
-        reads the images for them from where they are.
+    grid, tile_size, stride, add, against, weights, report, progress
+        As for :func:`dupnet.find.engine.find_overlaps`; a file of weights is read by the client. Mosaics and
+        report are made by the client, which reads the images for them from where they are.
     images_a_task, tiles_a_part : int
         Images that one task describes, and tiles of which it compares twice as many. The result does not
         depend on them.
@@ -106,8 +115,8 @@ def find_on_cluster(
     tiling = tiling_of(grid, tile_size, stride)
     if tiling is None:
         raise ValueError("A cluster searches whole tiles on a grid only: give its step (--grid).")
-    weights = load_weights()
-    code = code_of(tiling, weights)
+    used_weights = load_weights(weights)
+    code = code_of(tiling, used_weights)
     clock = Clock()
     results = Folder(out)
     cache = results.folder(CACHE)
@@ -122,6 +131,7 @@ def find_on_cluster(
             if stale.startswith("shards-") and stale != store.name:
                 tqdm.write("dupnet: describing all images again, their shards were made by another version")
                 cache.remove(stale)
+        share_weights(store, used_weights)
         with clock("describe"):
             described, places = describe_on(cluster, store, images, tiling, code, images_a_task)
         check_lease()
@@ -135,13 +145,13 @@ def find_on_cluster(
         check_lease()
         with clock("judge"):
             score = ScoredOnce(search.hashes, partial(_scores, cluster, store, places, n_tiles, tiling, code))
-            tiles = propose_by_tiles(found, described, search.decidable, score, tiling, weights)
+            tiles = propose_by_tiles(found, described, search.decidable, score, tiling, used_weights)
             resolution = resolve(tiles.proposals, described.sizes, tiles.judge, tiling.tile_size)
         result = conclude(
             across(resolution, is_against),
             described,
             grid=Grid.of_image(int(described.sizes[0, 0]), int(described.sizes[0, 1]), tiling.stride),
-            weights=weights,
+            weights=used_weights,
             folders=[one.path for one in sources] if all(one.is_local for one in sources) else [],
             options={
                 "images": os.fspath(folder),
@@ -150,6 +160,7 @@ def find_on_cluster(
                 "stride": tiling.stride,
                 "add": add,
                 "against": None if against is None else os.fspath(against),
+                "weights": recorded_weights(weights),
                 "scheduler": scheduler,
             },
             searched={**searched_tiles(tiling), "against": against is not None},
@@ -237,7 +248,7 @@ def _score_task(
     code: str,
 ) -> npt.NDArray[np.float32]:
     """Scores (n,) of pairs (2, n) of tiles; tile ``k`` is row ``row[k]`` of shard ``keys[shard[k]]``."""
-    weights = worker_weights(tiling, code)
+    weights = worker_weights(store, tiling, code)
     order = np.lexsort((row, shard))
     verify = read_verify(Folder(store), keys, shard[order], row[order], columns(tiling, weights)["verify"])
     place = np.argsort(order)[pair]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -21,12 +22,15 @@ from dupnet.find.describe import Described, settle, unusable_names
 from dupnet.find.tile_index import Tiling, describe_tiles, made_by
 from dupnet.images.image import MAX_FILE_BYTES
 from dupnet.images.listing import list_images
-from dupnet.network.descriptors import Weights, load_weights
+from dupnet.network.descriptors import Weights, load_weights, weights_bytes
 
-__all__ = ["Image", "code_of", "describe_on", "list_folder", "worker_weights"]
+__all__ = ["Image", "code_of", "describe_on", "list_folder", "share_weights", "worker_weights"]
 
 TILES_A_SHARD = 2**13
 """Tiles from which a shard is written: 34 MB of descriptors, the most that a task keeps in memory of them."""
+
+WEIGHTS_FILE = "weights.npz"
+"""Beside the shards: the weights that made them, where they are not the shipped ones."""
 
 IMAGES_AT_A_TIME = 32
 """Images that a task fetches side by side and describes, before it looks whether a shard is full."""
@@ -71,13 +75,28 @@ def code_of(tiling: Tiling, weights: Weights) -> str:
     return token([made_by(tiling, weights), TILES.descr])
 
 
+def share_weights(store: Folder, weights: Weights) -> None:
+    """Put the weights of a run where its workers find them, unless they are the shipped ones."""
+    if weights is not load_weights():
+        store.write(WEIGHTS_FILE, weights_bytes(weights))
+
+
 @lru_cache(maxsize=4)
-def _own_code(tiling: Tiling) -> str:
-    return code_of(tiling, load_weights())
+def _shared_weights(store: str, tiling: Tiling, code: str) -> Weights | None:
+    """The weights of a run, from the package or from its store; None where this machine has other code."""
+    weights = load_weights()
+    if code_of(tiling, weights) == code:
+        return weights
+    folder = Folder(store)
+    if WEIGHTS_FILE not in folder.files():
+        return None
+    weights = load_weights(io.BytesIO(folder.read(WEIGHTS_FILE)))
+    return weights if code_of(tiling, weights) == code else None
 
 
-def worker_weights(tiling: Tiling, code: str) -> Weights:
-    """The weights, on a worker that describes and scores as the client would.
+def worker_weights(store: str, tiling: Tiling, code: str) -> Weights:
+    """The weights of the run whose shards are at the address ``store``, on a worker that describes and scores
+    as the client would.
 
     Raises
     ------
@@ -85,8 +104,8 @@ def worker_weights(tiling: Tiling, code: str) -> Weights:
         If it would not.
     """
     threadpool_limits(1, user_api="blas")  # for good: a worker's threads have a task each
-    weights = load_weights()
-    if _own_code(tiling) != code:
+    weights = _shared_weights(store, tiling, code)
+    if weights is None:
         raise ValueError(
             "A worker has another version of dupnet, or of what it decodes with, than the client; install "
             "the same on all."
@@ -175,7 +194,7 @@ def _batches(
 
 def _describe_task(store: str, batch: Mapping[str, Image], tiling: Tiling, code: str) -> dict[str, str]:
     """Describe images into one or more shards; returns those that cannot be used, with the reason."""
-    weights = worker_weights(tiling, code)
+    weights = worker_weights(store, tiling, code)
     folder = Folder(next(iter(batch.values())).folder)
     refused: dict[str, str] = {}
     waiting: dict[str, tuple[Entry, Arrays]] = {}

@@ -17,6 +17,7 @@ __all__ = [
     "add_results",
     "add_seed",
     "add_tile_size",
+    "add_weights",
     "add_workers",
     "default_out",
     "named_images",
@@ -179,6 +180,15 @@ def add_tile_size(parser: argparse.ArgumentParser, limits: str = "") -> None:
         default=256,
         metavar="PX",
         help=f"side of a tile{limits and f', {limits}'} (default: 256)",
+    )
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add ``--weights``."""
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="a network of one's own, dupnet.npz of `dupnet train` (default: the shipped one)",
     )
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dupnet.commands.arguments import Commands, add_pair_table, add_tile_size, add_workers, score
+from dupnet.commands.arguments import Commands, add_pair_table, add_weights, add_workers, score, whole_number
 
 if TYPE_CHECKING:
+    from dupnet.network.descriptors import Weights
     from dupnet.pairs.reader import PairReader
 
 __all__ = ["add", "run"]
@@ -55,15 +56,21 @@ def add(commands: Commands) -> None:
         help="labelled overlaps, as `dupnet review --export` writes them, in place of TABLE",
     )
     parser.add_argument("--out", metavar="DIR", help="with --labels: write counts.csv and judged.csv there")
-    parser.add_argument("--model", metavar="MODEL.keras", help="default: the shipped network")
+    parser.add_argument("--model", metavar="MODEL.keras", help="a network of either kind, by Keras")
+    add_weights(parser)
     parser.add_argument("--split", metavar="NAME", help="rows of TABLE to evaluate on (default: test)")
     parser.add_argument(
         "--threshold",
         type=score,
         metavar="SCORE",
-        help="score from which a pair is a duplicate (default: 0.5, or the shipped network's own)",
+        help="score from which a pair is a duplicate (default: the network's own)",
     )
-    add_tile_size(parser)
+    parser.add_argument(
+        "--tile-size",
+        type=whole_number(1),
+        metavar="PX",
+        help="side of a tile (default: that of TABLE; 256 with --labels)",
+    )
     add_workers(parser)
     parser.set_defaults(command=run)
 
@@ -93,13 +100,13 @@ def _judge_pairs(options: argparse.Namespace) -> None:
         known = ", ".join(map(repr, pairs["split"].unique())) or "no rows"
         raise ValueError(f"{options.pairs} has no split {split!r}; it has {known}.")
     reader = PairReader(rows, options.images, tile_size=options.tile_size, workers=options.workers)
-    predict, threshold = _network(options)
+    predict, weights, threshold = _network(options)
     if predict:
         scores = predict(reader)
     else:
         from dupnet.network.comparison import compare
 
-        judged = [compare(batch.tiles1, batch.tiles2)["score"] for batch in reader.batches(64)]
+        judged = [compare(batch.tiles1, batch.tiles2, weights)["score"] for batch in reader.batches(64)]
         scores = np.concatenate(judged)
     counts = confusion(scores, rows["is_duplicate"].to_numpy(), threshold)
     print(f"{counts.n} pairs of split {split!r}, threshold {threshold:g}")
@@ -109,6 +116,7 @@ def _judge_pairs(options: argparse.Namespace) -> None:
 def _judge_labels(options: argparse.Namespace) -> None:
     from dupnet.files.atomic import write_csv
     from dupnet.pairs.labels import judge_labels, outcome_counts, read_labels
+    from dupnet.tiles import TILE_SIZE
 
     if options.split is not None:
         raise ValueError(f"--split {options.split} goes with TABLE; of labels all are judged.")
@@ -117,13 +125,14 @@ def _judge_labels(options: argparse.Namespace) -> None:
     if options.images is not None:
         raise ValueError(f"{options.pairs}: with --labels FILE, name the folder of images alone.")
     labels = read_labels(options.labels)
-    predict, threshold = _network(options)
+    predict, weights, threshold = _network(options)
     judged = judge_labels(
         labels,
         options.pairs,
         threshold,
         predict,
-        tile_size=options.tile_size,
+        weights=weights,
+        tile_size=TILE_SIZE if options.tile_size is None else options.tile_size,
         workers=options.workers,
     )
     counts, wrong = outcome_counts(judged), judged[judged["outcome"] == "wrong"]
@@ -138,9 +147,16 @@ def _judge_labels(options: argparse.Namespace) -> None:
         print(f"Written to {Path(options.out, 'counts.csv')} and judged.csv")
 
 
-def _network(options: argparse.Namespace) -> tuple[Callable[[PairReader], Any] | None, float]:
-    """How ``--model`` scores the pairs of a reader (None: by the shipped network), and the threshold."""
+def _network(options: argparse.Namespace) -> tuple[Callable[[PairReader], Any] | None, Weights, float]:
+    """How ``--model`` scores the pairs of a reader (None: by the weights), the weights, and the threshold."""
+    from dupnet.network.descriptors import load_weights
+
+    predict: Callable[[PairReader], Any] | None = None
+    weights = load_weights(options.weights)
+    threshold = weights.threshold
     if options.model is not None:
+        if options.weights is not None:
+            raise ValueError("--model and --weights exclude each other: both name the network to judge.")
         from functools import partial
 
         from dupnet.files.atomic import check_keras_file
@@ -148,11 +164,8 @@ def _network(options: argparse.Namespace) -> tuple[Callable[[PairReader], Any] |
         check_keras_file(options.model)  # before Keras, which takes its time and has its say
 
         from dupnet.network.models import load_model
-        from dupnet.training.fitting import predict_pairs
+        from dupnet.training.batches import predict_pairs
 
-        predict, threshold = partial(predict_pairs, load_model(options.model)), 0.5
-    else:
-        from dupnet.network.descriptors import load_weights
-
-        predict, threshold = None, load_weights().threshold
-    return predict, threshold if options.threshold is None else options.threshold
+        model = load_model(options.model)
+        predict, threshold = partial(predict_pairs, model), model.settings.threshold
+    return predict, weights, threshold if options.threshold is None else options.threshold

@@ -9,6 +9,7 @@ from dupnet.commands.arguments import (
     Commands,
     add_command,
     add_habits,
+    add_weights,
     add_workers,
     default_out,
     named_images,
@@ -91,6 +92,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--all-pairs", action="store_true", help="every pair of copies of one image, however many there are"
     )
+    add_weights(parser)
     parser.add_argument(
         "--no-report", action="store_true", help="no report.html and mosaics/, nor earlier ones"
     )
@@ -114,6 +116,7 @@ def run(options: argparse.Namespace) -> None:
         "stride": options.stride,
         "add": options.add,
         "against": options.against,
+        "weights": options.weights,
         "report": not options.no_report,
         "progress": progress_of(options),
     }

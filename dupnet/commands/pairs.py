@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dupnet.commands.arguments import Commands, add_results, add_seed, add_workers, whole_number
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dupnet.find.results import FindResult
+
 __all__ = ["add", "run"]
+
+RATIOS = (0.8, 0.1, 0.1)
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "pairs",
-        help="labelled pairs of tiles for training, split by overlap group",
+        help="labelled pairs of tiles for training, within the parts of a split",
         description="Make the labelled table of tile pairs of a collection, as TABLE.parquet and TABLE.csv.",
     )
     add_results(parser)
@@ -28,12 +37,24 @@ def add(commands: Commands) -> None:
         help="size of the sample (default: 150,000)",
     )
     parser.add_argument(
+        "--splits",
+        metavar="FILE",
+        help="the split to keep to, as `dupnet split` writes it (default: DIR/splits.csv, if it is there)",
+    )
+    parser.add_argument(
         "--ratios",
         type=float,
         nargs=3,
-        default=[0.8, 0.1, 0.1],
         metavar="SHARE",
-        help="shares of train, validation and test, which sum to 1 (default: 0.8 0.1 0.1)",
+        help="without a split: split as `dupnet split` does, by these shares of train, validation and test "
+        "(default: 0.8 0.1 0.1)",
+    )
+    parser.add_argument(
+        "--tile-size",
+        type=whole_number(1),
+        metavar="PX",
+        help="side of a tile, which divides the sides of the images (default: the step of the grid that "
+        "`dupnet find` saw, or 256)",
     )
     add_seed(parser)
     add_workers(parser)
@@ -44,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the table, and print its rows by split and label."""
     from dupnet.find.results import read_results
     from dupnet.pairs.table import make_pairs, pair_files, save_pairs
+    from dupnet.tiles import TILE_SIZE
 
     result = read_results(options.dir)
     if len(result.folders) != 1:
@@ -57,13 +79,13 @@ def run(options: argparse.Namespace) -> None:
             "--tile-size."
         )
     parquet, csv = pair_files(options.out)
+    splits, source = _splits(options, result)
     pairs = make_pairs(
         result.folders[0],
-        list(result.groups["image"]),
+        splits,
         result.overlaps,
         n_rows=options.rows,
-        ratios=tuple(options.ratios),
-        tile_size=result.grid.tile_size,
+        tile_size=options.tile_size or (result.grid.tile_size if result.grid else TILE_SIZE),
         seed=options.seed,
         workers=options.workers,
     )
@@ -72,5 +94,44 @@ def run(options: argparse.Namespace) -> None:
             f"{options.dir}: no tile of its images makes a pair (solid tiles make none); take other images."
         )
     save_pairs(pairs, options.out)
+    print(f"Split: {source}")
     print(pairs.groupby(["split", "is_duplicate"], sort=False).size().unstack().to_string())
     print(f"Written to {parquet} and {csv}")
+
+
+def _splits(options: argparse.Namespace, result: FindResult) -> tuple[pd.DataFrame, str]:
+    """``image, group, split``, the group as ``find`` has it, and where the split is from."""
+    path = Path(options.splits or Path(options.dir, "splits.csv"))
+    if options.splits or path.exists():
+        given, source = _given(path, options, result), str(path)
+    else:
+        from dupnet.splits.assignment import split
+
+        given = split(result, options.ratios or RATIOS, options.seed)
+        source = f"made here, seed {options.seed}"
+    # Of a split by blocks, the groups are others: what shares ground is not always in one.
+    table = result.groups[["image", "group"]].merge(given[["image", "split"]], on="image")
+    return table.sort_values("image", ignore_index=True), source
+
+
+def _given(path: Path, options: argparse.Namespace, result: FindResult) -> pd.DataFrame:
+    """``image, split`` of a file that has every image of the collection."""
+    if options.ratios:
+        raise ValueError(
+            f"--ratios are for a collection without a split, and there is {path}; leave them out, or split "
+            "it anew with `dupnet split`."
+        )
+    from dupnet.find.results import read_table
+
+    given = read_table(path)
+    if missing := [column for column in ("image", "split") if column not in given.columns]:
+        raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}; write it with `dupnet split`.")
+    if given["image"].duplicated().any():
+        raise ValueError(f"{path} lists {given['image'][given['image'].duplicated()].iloc[0]!r} twice.")
+    images = result.groups["image"]
+    without = images[~images.isin(given["image"])]
+    unknown = given["image"][~given["image"].isin(images)]
+    if len(without) or len(unknown):
+        fault = f"lacks {without.iloc[0]!r}" if len(without) else f"lists {unknown.iloc[0]!r}, which it lacks"
+        raise ValueError(f"{path} is no split of {options.dir}: it {fault}; run `dupnet split` again.")
+    return given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dupnet.commands.arguments import Commands, whole_number
+from dupnet.commands.arguments import Commands, add_weights, whole_number
 
 __all__ = ["add", "run"]
 
@@ -23,6 +23,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--tile-size", type=whole_number(1), metavar="PX", help="with a table: side of a tile (256)"
     )
+    add_weights(parser)
     parser.add_argument(
         "--port", type=whole_number(0, 65535), default=0, help="port to listen on (default: a free one)"
     )
@@ -39,5 +40,5 @@ def run(options: argparse.Namespace) -> None:
         n_labels = export_labels(options.dir, options.export, options.judgements)
         print(f"{n_labels} labels written to {options.export}")
         return
-    review = open_review(options.dir, options.images, options.judgements, options.tile_size)
+    review = open_review(options.dir, options.images, options.judgements, options.tile_size, options.weights)
     serve(review, options.port, open_browser=not options.no_browser)

@@ -1,4 +1,4 @@
-"""``dupnet train``: a network trained on a table of pairs."""
+"""``dupnet train``: a network trained on a table of pairs and its images."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "train",
-        help="train a network on a table of pairs",
-        description="Train a network on a table of pairs; goes on after the last epoch where it was stopped.",
+        help="train a network on a table of pairs and its images",
+        description="Train a network as the shipped one was trained: on hard pairs drawn from the images of "
+        "the table's splits, and on its rows. Goes on after the last epoch where it was stopped. "
+        "`dupnet find --weights DIR/dupnet.npz` uses what it wrote.",
     )
     add_pair_table(parser)
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the run")
@@ -23,16 +25,34 @@ def add(commands: Commands) -> None:
         "--model", choices=["dupnet", "dupnet_v0"], default="dupnet", help="architecture (default: dupnet)"
     )
     parser.add_argument(
-        "--epochs", type=whole_number(1), default=20, metavar="N", help="at most so many (default: 20)"
+        "--pairs",
+        dest="n_train",
+        type=whole_number(1),
+        default=100_000,
+        metavar="N",
+        help="hard pairs drawn for dupnet, beside the rows of the table (default: 100,000, half an hour)",
     )
     parser.add_argument(
-        "--batch-size", type=whole_number(1), default=64, metavar="N", help="pairs of a step (default: 64)"
+        "--rounds",
+        type=whole_number(1),
+        default=3,
+        metavar="N",
+        help="rounds of dupnet's training; between two it looks for what it confuses (default: 3)",
+    )
+    parser.add_argument(
+        "--epochs", type=whole_number(1), default=30, metavar="N", help="of the last round (default: 30)"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=whole_number(1),
+        metavar="N",
+        help="pairs of a step (default: 128; dupnet_v0: 64)",
     )
     parser.add_argument(
         "--rows-per-epoch",
         type=whole_number(1),
         metavar="N",
-        help="rows drawn anew for each epoch (default: all)",
+        help="pairs drawn anew for each epoch (default: all)",
     )
     add_seed(parser)
     add_workers(parser)
@@ -42,21 +62,31 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train, and print the history."""
     from dupnet.images.listing import list_images
-    from dupnet.pairs.table import load_pairs
+    from dupnet.pairs.table import load_pairs, tile_size_of
 
     pairs = load_pairs(options.pairs)
     list_images(options.images)  # says what is wrong, before Keras, which takes its time and has its say
 
-    from dupnet.network.models import DupnetConfig, DupnetV0Config
-    from dupnet.training.fitting import TrainConfig, train
+    from dupnet.network.architectures import DupnetConfig, DupnetV0Config
+    from dupnet.training.config import TrainConfig
+    from dupnet.training.material import material_of_table
+    from dupnet.training.rounds import train
 
-    config = TrainConfig(
-        model=DupnetConfig() if options.model == "dupnet" else DupnetV0Config(),
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        rows_per_epoch=options.rows_per_epoch,
-        seed=options.seed,
-    )
-    trained = train(pairs, options.images, options.out, config, workers=options.workers)
+    common = {"epochs": options.epochs, "rows_per_epoch": options.rows_per_epoch, "seed": options.seed}
+    if options.model == "dupnet":
+        config = TrainConfig.of_size(
+            options.n_train,
+            model=DupnetConfig(),
+            n_rounds=options.rounds,
+            mining_epochs=min(TrainConfig.mining_epochs, options.epochs),
+            batch_size=options.batch_size or TrainConfig.batch_size,
+            **common,
+        )
+    else:
+        model = DupnetV0Config(tile_size=tile_size_of(pairs))
+        batch_size = options.batch_size or 64
+        config = TrainConfig(model=model, batch_size=batch_size, learning_rate=1e-3, **common)
+    material = material_of_table(pairs, options.images, config, workers=options.workers)
+    trained = train(material, options.out, config, workers=options.workers)
     print(trained.history.to_string(index=False))
-    print(f"Written to {Path(options.out, 'model.keras')}")
+    print(f"Written to {Path(options.out, options.model)}.npz and {options.model}.keras")

@@ -8,6 +8,7 @@ none.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ from dupnet.find.cache import Arrays, Cache, Entry
 from dupnet.images.image import Mask, UnreadableImage
 from dupnet.images.reading import load, load_image, none_usable
 from dupnet.images.stretch import Rendering
-from dupnet.network.descriptors import Weights
+from dupnet.network.descriptors import Weights, load_weights
 
 __all__ = [
     "Described",
@@ -37,6 +38,7 @@ __all__ = [
     "read_entry",
     "settle",
     "unusable_names",
+    "recorded_weights",
     "versions",
 ]
 
@@ -169,6 +171,13 @@ def settle(
     )
 
 
+def recorded_weights(weights: str | os.PathLike[str] | Weights | None) -> str | None:
+    """The network of a run, as ``run.json`` keeps it: its file, or None for the shipped one."""
+    if weights is None or isinstance(weights, Weights):
+        return None if weights is None or weights is load_weights() else "given as arrays"
+    return os.path.abspath(weights)
+
+
 def versions(weights: Weights) -> dict[str, str]:
     """Versions of what the descriptors and scores depend on."""
     digest = hashlib.sha256()
@@ -176,6 +185,7 @@ def versions(weights: Weights) -> dict[str, str]:
         **weights.arrays,
         "search_projection": weights.search_projection,
         "threshold": weights.threshold,
+        "doubt": weights.doubt,
     }
     for name, value in sorted(arrays.items()):
         array = np.asarray(value)

@@ -38,7 +38,7 @@ from dupnet.find.collection import (
     locked,
     open_collection,
 )
-from dupnet.find.describe import Described, describe_all
+from dupnet.find.describe import Described, describe_all, recorded_weights
 from dupnet.find.groups import MAX_STACK, Resolution, resolve
 from dupnet.find.overlaps import KEY, Judge, concatenate
 from dupnet.find.point_index import describe_points, open_points
@@ -112,6 +112,7 @@ def find_overlaps(
     stretch: str | tuple[float, float] = "file",
     check_content: bool = False,
     all_pairs: bool = False,
+    weights: str | os.PathLike[str] | Weights | None = None,
     report: bool = True,
     workers: int | None = None,
     progress: bool = False,
@@ -153,6 +154,8 @@ def find_overlaps(
     all_pairs : bool
         List every pair of copies of one image, however many there are; without, more than
         :data:`dupnet.find.groups.MAX_STACK` of them are paired with the first alone.
+    weights : path or Weights, optional
+        A network of one's own (``dupnet.npz`` of ``dupnet train``); the shipped one by default.
     report : bool
         Whether to write mosaics and the report into ``out``; without, those of an earlier run are removed.
     workers : int, optional
@@ -170,6 +173,7 @@ def find_overlaps(
     named = check_call(images, out, against, add, moved_to)
     tiling = tiling_of(grid, tile_size, stride)
     rendering = Rendering.checked(bands, stretch)
+    used_weights = load_weights(weights)
     # Listed before anything is written: what is wrong is said first.
     listing, held = list_call(named, out, against)
     with ExitStack() as stack:
@@ -188,7 +192,7 @@ def find_overlaps(
             collection,
             rendering,
             work / CACHE,
-            load_weights(),
+            used_weights,
             clock,
             check_content,
             n_workers(workers),
@@ -222,6 +226,7 @@ def find_overlaps(
                 "bands": None if bands is None else list(bands),
                 "stretch": stretch if isinstance(stretch, str) else list(stretch),
                 "rendering": run.rendering.record(),
+                "weights": recorded_weights(weights),
             },
             searched={**search.searched, "against": against is not None},
             counts={**search.counts, "ignored": run.collection.ignored},

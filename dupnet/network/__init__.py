@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "architectures": ["DupnetConfig", "DupnetV0Config", "dupnet", "dupnet_v0"],
         "comparison": ["compare", "score_pairs"],
-        "descriptors": ["WEIGHTS", "Weights", "describe", "load_weights"],
+        "descriptors": ["WEIGHTS", "Weights", "describe", "load_weights", "weights_bytes"],
         "models": ["layer_table", "load_arrays", "load_model", "save_arrays", "save_model"],
     },
 )

@@ -122,7 +122,7 @@ def _head(config: DupnetConfig, encoder: keras.Model) -> keras.Model:
 
 
 def judges(config: DupnetConfig) -> keras.Model:
-    """The dense layers of ``dupnet``, all that :mod:`dupnet.training.recipe` trains.
+    """The dense layers of ``dupnet``, all that :mod:`dupnet.training.rounds` trains.
 
     What two descriptors say of each cell (batch, rows, cols, 3 * n_filters + 6) and of the tile
     (batch, 4 * n_filters + 1), as :func:`dupnet.network.comparison.compare_cells` gives it -> the score of

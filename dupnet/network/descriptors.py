@@ -15,13 +15,14 @@ A tile becomes two descriptors:
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import cv2
 import numpy as np
@@ -41,6 +42,7 @@ __all__ = [
     "load_weights",
     "untrained_weights",
     "verify_bytes",
+    "weights_bytes",
 ]
 
 Float = npt.NDArray[np.float32]
@@ -168,16 +170,30 @@ def verify_bytes(tile_size: int = TILE_SIZE, n_filters: int = N_FILTERS) -> int:
     return (tile_size // CELL_SIZE) ** 2 * (n_filters * (N_ORIENTATIONS + 1) + 1)
 
 
-def load_weights(path: str | os.PathLike[str] | None = None) -> Weights:
-    """The shipped weights, or those of a file of ``dupnet`` that :func:`dupnet.network.models.save_arrays`
-    wrote.
+def load_weights(source: str | os.PathLike[str] | IO[bytes] | Weights | None = None) -> Weights:
+    """The shipped weights, or those of a file of ``dupnet`` that ``dupnet train``,
+    :func:`dupnet.network.models.save_arrays` or :func:`weights_bytes` wrote; weights are given back as they
+    are.
 
     Raises
     ------
     ValueError
         If the file is missing, or no such archive of plain arrays; nothing in it is ever unpickled.
     """
-    return _shipped() if path is None else _read_weights(Path(path))
+    if source is None:
+        return _shipped()
+    if isinstance(source, Weights):
+        return source
+    return _read_weights(Path(source) if isinstance(source, str | os.PathLike) else source)
+
+
+def weights_bytes(weights: Weights) -> bytes:
+    """The bytes of a file that :func:`load_weights` reads, so that another machine has the same weights."""
+    config = {"architecture": "dupnet", "doubt": weights.doubt, "threshold": weights.threshold}
+    file = io.BytesIO()
+    stored = {"dupnet.json": np.array(json.dumps({"config": config})), **weights.arrays}
+    np.savez_compressed(file, allow_pickle=False, **stored)
+    return file.getvalue()
 
 
 @lru_cache(maxsize=1)
@@ -185,9 +201,9 @@ def _shipped() -> Weights:
     return _read_weights(WEIGHTS)
 
 
-def _read_weights(path: Path) -> Weights:
+def _read_weights(source: Path | IO[bytes]) -> Weights:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(source, allow_pickle=False) as archive:
             config = json.loads(str(archive["dupnet.json"]))["config"]
             arrays = {
                 name: archive[name].astype(np.float32) for name in archive.files if name != "dupnet.json"
@@ -205,7 +221,7 @@ def _read_weights(path: Path) -> Weights:
         return weights
     except Exception as error:  # a damaged archive makes its parsers raise nearly anything
         raise ValueError(
-            f"{path} holds no weights of dupnet ({error}); write them with dupnet.network.models.save_arrays."
+            f"{source} holds no weights of dupnet ({error}); give the dupnet.npz that `dupnet train` wrote."
         ) from error
 
 

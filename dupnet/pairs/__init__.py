@@ -23,8 +23,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "pairs_within_images",
             "sample_pairs",
             "save_pairs",
-            "split_by_group",
             "tile_signatures",
+            "tile_size_of",
         ],
     },
 )

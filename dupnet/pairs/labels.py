@@ -18,6 +18,7 @@ from dupnet.files.atomic import read_csv, read_parquet
 from dupnet.images.listing import check_present
 from dupnet.images.reading import load
 from dupnet.network.comparison import DUPLICATE, NOT_DUPLICATE, UNDECIDABLE, compare
+from dupnet.network.descriptors import Weights
 from dupnet.pairs.reader import PairReader
 from dupnet.tiles import TILE_SIZE, Grid, overlap_of_tag
 
@@ -101,6 +102,7 @@ def judge_labels(
     threshold: float,
     predict: Callable[[PairReader], Scores] | None = None,
     *,
+    weights: Weights | None = None,
     tile_size: int = TILE_SIZE,
     workers: int | None = None,
 ) -> pd.DataFrame:
@@ -115,8 +117,10 @@ def judge_labels(
     threshold
         An overlap whose lowest score reaches it is a duplicate.
     predict
-        Scores (n,) of the pairs of a reader, in order; the shipped network by default. Whether a tile carries
-        evidence is a matter of its pixels, not of the network.
+        Scores (n,) of the pairs of a reader, in order; by default those of ``weights``. Whether a tile
+        carries evidence is a matter of its pixels, not of the network.
+    weights
+        The network that scores without ``predict``; the shipped one by default.
     tile_size, workers
         Side of a tile in pixels, and threads that read.
 
@@ -139,7 +143,7 @@ def judge_labels(
     image, _ = load(os.path.join(folder, labels["image1"].iloc[0]), grey=False, tile_size=tile_size)
     pairs = tile_pairs(labels, Grid.of_image(image.shape[0], image.shape[1], tile_size))
     reader = PairReader(pairs, folder, tile_size=tile_size, workers=workers)
-    judged = pd.concat([compare(batch.tiles1, batch.tiles2) for batch in reader.batches(BATCH)])
+    judged = pd.concat([compare(batch.tiles1, batch.tiles2, weights) for batch in reader.batches(BATCH)])
     scores = judged["score"].to_numpy() if predict is None else predict(reader)
     is_decidable = judged["verdict"].to_numpy() != UNDECIDABLE
     by_overlap = pd.DataFrame(

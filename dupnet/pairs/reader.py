@@ -22,7 +22,8 @@ from dupnet.files.workers import n_workers
 from dupnet.images.listing import check_present
 from dupnet.images.reading import load
 from dupnet.metrics.pair_metrics import local_correlation
-from dupnet.tiles import MIN_EVIDENCE_CELLS, TILE_SIZE, Grid, split_tiles
+from dupnet.pairs.table import tile_size_of
+from dupnet.tiles import MIN_EVIDENCE_CELLS, Grid, split_tiles
 
 __all__ = ["PairBatch", "PairReader", "is_another"]
 
@@ -59,7 +60,7 @@ class PairReader:
     another_day_share
         Share of the duplicates that are read as one place on another day, and so labelled 0.
     tile_size
-        Side of a tile in pixels.
+        Side of a tile in pixels; by default that of the table, which must not be another.
     seed
         Of everything that is drawn.
     workers
@@ -70,7 +71,7 @@ class PairReader:
     Raises
     ------
     ValueError
-        If the table has no rows or lacks a column.
+        If the table has no rows, lacks a column, or counts in tiles of another size.
     FileNotFoundError
         If the folder lacks an image of the table.
     """
@@ -82,7 +83,7 @@ class PairReader:
         *,
         augment: AugmentConfig | None = None,
         another_day_share: float = 0.0,
-        tile_size: int = TILE_SIZE,
+        tile_size: int | None = None,
         seed: int = 0,
         workers: int | None = None,
         cached_images: int = CACHED_IMAGES,
@@ -97,7 +98,7 @@ class PairReader:
         self._folder = Path(folder)
         self._augment = augment
         self._another_day_share = another_day_share
-        self._tile_size = tile_size
+        self.tile_size = tile_size_of(pairs, tile_size)
         self._seed = seed
         self._pool = ThreadPoolExecutor(n_workers(workers))
         self._tiles = lru_cache(maxsize=cached_images)(self._read_tiles)
@@ -142,7 +143,7 @@ class PairReader:
         tiles = self._tiles(image)
         if not 0 <= tile < len(tiles):
             raise ValueError(
-                f"{image}: the table names tile {tile}, but of {self._tile_size} px tiles the image has "
+                f"{image}: the table names tile {tile}, but of {self.tile_size} px tiles the image has "
                 f"{len(tiles)}; pass the tile_size (--tile-size) of the table."
             )
         return np.asarray(tiles[tile], np.uint8)
@@ -151,8 +152,8 @@ class PairReader:
         return self._tile(self._rows[row][0], self._rows[row][1])
 
     def _read_tiles(self, image: str) -> Image:
-        pixels, _ = load(self._folder / image, grey=False, tile_size=self._tile_size)
-        grid = Grid.of_image(pixels.shape[0], pixels.shape[1], self._tile_size)
+        pixels, _ = load(self._folder / image, grey=False, tile_size=self.tile_size)
+        grid = Grid.of_image(pixels.shape[0], pixels.shape[1], self.tile_size)
         return np.asarray(split_tiles(pixels, grid), np.uint8)
 
 

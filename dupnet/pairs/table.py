@@ -1,17 +1,17 @@
-"""The labelled table of tile pairs: enumerate, filter, mine, sample, split by overlap group.
+"""The labelled table of tile pairs: enumerate, filter, mine, sample, inside the parts of a split.
 
 Labels come from two statements that hold without looking: a tile and its copy are duplicates, and two tiles
 of one image are not, because they show different ground at one moment. Two tiles of images that share no
 ground are not duplicates either; of those, the most alike are worth learning from.
 
-The split comes first. Images that share a tile, directly or through others, form an *overlap group*; a group
-goes to one split as a whole, and pairs are made inside a split only.
+The split comes first (:mod:`dupnet.splits`): images that share ground are in one part of it, and pairs are
+made inside a part only.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -43,8 +43,8 @@ __all__ = [
     "pairs_within_images",
     "sample_pairs",
     "save_pairs",
-    "split_by_group",
     "tile_signatures",
+    "tile_size_of",
 ]
 
 PAIR_COLUMNS = {
@@ -57,11 +57,15 @@ PAIR_COLUMNS = {
     "block_mean_distance": "bits of 256 in which the tiles' BlockMeanHash differs",
     "is_decidable": "1 if both tiles carry enough texture to judge by",
     "group": "overlap group of image 1",
-    "split": "train, validation or test; both images belong to it",
+    "split": "train, validation or test, or as `dupnet split` named it; both images belong to it",
+    "tile_size": "side of a tile in pixels, one for the table",
 }
 """Columns of the pair table, one row an unordered pair of tiles."""
 
 SPLITS = ("train", "validation", "test")
+
+BUFFER = "buffer"
+"""Split of images that straddle blocks: they are in no pair."""
 
 MAX_NON_DUPLICATES = 27
 """Non-duplicates kept of one image: with 9 duplicates, the original's 36 rows."""
@@ -159,42 +163,6 @@ def overlap_groups(images: Sequence[str], overlaps: pd.DataFrame) -> pd.Series:
     return pd.Series(pd.factorize(labels)[0], index=index, name="group")
 
 
-def split_by_group(
-    groups: pd.Series, ratios: tuple[float, float, float] = (0.8, 0.1, 0.1), seed: int = 0
-) -> pd.Series:
-    """Deal whole groups to train, validation and test: Series of str, indexed by image, named ``split``.
-
-    The largest group first, each to the split that lacks most images; groups of one size in random order.
-
-    Raises
-    ------
-    ValueError
-        If the ratios do not sum to 1, or there are fewer groups than splits asked for.
-    """
-    if min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
-        raise ValueError(f"ratios is {ratios}; it must be three shares that sum to 1.")
-    sizes = groups.value_counts().sort_index().sample(frac=1, random_state=np.random.default_rng(seed))
-    n_splits = sum(ratio > 0 for ratio in ratios)
-    if len(sizes) < n_splits:
-        raise ValueError(
-            f"groups: {len(sizes)} overlap group(s) cannot fill {n_splits} splits; add images that "
-            "share no ground with these, or leave a gap between parts of an acquisition."
-        )
-    lacking = np.array(ratios) * len(groups)
-    is_asked_for = np.array(ratios) > 0
-    is_empty = is_asked_for.copy()
-    dealt: dict[int, str] = {}
-    largest_first = sizes.sort_values(ascending=False, kind="stable")
-    for left, (group, size) in zip(range(len(sizes), 0, -1), largest_first.items(), strict=True):
-        # The last groups go to splits that are still empty.
-        open_splits = is_empty if is_empty.sum() >= left else is_asked_for
-        chosen = int(np.argmax(np.where(open_splits, lacking, -np.inf)))
-        lacking[chosen] -= size
-        is_empty[chosen] = False
-        dealt[group] = SPLITS[chosen]
-    return groups.map(dealt).rename("split")
-
-
 def pairs_within_images(
     signatures: TileSignatures, max_non_duplicates: int = MAX_NON_DUPLICATES
 ) -> pd.DataFrame:
@@ -249,7 +217,8 @@ def pairs_across_images(
     group = groups.reindex(signatures.images).to_numpy().repeat(signatures.n_tiles)
     split = splits.reindex(signatures.images).to_numpy().repeat(signatures.n_tiles)
     parts, origins = [np.empty((0, 2), np.int64)], [np.empty(0, object)]
-    for one in SPLITS:
+    others = sorted(set(splits) - {*SPLITS, BUFFER})
+    for one in (*SPLITS, *others):
         pool = np.flatnonzero((split == one) & signatures.decidable & ~signatures.solid)
         pool = np.sort(rng.permutation(pool)[:POOL_SIZE])
         wanted = round(n_per_image * len(set(names[split == one])) / 2)
@@ -327,39 +296,35 @@ def sample_pairs(pairs: pd.DataFrame, n_rows: int = 150_000, seed: int = 0) -> p
 
 def make_pairs(
     folder: str | os.PathLike[str],
-    images: Sequence[str],
+    splits: pd.DataFrame,
     overlaps: pd.DataFrame,
     *,
     n_rows: int = 150_000,
     n_across_per_image: float = 9.0,
-    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1),
-    splits: Mapping[str, str] | None = None,
     tile_size: int = TILE_SIZE,
     seed: int = 0,
     workers: int | None = None,
 ) -> pd.DataFrame:
-    """Split a folder of images by overlap group, then make, mine and sample its pairs.
+    """Make, mine and sample the pairs of a collection that is split.
 
     Parameters
     ----------
     folder
         Where the images are.
-    images
-        Names of those to use, all of one size.
+    splits
+        ``image, group, split`` of those to use, all of one size: what :func:`dupnet.splits.split` gives, or
+        ``splits.csv`` of ``dupnet split``. Images of the split ``buffer`` are left out.
     overlaps
         Every overlap among them, columns ``image1, image2``: ``overlaps.csv`` of ``find``, or known truth.
+        None may cross the split.
     n_rows
         Size of the sample, see :func:`sample_pairs`.
     n_across_per_image
         See :func:`pairs_across_images`; 0 for the original's pairs alone.
-    ratios
-        Shares of the images that go to train, validation and test.
-    splits
-        Image to split, in place of a random one by ``ratios``. No overlap may cross it.
     tile_size
         Side of a tile in pixels.
     seed
-        Of the split, the mining and the sample.
+        Of the mining and the sample.
     workers
         Threads that read images; one for each core by default.
 
@@ -371,27 +336,52 @@ def make_pairs(
     Raises
     ------
     ValueError
-        If a given split takes a group apart, ``n_rows`` is below 1 or ``seed`` below 0.
+        If an overlap crosses the split, an image has none, ``n_rows`` is below 1 or ``seed`` below 0.
     """
     _check_draw(n_rows, seed)
-    groups = overlap_groups(images, overlaps)
-    if splits is None:
-        split = split_by_group(groups, ratios, seed)
-    else:
-        split = pd.Series(dict(splits)).reindex(groups.index)
-        torn = split.groupby(groups.to_numpy()).nunique(dropna=False)
-        if (torn > 1).any():
-            names = list(groups.index[groups == torn.idxmax()][:3])
-            raise ValueError(
-                f"splits: images that share ground ({', '.join(names)}, ...) are in different splits."
-            )
-    signatures = tile_signatures(folder, images, tile_size=tile_size, workers=workers)
+    given = splits.set_index("image")
+    if given["split"].isna().any():
+        raise ValueError(
+            f"splits: {given.index[given['split'].isna()][0]!r} has no split; run `dupnet split` again."
+        )
+    used = given[given["split"] != BUFFER]
+    ends = [used["split"].reindex(overlaps[column]).to_numpy() for column in ("image1", "image2")]
+    torn = pd.notna(ends[0]) & pd.notna(ends[1]) & (ends[0] != ends[1])
+    if torn.any():
+        first = overlaps[torn].iloc[0]
+        raise ValueError(
+            f"splits: {first['image1']} and {first['image2']} share ground and are in different splits "
+            f"({ends[0][torn][0]} and {ends[1][torn][0]}); split with `dupnet split`."
+        )
+    signatures = tile_signatures(folder, list(used.index), tile_size=tile_size, workers=workers)
     within = pairs_within_images(signatures)
-    across = pairs_across_images(signatures, groups, split, n_across_per_image, seed)
+    across = pairs_across_images(signatures, used["group"], used["split"], n_across_per_image, seed)
     pairs = pd.concat([within, across], ignore_index=True)
-    pairs["group"] = groups.reindex(pairs["image1"]).to_numpy()
-    pairs["split"] = split.reindex(pairs["image1"]).to_numpy()
+    pairs["group"] = used["group"].reindex(pairs["image1"]).to_numpy()
+    pairs["split"] = used["split"].reindex(pairs["image1"]).to_numpy()
+    pairs["tile_size"] = tile_size
     return sample_pairs(pairs, n_rows, seed)
+
+
+def tile_size_of(pairs: pd.DataFrame, tile_size: int | None = None) -> int:
+    """Side in pixels of the tiles that a table of pairs counts in: its own, and without one ``tile_size``.
+
+    Raises
+    ------
+    ValueError
+        If the table has several, or another than ``tile_size``.
+    """
+    if "tile_size" not in pairs.columns or pairs.empty:
+        return TILE_SIZE if tile_size is None else tile_size
+    sizes = pd.unique(pairs["tile_size"])
+    if len(sizes) > 1:
+        raise ValueError(f"pairs: tile_size is {sizes[0]} and {sizes[1]}; make one table for each size.")
+    known = int(sizes[0])
+    if tile_size not in (None, known):
+        raise ValueError(
+            f"tile_size is {tile_size}, but the table is of tiles of {known} px; leave it out (--tile-size)."
+        )
+    return known
 
 
 def _check_draw(n_rows: int, seed: int) -> None:

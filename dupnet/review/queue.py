@@ -17,6 +17,7 @@ from dupnet.images.listing import Folders, locate
 from dupnet.images.reading import UnreadableImage, load
 from dupnet.images.stretch import Rendering, read_rendering
 from dupnet.metrics.pair_metrics import subtract_channel_medians
+from dupnet.network.descriptors import Weights, load_weights
 from dupnet.report.previews import (
     difference_map,
     outline,
@@ -56,6 +57,8 @@ class Review:
         The tiles of one image.
     rendering
         What to take of files of more than three bands or 8 bits.
+    weights
+        The network that scores single tiles; the shipped one by default.
 
     Raises
     ------
@@ -70,12 +73,14 @@ class Review:
         judgements: Judgements,
         grid: Grid = Grid(),
         rendering: Rendering = Rendering(),
+        weights: Weights | None = None,
     ) -> None:
         if pairs.empty:
             raise ValueError("pairs is empty; there is nothing to judge.")
         self.judgements = judgements
         self.grid = grid
         self._read = lru_cache(maxsize=8)(partial(_read_from, images, rendering=rendering))
+        self._weights = weights
         certainty = (pairs["score"].astype(float) - 0.5).abs().fillna(np.inf)
         # Stable, so that pairs of one certainty stay in the order of the table.
         self.pairs = pairs.iloc[np.argsort(certainty.to_numpy(), kind="stable")].reset_index(drop=True)
@@ -174,7 +179,7 @@ class Review:
         ]
 
     def tile_scores(self, pair: int) -> list[dict[str, Any]]:
-        """Score and verdict of each shared tile by the shipped model; raises as :meth:`picture`.
+        """Score and verdict of each shared tile by the network of the review; raises as :meth:`picture`.
 
         Tiles that are too small to judge (of a stride below 64 px) are undecidable.
         """
@@ -188,7 +193,7 @@ class Review:
         )
         if tiles1.shape[1] < SMALLEST_TILE:
             return [{"score": 0.0, "verdict": UNDECIDABLE}] * n_tiles
-        table = compare(tiles1, tiles2)
+        table = compare(tiles1, tiles2, self._weights)
         return [{"score": float(row.score), "verdict": str(row.verdict)} for row in table.itertuples()]
 
     def _check(self, pair: int) -> None:
@@ -201,6 +206,7 @@ def open_review(
     images: Folders | None = None,
     judgements: str | os.PathLike[str] | None = None,
     tile_size: int | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Review:
     """A review of what ``find`` wrote into a folder, or of any table of pairs.
 
@@ -215,14 +221,17 @@ def open_review(
         table's name before it.
     tile_size
         Side of a tile; without it the one that ``find`` was run with, or 256 for a table.
+    weights
+        File of the network that scores single tiles; without it the one that ``find`` was run with, or the
+        shipped one for a table.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder or table.
     ValueError
-        If the folder of images is not known, the tile size is another than that of the output folder,
-        or as :class:`Review`.
+        If the folder of images or the network is not known, the tile size is another than that of the
+        output folder, or as :class:`Review`.
     """
     source = Path(source)
     folders: Folders | None = images
@@ -233,6 +242,7 @@ def open_review(
         if (source / "run.json").is_file():
             run = json.loads((source / "run.json").read_text(encoding="utf-8"))
             folders = images or run["folders"]
+            weights = _weights_of(run, weights, source)
             rendering = read_rendering(run.get("options", {}).get("rendering", {}))
             known_size = run["grid"]["tile_size"]
             if tile_size not in (None, known_size):
@@ -254,7 +264,20 @@ def open_review(
     table = read_table(table_path)
     grid = _grid_of(table, folders, tile_size or TILE_SIZE)
     pairs = as_pairs(table, os.fspath(table_path), grid)
-    return Review(pairs, folders, Judgements(answers), grid, rendering)
+    return Review(pairs, folders, Judgements(answers), grid, rendering, load_weights(weights))
+
+
+def _weights_of(
+    run: dict[str, Any], weights: str | os.PathLike[str] | None, source: Path
+) -> str | os.PathLike[str] | None:
+    """The file of the network that ``find`` was run with, unless another was asked for."""
+    known = run.get("options", {}).get("weights")
+    if weights is None and known is not None and not Path(known).is_file():
+        raise ValueError(
+            f"{os.fspath(source)!r} was found with a network that is not there any more ({known}); name its "
+            "file (--weights)."
+        )
+    return known if weights is None else weights
 
 
 def judgements_path(source: str | os.PathLike[str]) -> Path:

@@ -1,4 +1,4 @@
-"""Hard tiles and pairs, mining, training from a table, the recipe of the shipped weights."""
+"""Hard tiles and pairs, mining, and one training path for a table, a notebook and the shipped weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "fitting": ["PairBatches", "TrainConfig", "Trained", "predict_pairs", "train"],
+        "batches": ["FeatureBatch", "PairBatches", "PairFeatures", "predict_pairs"],
+        "config": ["TrainConfig"],
+        "fitting": ["fit"],
         "hard_pairs": [
             "KINDS",
             "USUAL_KINDS",
@@ -33,16 +35,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "texture",
             "with_ship",
         ],
+        "material": ["Material", "material_of_table", "write_rows"],
         "mining": ["confused", "write_confused"],
-        "recipe": [
-            "COLUMNS",
-            "SHARES",
-            "PairFeatures",
-            "Recipe",
-            "acquisitions",
-            "airbus_parts",
-            "fit",
-            "train_from_pairs",
-        ],
+        "recipe": ["COLUMNS", "SHARES", "acquisitions", "airbus_parts"],
+        "rounds": ["Trained", "train"],
     },
 )
