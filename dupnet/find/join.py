@@ -1,10 +1,10 @@
 """Points of different images that have nearly one code: a join of a collection's points with themselves.
 
-Comparing every two points would be quadratic. Instead each of several *tables* turns the codes by a rotation of
-its own, takes the signs as a key, sorts the points by it and compares each with those that follow next: two
-codes that nearly agree share most signs, so that some table puts them close together (sorted keys in the manner
-of the LSH forest, Bawa, Condie and Ganesan, 2005, doi:10.1145/1060745.1060840). What a point costs is the same
-however many points there are, and however many look alike.
+Comparing every two points would be quadratic. Instead each of several *tables* turns the codes by a rotation
+of its own, takes the signs as a key, sorts the points by it and compares each with those that follow next:
+two codes that nearly agree share most signs, so that some table puts them close together (sorted keys in the
+manner of the LSH forest, Bawa, Condie and Ganesan, 2005, doi:10.1145/1060745.1060840). What a point costs is
+the same however many points there are, and however many look alike.
 
 The result depends neither on the number of workers nor on how the work is sliced.
 """
@@ -65,7 +65,8 @@ _BLOCKS = 128  # of WINDOW rows, at a time
 
 
 class Pairs(NamedTuple):
-    """Matched points: ``first`` < ``second``, numbers of points, sorted; no pair twice, none within an image."""
+    """Matched points: ``first`` < ``second``, numbers of points, sorted; no pair twice, none within an
+    image."""
 
     first: Numbers
     second: Numbers
@@ -289,9 +290,10 @@ def _keys(codes: Codes, kinds: Kinds, table: int, bits: int = _ORDER_BITS) -> Pa
 
 @lru_cache(maxsize=64)
 def _rotation(table: int, length: int) -> npt.NDArray[np.float32]:
-    """A random rotation, in whole multiples of 2^-10, so that products with codes are exact on any machine."""
+    """A random rotation, in whole multiples of 2^-10, so that products with codes are exact on any
+    machine."""
     drawn = np.random.default_rng([0, table]).normal(size=(length, length))
-    return (np.rint(np.linalg.qr(drawn)[0] * 1024) / 1024).astype(np.float32)
+    return np.asarray(np.rint(np.linalg.qr(drawn)[0] * 1024) / 1024, np.float32)
 
 
 def _tasks(

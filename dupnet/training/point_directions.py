@@ -15,7 +15,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
@@ -25,8 +24,9 @@ from dupnet.acquisitions.alterations import draw_processing, process
 from dupnet.acquisitions.sources import read_acquisition
 from dupnet.files.atomic import atomic_path
 from dupnet.files.workers import one_blas_thread
-from dupnet.find.points import CODE_LENGTH, LEVELS, Directions, patches, prepared
-from dupnet.images.reading import encode_jpeg
+from dupnet.find.extrema import LEVELS
+from dupnet.find.points import CODE_LENGTH, Directions, patches, prepared
+from dupnet.images.reading import decode, encode_jpeg
 
 __all__ = ["COLUMNS", "directions_of", "draw_crops", "learn", "matched_patches", "write_directions"]
 
@@ -60,12 +60,13 @@ def draw_crops(acquisition: Image, rng: np.random.Generator) -> tuple[Image, Ima
         crop = np.ascontiguousarray(acquisition[y + dy : y + dy + height, x + dx : x + dx + width])
         processing = draw_processing(rng)
         data = encode_jpeg(process(crop, processing), processing.quality)
-        crops.append(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE).astype(np.uint8))
+        crops.append(decode(data, grey=True)[0])
     return crops[0], crops[1], (offset[0], offset[1])
 
 
 def matched_patches(first: Image, second: Image, offset: tuple[int, int], number: int) -> tuple[Float, Float]:
-    """Patches of one kind (:func:`dupnet.find.points.patches`) that both crops chose at one place: two (n, 256)."""
+    """Patches of one kind (:func:`dupnet.find.points.patches`) that both crops chose at one place: two (n,
+    256)."""
     y1, x1, minima1, vectors1 = patches(first, None, number, dense=True)
     y2, x2, minima2, vectors2 = patches(second, None, number, dense=True)
     if not len(y1) or not len(y2):
@@ -103,7 +104,8 @@ def directions_of(first: Float, second: Float) -> tuple[Float, Float]:
 
 
 def learn(acquisitions: Sequence[Image], shares: Sequence[float], n_crops: int, seed: int = 0) -> Directions:
-    """Directions of every kind of patch, from ``n_crops`` pieces of ground, ``shares`` of them of each acquisition."""
+    """Directions of every kind of patch, from ``n_crops`` pieces of ground, ``shares`` of them of each
+    acquisition."""
     drawn: list[list[tuple[Float, Float]]] = [[] for _ in range(2 * len(LEVELS))]
     for number in range(n_crops):
         rng = np.random.default_rng([seed, number])
