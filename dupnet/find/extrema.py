@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import local
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +30,8 @@ eight coarse ones."""
 UNITS = 128
 """Units of a grey level in the band-passed image: 16 bits are twice as fast as 32."""
 
-_BLOCK = 2048  # px; larger images are worked on in blocks, with the same result
+_BLOCK = 1024  # px; larger images are worked on in blocks, with the same result
+_buffers = local()  # of each thread
 _SOLID_SHARE = 0.1  # of a patch; solid corners agree everywhere
 
 
@@ -101,7 +104,9 @@ def raw_patches(grey: Grey, valid: Mask | None, level: Level, dense: bool) -> Fo
         _in_block(reduced, unfit, level, block, rim_radius, inner_radius)
         for block in _blocks(reduced.shape[0], reduced.shape[1], level, inner_radius is not None)
     ]
-    y, x, minima, raw = (np.concatenate(part) for part in zip(*parts, strict=True))
+    y, x, minima, raw = (
+        parts[0] if len(parts) == 1 else (np.concatenate(part) for part in zip(*parts, strict=True))
+    )
     shift = (level.scale - 1) / 2
     return (
         (y * level.scale + shift).astype(np.float32),
@@ -141,41 +146,46 @@ def _in_block(
     if min(y1 - y0, x1 - x0) < level.side + 2:
         return _none(level)
     area = np.ascontiguousarray(reduced[y0:y1, x0:x1])
-    image = area.astype(np.float32) * np.float32(UNITS)
-    low = _blurred(image, level.sigma_coarse)
-    band: Band = np.asarray(cv2.subtract(_blurred(image, level.sigma_fine), low, dtype=cv2.CV_16S), np.int16)
-    # A patch and the three pixels of the parabola lie inside the image.
-    inside = np.zeros(area.shape, np.bool_)
-    inside[
-        max(top, half) - y0 : max(0, min(bottom, height - half) - y0),
-        max(left, half) - x0 : max(0, min(right, width - half) - x0),
-    ] = True
+    image = np.multiply(area, np.float32(UNITS), out=_buffer("image", area.shape, np.float32))
+    low = _blurred(image, level.sigma_coarse, "low")
+    fine = _blurred(image, level.sigma_fine, "fine")
+    band: Band = _buffer("band", area.shape, np.int16)
+    cv2.subtract(fine, low, dst=band, dtype=cv2.CV_16S)
+    near = None
     if unfit is not None:
-        bad = unfit[y0:y1, x0:x1] > 0
-        reach = 2 * (half + 1 + round(level.sigma_coarse)) + 1
-        near = cv2.dilate(bad.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+        bad = (unfit[y0:y1, x0:x1] > 0).astype(np.uint8)
+        near = cv2.dilate(bad, _square(half + 1 + round(level.sigma_coarse))) > 0
         # What no data does to the band around it is nothing that a neighbour should have to compete with.
         band[near] = 0
-        inside &= ~near
-    highest, lowest = cv2.dilate(band, _square(rim_radius)), cv2.erode(band, _square(rim_radius))
+    highest = cv2.dilate(band, _square(rim_radius), dst=_buffer("highest", area.shape, np.int16))
+    lowest = cv2.erode(band, _square(rim_radius), dst=_buffer("lowest", area.shape, np.int16))
+    maxima, minima = np.flatnonzero(highest == band), np.flatnonzero(lowest == band)
     least = level.contrast * UNITS
-    extreme = ((highest == band) & (band >= least)) | ((lowest == band) & (band <= -least))
+    flat = band.ravel()
+    chosen = np.concatenate([maxima[flat[maxima] >= least], minima[flat[minima] <= -least]])
+    y, x = np.divmod(np.sort(chosen), area.shape[1])
+    # A patch lies inside the image.
+    keep = (y >= max(top, half) - y0) & (y < min(bottom, height - half) - y0)
+    keep &= (x >= max(left, half) - x0) & (x < min(right, width - half) - x0)
+    if near is not None:
+        keep &= ~near[y, x]
     if inner_radius is not None and inner_radius > rim_radius:
         # A square grown by a square is the larger square.
         beyond = _square(inner_radius - rim_radius)
-        rim = level.side // 2 + level.rim
-        inner = np.s_[
-            max(0, rim - y0) : max(0, height - rim - y0), max(0, rim - x0) : max(0, width - rim - x0)
-        ]
-        wider = (cv2.dilate(highest, beyond) == band) | (cv2.erode(lowest, beyond) == band)
-        extreme[inner] &= wider[inner]
-    extreme &= inside
-    y, x = np.divmod(np.flatnonzero(extreme), area.shape[1])
+        wider = cv2.dilate(highest, beyond, dst=_buffer("wider", area.shape, np.int16))[y, x] == band[y, x]
+        wider |= cv2.erode(lowest, beyond, dst=_buffer("wider", area.shape, np.int16))[y, x] == band[y, x]
+        rim = half + level.rim
+        keep &= (
+            wider
+            | (np.minimum(y + y0, height - 1 - y - y0) < rim)
+            | (np.minimum(x + x0, width - 1 - x - x0) < rim)
+        )
+    y, x = y[keep], x[keep]
     sound = _solid_share(area, y, x, half) <= _SOLID_SHARE
     y, x = y[sound], x[sound]
     if not len(y):
         return _none(level)
-    image -= low
+    cv2.subtract(image, low, dst=image)
     if level.scale == 1:
         # Offsets are whole pixels: the same pixels lie around the point in both images.
         windows = np.lib.stride_tricks.sliding_window_view(image, (level.side, level.side))
@@ -197,11 +207,14 @@ def _solid_share(area: Grey, y: Numbers, x: Numbers, half: int) -> Float:
 
     Solid ground, and a corner of it, agrees with any other.
     """
-    solid = cv2.compare(cv2.dilate(area, _square(1)), cv2.erode(area, _square(1)), cv2.CMP_EQ)
-    sums = cv2.integral(solid, sdepth=cv2.CV_32S)
-    top, bottom, left, right = y - half, y + half, x - half, x + half
-    inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-    return np.asarray(inside / np.float32(255 * (2 * half) ** 2), np.float32)
+    if not len(y):
+        return np.zeros(0, np.float32)
+    above = cv2.dilate(area, _square(1), dst=_buffer("above", area.shape, np.uint8))
+    below = cv2.erode(area, _square(1), dst=_buffer("below", area.shape, np.uint8))
+    solid = cv2.compare(above, below, cv2.CMP_EQ, dst=above)
+    windows = np.lib.stride_tricks.sliding_window_view(solid, (2 * half, 2 * half))
+    around = windows[y - half, x - half].reshape(len(y), -1)
+    return np.asarray(np.count_nonzero(around, axis=1) / np.float32(around.shape[1]), np.float32)
 
 
 def _sampled(image: Float, y: Float, x: Float, side: int) -> Float:
@@ -239,9 +252,23 @@ def _kernel(sigma: float) -> int:
     return 2 * round(3 * sigma) + 1
 
 
-def _blurred(image: Float, sigma: float) -> Float:
+def _blurred(image: Float, sigma: float, name: str) -> Float:
     size = _kernel(sigma)
-    return np.asarray(cv2.GaussianBlur(image, (size, size), sigma), np.float32)
+    buffer = _buffer(name, image.shape, np.float32)
+    return np.asarray(cv2.GaussianBlur(image, (size, size), sigma, dst=buffer), np.float32)
+
+
+def _buffer(name: str, shape: tuple[int, ...], kind: type[np.generic]) -> npt.NDArray[Any]:
+    """An array of this thread's to write into, whatever it holds.
+
+    Fresh memory has to be mapped page by page, which takes as long as what is computed in it.
+    """
+    size = int(np.prod(shape))
+    held = getattr(_buffers, name, None)
+    if held is None or held.size < size:
+        held = np.empty(size, kind)
+        setattr(_buffers, name, held)
+    return np.asarray(held[:size].reshape(shape))
 
 
 def _none(level: Level) -> Found:

@@ -72,15 +72,18 @@ class Points(NamedTuple):
 
 
 class Directions(NamedTuple):
-    """What patches are projected onto: ``means`` (4, 256), ``directions`` (4, 256, 48), float32.
+    """What patches are projected onto, by kind: plain patches of both levels, then straight ones of both.
 
-    In the order of kinds: plain patches of :data:`LEVELS`, then those of a straight border, mostly. Of the
-    latter the means of rows and columns do not count: borders alike are everywhere, what lies along them is
-    not.
+    ``means``: (4, 256) float32, the mean patch. ``directions``: (4, 256, 48) float32, without what a patch's
+    mean, and for straight patches the means of its rows and columns, have to do with: borders alike are
+    everywhere, what lies along them is not. ``matrices``: (2, 256, 128), of each level both kinds' directions
+    and what gives the means of rows and columns. ``origins``: (4, 48), the codes of the mean patches.
     """
 
     means: Float
     directions: Float
+    matrices: Float
+    origins: Float
 
 
 def needs_dense(smallest_side: int) -> bool:
@@ -97,14 +100,16 @@ def load_directions() -> Directions:
 
 
 def prepared(means: Float, directions: Float) -> Directions:
-    """Directions as they are used: those of straight patches without what rows and columns have in common."""
-    directions = directions.copy()
-    for number, level in enumerate(LEVELS):
+    """Directions from what was learned: means (4, 256) and directions (4, 256, 48)."""
+    directions = directions - directions.mean(axis=1, keepdims=True)
+    for number, level in enumerate(LEVELS, start=len(LEVELS)):
         averages = _row_and_column_means(level.side)
-        straight = directions[number + len(LEVELS)]
-        centred = straight - straight.mean(axis=0)
-        directions[number + len(LEVELS)] = centred - level.side * averages @ (averages.T @ centred)
-    return Directions(means, directions)
+        directions[number] -= level.side * averages @ (averages.T @ directions[number])
+    matrices = [
+        np.concatenate([*directions[number :: len(LEVELS)], _row_and_column_means(level.side)], axis=1)
+        for number, level in enumerate(LEVELS)
+    ]
+    return Directions(means, directions, np.stack(matrices), np.einsum("kp,kpc->kc", means, directions))
 
 
 def is_fine(kinds: npt.NDArray[np.uint8]) -> Mask:
@@ -142,25 +147,21 @@ def find_points(
     found = []
     for number, level in enumerate(LEVELS):
         y, x, minima, raw = raw_patches(grey, valid, level, dense)
-        plain, straight = number, number + len(LEVELS)
         # One product with all that is linear in the patch: both codes, the means of its rows and columns.
-        means = _row_and_column_means(level.side)
-        both = (directions.directions[plain], directions.directions[straight])
-        products = raw @ np.concatenate([*both, means], axis=1)
+        products = raw @ directions.matrices[number]
         measured = _measures(raw, products[:, 2 * CODE_LENGTH :], level)
         sign = np.where(minima, np.float32(-1), np.float32(1))
-        for kind, keep in ((plain, measured.is_plain), (straight, measured.is_straight)):
-            first = 0 if kind == plain else CODE_LENGTH
+        for kind, keep, length in (
+            (number, measured.is_plain, measured.length),
+            (number + len(LEVELS), measured.is_straight, measured.length_across),
+        ):
+            first = CODE_LENGTH * (kind // len(LEVELS))
             codes = products[keep, first : first + CODE_LENGTH]
-            if kind == plain:
-                codes -= measured.mean[keep, None] * both[0].sum(axis=0)
-                length = measured.length[keep]
-            else:
-                length = measured.length_across[keep]
-            codes *= (sign[keep] / length)[:, None]
-            codes -= directions.means[kind] @ directions.directions[kind]
+            codes *= (sign[keep] / length[keep])[:, None]
+            codes -= directions.origins[kind]
             norm = np.sqrt(np.einsum("ij,ij->i", codes, codes))
-            codes = np.rint(codes * (UNIT / np.maximum(norm, 1e-12))[:, None]).astype(np.int8)
+            codes *= (UNIT / np.maximum(norm, 1e-12))[:, None]
+            codes = np.rint(codes, out=codes).astype(np.int8)
             found.append((y[keep], x[keep], codes, (2 * kind + minima[keep]).astype(np.uint8)))
     y, x, codes, kinds = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.lexsort((x, y, kinds))
