@@ -293,7 +293,7 @@ def _rotation(table: int, length: int) -> npt.NDArray[np.float32]:
     """A random rotation, in whole multiples of 2^-10, so that products with codes are exact on any
     machine."""
     drawn = np.random.default_rng([0, table]).normal(size=(length, length))
-    return (np.rint(np.linalg.qr(drawn)[0] * 1024) / 1024).astype(np.float32)
+    return np.asarray(np.rint(np.linalg.qr(drawn)[0] * 1024) / 1024, np.float32)
 
 
 def _tasks(

@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.find.agreement import best_bins, distinct, medians, span
+from dupnet.find.extrema import FINE, SMALL_BELOW
 from dupnet.find.join import Pairs
-from dupnet.find.points import FINE, SMALL_BELOW, is_fine
+from dupnet.find.points import is_fine
 
 __all__ = ["COLUMNS", "EXACT_FROM", "PointTable", "Proposals", "grid_of", "propose", "tally"]
 
@@ -43,7 +45,6 @@ MAX_FALSE_SHARE = 0.5
 N_OFFSETS = 3
 """Offsets of one pair that are looked at: the best, and its rivals."""
 
-_BIN = 4.0  # px; offsets in one bin agree
 _NEAR = 2.5  # px from the median: votes for one offset
 _CORE = 1.25  # px from the median: votes that the offset is the mean of
 _FINE_WEIGHT = 4.0  # a fine point's position is a whole pixel, a coarse one's uncertain by about half a pixel
@@ -152,7 +153,7 @@ def tally(
         left = left[_several(both[left])]
         if not len(left):
             break
-        group, centre = _best_bins(both[left], dy[left], dx[left])
+        group, centre = best_bins(both[left], dy[left], dx[left])
         votes = group >= 0
         near = votes & (np.abs(dy[left] - centre[:, 0]) <= _NEAR) & (np.abs(dx[left] - centre[:, 1]) <= _NEAR)
         rows = left[near]
@@ -173,6 +174,8 @@ def tally(
     table["image1"], table["image2"] = table["both"] // len(points.sizes), table["both"] % len(points.sizes)
     table = _with_regions(table, points, starts, mirrored)
     table = table[(table["n_votes"] >= FEW_VOTES) & (table["height"] > 0) & (table["width"] > 0)]
+    if not len(table):
+        return _empty(), sure
     table = table.sort_values(
         ["image1", "image2", "n_votes", "y_offset", "x_offset"], ascending=[True, True, False, True, True]
     )
@@ -197,8 +200,8 @@ def grid_of(table: pd.DataFrame, sizes: Numbers) -> int | None:
     -------
     int or None
         The largest multiple of 32 px, at least 64, of which all sure offsets (at least :data:`EXACT_FROM`
-        votes) but one in a hundred, and all sides of images, are multiples; None if there is none, or no sure
-        offset other than zero.
+        votes) but one in a hundred, and all sides of images, are multiples; None if there is none, or no
+        sure offset other than zero.
     """
     sure = table[table["n_votes"] >= EXACT_FROM]
     offsets = sure[["y_offset", "x_offset"]].to_numpy(np.int64)
@@ -218,57 +221,6 @@ def _several(both: Numbers) -> npt.NDArray[np.bool_]:
     return np.asarray(counts[inverse] >= FEW_VOTES)
 
 
-def _best_bins(both: Numbers, dy: Float, dx: Float) -> tuple[Numbers, Float]:
-    """For every row the pair's number if its best bin has two votes (else -1), and the median offset in
-    it."""
-    pair = np.unique(both, return_inverse=True)[1]
-    n_pairs = int(pair.max()) + 1
-    best = np.zeros(n_pairs, np.int64)
-    chosen = np.zeros(len(both), np.bool_)
-    # Four grids, half a bin apart: what agrees within half a bin shares a bin of one of them.
-    for shift_y in (0.0, 0.5):
-        for shift_x in (0.0, 0.5):
-            row = np.floor(dy / _BIN + shift_y).astype(np.int64)
-            column = np.floor(dx / _BIN + shift_x).astype(np.int64)
-            key = np.stack([pair, row, column])
-            order = np.lexsort(key[::-1])
-            fresh = np.ones(len(order), np.bool_)
-            fresh[1:] = (np.diff(key[:, order], axis=1) != 0).any(axis=0)
-            number = np.cumsum(fresh) - 1
-            counts = np.bincount(number)
-            heads = order[fresh]
-            # Of equal bins the first counts, in the order of pair, row and column.
-            by_votes = np.lexsort((np.arange(len(heads)), -counts, pair[heads]))
-            leading = np.ones(len(by_votes), np.bool_)
-            leading[1:] = pair[heads][by_votes][1:] != pair[heads][by_votes][:-1]
-            winners = by_votes[leading]
-            winning_pairs = pair[heads][winners]
-            better = winners[counts[winners] > best[winning_pairs]]
-            improved = np.zeros(n_pairs, np.bool_)
-            improved[pair[heads[better]]] = True
-            best[pair[heads[better]]] = counts[better]
-            chosen[improved[pair]] = False
-            is_better = np.zeros(len(heads), np.bool_)
-            is_better[better] = True
-            chosen[order] |= is_better[number]
-    centre = np.stack([_medians(pair[chosen], values[chosen], n_pairs) for values in (dy, dx)], axis=1)
-    return np.where(best[pair] >= FEW_VOTES, pair, -1), centre[pair]
-
-
-def _medians(group: Numbers, values: Float, n_groups: int, weight: Float | None = None) -> Float:
-    """Weighted (lower) median of the values of each group."""
-    weight = np.ones(len(values)) if weight is None else weight
-    order = np.lexsort((values, group))
-    total = np.bincount(group, weight, n_groups)
-    before = np.concatenate([[0.0], np.cumsum(total)])[group[order]]
-    running = np.cumsum(weight[order]) - before
-    reached = np.flatnonzero(running >= total[group[order]] / 2 - 1e-9)
-    medians = np.full(n_groups, np.nan)
-    # The first that reaches half: written last.
-    medians[group[order][reached][::-1]] = values[order][reached][::-1]
-    return medians
-
-
 def _summary(
     both: Numbers,
     first: Numbers,
@@ -282,7 +234,7 @@ def _summary(
     """One row for each pair of images: the offset of its votes, and what they are like."""
     names, group = np.unique(both, return_inverse=True)
     n = len(names)
-    middles = [_medians(group, values, n, weight) for values in (dy, dx)]
+    middles = [medians(group, values, n, weight) for values in (dy, dx)]
     core = (np.abs(dy - middles[0][group]) <= _CORE) & (np.abs(dx - middles[1][group]) <= _CORE)
     core_weight = weight * core
     total = np.maximum(np.bincount(group, core_weight, n), 1e-9)
@@ -295,8 +247,8 @@ def _summary(
         squares += np.bincount(group, core_weight * (values - mean[group]) ** 2, n) / total
         offsets.append(mean)
     n_core = np.maximum(np.bincount(group, core, n), 1)
-    votes = np.minimum(_distinct(group, first, n), _distinct(group, second, n))
-    spans = [_span(group, values[first].astype(np.float64), n) for values in (points.y, points.x)]
+    votes = np.minimum(distinct(group, first, n), distinct(group, second, n))
+    spans = [span(group, values[first].astype(np.float64), n) for values in (points.y, points.x)]
     again = np.zeros(len(first)) if recurring is None else recurring[first] | recurring[second]
     return pd.DataFrame(
         {
@@ -311,21 +263,6 @@ def _summary(
             "recurring": np.bincount(group, again, n) / np.bincount(group, minlength=n),
         }
     )
-
-
-def _distinct(group: Numbers, values: Numbers, n: int) -> Numbers:
-    """How many different values each group has."""
-    order = np.lexsort((values, group))
-    fresh = np.ones(len(order), np.bool_)
-    fresh[1:] = (np.diff(group[order]) != 0) | (np.diff(values[order]) != 0)
-    return np.bincount(group[order[fresh]], minlength=n)
-
-
-def _span(group: Numbers, values: Float, n: int) -> Float:
-    low, high = np.full(n, np.inf), np.full(n, -np.inf)
-    np.minimum.at(low, group, values)
-    np.maximum.at(high, group, values)
-    return high - low
 
 
 def _with_regions(table: pd.DataFrame, points: PointTable, starts: Numbers, mirrored: bool) -> pd.DataFrame:
@@ -397,7 +334,7 @@ def _second(table: pd.DataFrame) -> Numbers:
 
 
 def _shares(table: pd.DataFrame) -> Float:
-    return table["n_votes"].to_numpy(np.float64) / table["n_expected"].to_numpy(np.float64)
+    return np.asarray(table["n_votes"] / table["n_expected"], np.float64)
 
 
 def _thresholds(table: pd.DataFrame, control: pd.DataFrame) -> dict[int, float]:

@@ -15,7 +15,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
@@ -25,8 +24,9 @@ from dupnet.acquisitions.alterations import draw_processing, process
 from dupnet.acquisitions.sources import read_acquisition
 from dupnet.files.atomic import atomic_path
 from dupnet.files.workers import one_blas_thread
-from dupnet.find.points import CODE_LENGTH, LEVELS, Directions, patches, prepared
-from dupnet.images.jpeg import encode_jpeg
+from dupnet.find.extrema import LEVELS
+from dupnet.find.points import CODE_LENGTH, Directions, patches, prepared
+from dupnet.images.reading import decode, encode_jpeg
 
 __all__ = ["COLUMNS", "directions_of", "draw_crops", "learn", "matched_patches", "write_directions"]
 
@@ -60,7 +60,7 @@ def draw_crops(acquisition: Image, rng: np.random.Generator) -> tuple[Image, Ima
         crop = np.ascontiguousarray(acquisition[y + dy : y + dy + height, x + dx : x + dx + width])
         processing = draw_processing(rng)
         data = encode_jpeg(process(crop, processing), processing.quality)
-        crops.append(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE).astype(np.uint8))
+        crops.append(decode(data, grey=True)[0])
     return crops[0], crops[1], (offset[0], offset[1])
 
 

@@ -1,0 +1,292 @@
+"""Where an image has extrema of a band of its spatial frequencies, and what is around them.
+
+The two levels of :mod:`dupnet.find.points` differ in scale alone. An image is worked on in blocks, with as
+much around each as decides about the points inside, so that neither its size nor the blocks change a point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import local
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["COARSE", "FINE", "LEVELS", "SMALL_BELOW", "UNITS", "Level", "raw_patches"]
+
+Grey = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Float = npt.NDArray[np.float32]
+Band = npt.NDArray[np.int16]
+Numbers = npt.NDArray[np.intp]
+
+SMALL_BELOW = 256
+"""Side in pixels below which an image carries all points that it can: a chip of 128 px has room for some
+eight coarse ones."""
+
+UNITS = 128
+"""Units of a grey level in the band-passed image: 16 bits are twice as fast as 32."""
+
+_BLOCK = 1024  # px; larger images are worked on in blocks, with the same result
+_buffers = local()  # of each thread
+_SOLID_SHARE = 0.1  # of a patch; solid corners agree everywhere
+
+
+@dataclass(frozen=True)
+class Level:
+    """How the points of one level are found; lengths in pixels of the image reduced by ``scale``.
+
+    ``sigma_fine`` and ``sigma_coarse`` bound the band, ``side`` is that of a patch, ``contrast`` the least
+    value of a point in grey levels. A point is the largest or smallest value within ``small_radius`` in
+    small images; in others within ``rim_radius`` where its patch is at most ``rim`` from a side of the
+    image, and within ``inner_radius`` elsewhere, or ``dense_radius`` where the image is dense (None: no
+    point there). What is largest within more is largest within less, so that all kinds of images share
+    points.
+    """
+
+    scale: int
+    sigma_fine: float
+    sigma_coarse: float
+    side: int
+    contrast: float
+    rim: int
+    small_radius: int
+    rim_radius: int
+    inner_radius: int | None
+    dense_radius: int
+
+    @property
+    def margin(self) -> int:
+        """How far around a pixel the image decides whether it is a point, and which code it has."""
+        reach = max(self.small_radius, self.rim_radius, self.inner_radius or 0, self.dense_radius)
+        return max(reach, self.side // 2 + 1) + _kernel(self.sigma_coarse) // 2 + 1
+
+
+COARSE = Level(
+    scale=2, sigma_fine=1.4, sigma_coarse=4.0, side=16, contrast=0.3, rim=32,
+    small_radius=10, rim_radius=10, inner_radius=15, dense_radius=15,
+)  # fmt: skip
+"""Points of the whole image: some 300 in 768 x 768 px, denser along the rim, where narrow overlaps lie."""
+
+FINE = Level(
+    scale=1, sigma_fine=1.0, sigma_coarse=3.0, side=16, contrast=0.4, rim=28,
+    small_radius=8, rim_radius=10, inner_radius=None, dense_radius=12,
+)  # fmt: skip
+"""Points of the rim, some 280 of 768 x 768 px, and of small images, about one in 200 px.
+
+A region of 32 px across is met with patches of 16 px at 8 to 24 px from the rim; of 64 px and more with
+those of the coarse level."""
+
+LEVELS = (COARSE, FINE)
+
+Block = tuple[int, int, int, int]
+Found = tuple[Float, Float, Mask, Float]
+
+
+def raw_patches(grey: Grey, valid: Mask | None, level: Level, dense: bool) -> Found:
+    """Full-resolution positions, polarity and band-passed patches (n, side * side) of the points of a
+    level."""
+    if grey.ndim != 2 or grey.dtype != np.uint8:
+        raise ValueError(f"grey has shape {grey.shape}, type {grey.dtype}; expected (height, width) uint8.")
+    if valid is not None and (valid.shape != grey.shape or valid.dtype != np.bool_):
+        raise ValueError(f"valid has shape {valid.shape}, type {valid.dtype}; expected {grey.shape} bool.")
+    inner_radius: int | None
+    if min(grey.shape) < SMALL_BELOW:
+        rim_radius, inner_radius = level.small_radius, level.small_radius
+    else:
+        rim_radius, inner_radius = level.rim_radius, level.dense_radius if dense else level.inner_radius
+    reduced = _reduce(grey, level.scale)
+    unfit = None if valid is None or valid.all() else _reduce((~valid).astype(np.uint8) * 255, level.scale)
+    parts = [
+        _in_block(reduced, unfit, level, block, rim_radius, inner_radius)
+        for block in _blocks(reduced.shape[0], reduced.shape[1], level, inner_radius is not None)
+    ]
+    y, x, minima, raw = (
+        parts[0] if len(parts) == 1 else (np.concatenate(part) for part in zip(*parts, strict=True))
+    )
+    shift = (level.scale - 1) / 2
+    return (
+        (y * level.scale + shift).astype(np.float32),
+        (x * level.scale + shift).astype(np.float32),
+        minima,
+        raw,
+    )
+
+
+def _blocks(height: int, width: int, level: Level, everywhere: bool) -> Iterator[Block]:
+    """Disjoint rectangles (top, bottom, left, right) in which to look for points, in reduced pixels."""
+    rim = level.side // 2 + level.rim
+    if everywhere or min(height, width) <= 2 * rim:
+        areas = [(0, height, 0, width)]
+    else:
+        areas = [
+            (0, rim, 0, width),
+            (rim, height - rim, 0, rim),
+            (rim, height - rim, width - rim, width),
+            (height - rim, height, 0, width),
+        ]
+    for top, bottom, left, right in areas:
+        for y in range(top, max(bottom, 1), _BLOCK):
+            for x in range(left, max(right, 1), _BLOCK):
+                yield y, min(y + _BLOCK, bottom), x, min(x + _BLOCK, right)
+
+
+def _in_block(
+    reduced: Grey, unfit: Grey | None, level: Level, block: Block, rim_radius: int, inner_radius: int | None
+) -> Found:
+    """The points inside a block, from the block and as much around it as decides about them."""
+    top, bottom, left, right = block
+    height, width = reduced.shape
+    half, margin = level.side // 2, level.margin
+    y0, x0 = max(0, top - margin), max(0, left - margin)
+    y1, x1 = min(height, bottom + margin), min(width, right + margin)
+    if min(y1 - y0, x1 - x0) < level.side + 2:
+        return _none(level)
+    area = np.ascontiguousarray(reduced[y0:y1, x0:x1])
+    image = np.multiply(area, np.float32(UNITS), out=_buffer("image", area.shape, np.float32))
+    low = _blurred(image, level.sigma_coarse, "low")
+    fine = _blurred(image, level.sigma_fine, "fine")
+    band: Band = _buffer("band", area.shape, np.int16)
+    cv2.subtract(fine, low, dst=band, dtype=cv2.CV_16S)
+    near = None
+    if unfit is not None:
+        bad = (unfit[y0:y1, x0:x1] > 0).astype(np.uint8)
+        near = cv2.dilate(bad, _square(half + 1 + round(level.sigma_coarse))) > 0
+        # What no data does to the band around it is nothing that a neighbour should have to compete with.
+        band[near] = 0
+    highest = cv2.dilate(band, _square(rim_radius), dst=_buffer("highest", area.shape, np.int16))
+    lowest = cv2.erode(band, _square(rim_radius), dst=_buffer("lowest", area.shape, np.int16))
+    maxima, minima = np.flatnonzero(highest == band), np.flatnonzero(lowest == band)
+    least = level.contrast * UNITS
+    flat = band.ravel()
+    chosen = np.concatenate([maxima[flat[maxima] >= least], minima[flat[minima] <= -least]])
+    y, x = np.divmod(np.sort(chosen), area.shape[1])
+    # A patch lies inside the image.
+    keep = (y >= max(top, half) - y0) & (y < min(bottom, height - half) - y0)
+    keep &= (x >= max(left, half) - x0) & (x < min(right, width - half) - x0)
+    if near is not None:
+        keep &= ~near[y, x]
+    if inner_radius is not None and inner_radius > rim_radius:
+        # A square grown by a square is the larger square.
+        beyond = _square(inner_radius - rim_radius)
+        wider = cv2.dilate(highest, beyond, dst=_buffer("wider", area.shape, np.int16))[y, x] == band[y, x]
+        wider |= cv2.erode(lowest, beyond, dst=_buffer("wider", area.shape, np.int16))[y, x] == band[y, x]
+        rim = half + level.rim
+        keep &= (
+            wider
+            | (np.minimum(y + y0, height - 1 - y - y0) < rim)
+            | (np.minimum(x + x0, width - 1 - x - x0) < rim)
+        )
+    y, x = y[keep], x[keep]
+    sound = _solid_share(area, y, x, half) <= _SOLID_SHARE
+    y, x = y[sound], x[sound]
+    if not len(y):
+        return _none(level)
+    cv2.subtract(image, low, dst=image)
+    if level.scale == 1:
+        # Offsets are whole pixels: the same pixels lie around the point in both images.
+        windows = np.lib.stride_tricks.sliding_window_view(image, (level.side, level.side))
+        around = windows[y - half, x - half]
+        at_y, at_x = y.astype(np.float32), x.astype(np.float32)
+    else:
+        at_y, at_x = _peak(band, y, x)
+        around = _sampled(image, at_y, at_x, level.side)
+    return (
+        at_y + np.float32(y0),
+        at_x + np.float32(x0),
+        band[y, x] < 0,
+        around.reshape(len(y), level.side**2),
+    )
+
+
+def _solid_share(area: Grey, y: Numbers, x: Numbers, half: int) -> Float:
+    """Share of each point's patch that differs from none of its neighbours.
+
+    Solid ground, and a corner of it, agrees with any other.
+    """
+    if not len(y):
+        return np.zeros(0, np.float32)
+    above = cv2.dilate(area, _square(1), dst=_buffer("above", area.shape, np.uint8))
+    below = cv2.erode(area, _square(1), dst=_buffer("below", area.shape, np.uint8))
+    solid = cv2.compare(above, below, cv2.CMP_EQ, dst=above)
+    windows = np.lib.stride_tricks.sliding_window_view(solid, (2 * half, 2 * half))
+    around = windows[y - half, x - half].reshape(len(y), -1)
+    return np.asarray(np.count_nonzero(around, axis=1) / np.float32(around.shape[1]), np.float32)
+
+
+def _sampled(image: Float, y: Float, x: Float, side: int) -> Float:
+    """Patches around positions between the pixels: (n, side, side), bilinear."""
+    steps = np.arange(side, dtype=np.float32) - (side - 1) / 2
+    shape = (len(y), side, side)
+    rows = np.broadcast_to((y[:, None] + steps)[:, :, None], shape).reshape(-1, side)
+    cols = np.broadcast_to((x[:, None] + steps)[:, None, :], shape).reshape(-1, side)
+    at_a_time = 2**14  # OpenCV takes maps of fewer than 2^15 rows
+    return np.concatenate(
+        [
+            cv2.remap(image, cols[at : at + at_a_time], rows[at : at + at_a_time], cv2.INTER_LINEAR)
+            for at in range(0, len(rows), at_a_time)
+        ]
+    ).reshape(shape)
+
+
+def _reduce(image: Grey, scale: int) -> Grey:
+    """The image at 1 / ``scale``, by area; what is left over to the right and below is not used."""
+    if scale == 1:
+        return image
+    height, width = image.shape[0] // scale, image.shape[1] // scale
+    if not height or not width:
+        return np.zeros((height, width), np.uint8)
+    whole = np.ascontiguousarray(image[: height * scale, : width * scale])
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _square(radius: int) -> Grey:
+    return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+
+
+def _kernel(sigma: float) -> int:
+    """Length of a Gaussian kernel: three sigmas to either side."""
+    return 2 * round(3 * sigma) + 1
+
+
+def _blurred(image: Float, sigma: float, name: str) -> Float:
+    size = _kernel(sigma)
+    buffer = _buffer(name, image.shape, np.float32)
+    return np.asarray(cv2.GaussianBlur(image, (size, size), sigma, dst=buffer), np.float32)
+
+
+def _buffer(name: str, shape: tuple[int, ...], kind: type[np.generic]) -> npt.NDArray[Any]:
+    """An array of this thread's to write into, whatever it holds.
+
+    Fresh memory has to be mapped page by page, which takes as long as what is computed in it.
+    """
+    size = int(np.prod(shape))
+    held = getattr(_buffers, name, None)
+    if held is None or held.size < size:
+        held = np.empty(size, kind)
+        setattr(_buffers, name, held)
+    return np.asarray(held[:size].reshape(shape))
+
+
+def _none(level: Level) -> Found:
+    empty = np.zeros(0, np.float32)
+    return empty, empty, np.zeros(0, np.bool_), np.zeros((0, level.side**2), np.float32)
+
+
+def _peak(band: Band, y: Numbers, x: Numbers) -> tuple[Float, Float]:
+    """Extrema to a part of a pixel: of the parabola through three values, along y and along x."""
+    centre = band[y, x].astype(np.float32)
+
+    def part(below: Band, above: Band) -> Float:
+        before, after = below.astype(np.float32), above.astype(np.float32)
+        bend = before + after - 2 * centre
+        safe = np.where(bend != 0, bend, np.float32(np.inf))
+        return np.asarray(np.clip((before - after) / (2 * safe), -0.5, 0.5))
+
+    height, width = band.shape
+    above, below = band[np.maximum(y - 1, 0), x], band[np.minimum(y + 1, height - 1), x]
+    left, right = band[y, np.maximum(x - 1, 0)], band[y, np.minimum(x + 1, width - 1)]
+    return (y + part(above, below)).astype(np.float32), (x + part(left, right)).astype(np.float32)
