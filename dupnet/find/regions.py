@@ -51,6 +51,10 @@ Image = tuple[Bytes, Mask | None]
 NARROW = 160
 """Narrow side in pixels below which a region gets cells of its own: a lattice leaves up to 62 px of it."""
 
+OTHER_LEVEL, OTHER_POWER = 8, 80
+"""By how many grey levels, or steps of the logarithm of power (80 are a factor of 148), a cell of which no
+pixel is valid must differ from the other image's to count as covered."""
+
 FOLDED_SIDE = 4
 """Side in cells of the tiles that a narrow region is folded into, where it has so many cells. Of strips so
 folded another day was accepted in none of 258; of those of 2 x 2 cells in 12 of 872."""
@@ -248,10 +252,18 @@ def _tiles_of_narrow(rows: int, cols: int) -> Numbers:
     return along[folded] if side else folded
 
 
+def _levels_and_powers(data: Bytes) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
+    n_codes = (data.shape[2] - 1) // (N_ORIENTATIONS + 1) * N_ORIENTATIONS
+    return data[:, :, -1].astype(np.int16), data[:, :, n_codes:-1].astype(np.int16)
+
+
 def _compared(data: Bytes, flags: Bytes, starts: Numbers, plans: list[_Plan]) -> Compared:
     blank = ((flags & VALID) == 0).any(axis=0) | ((flags & SOLID) > 0).all(axis=0)
     textured, empty = (flags & EVIDENCE) > 0, (flags & EMPTY) > 0
     covered = (empty[0] & textured[1]) | (empty[1] & textured[0])
+    # What reaches the border in one crop alone is taken for a collar there; then both show the same.
+    levels, powers = (np.abs(part[0] - part[1]) for part in _levels_and_powers(data[:, covered]))
+    covered[covered] = (levels >= OTHER_LEVEL) | (powers.mean(axis=1) >= OTHER_POWER)
     evidence = textured & ~blank
     if blank.any():
         n_codes = (data.shape[2] - 1) // (N_ORIENTATIONS + 1) * N_ORIENTATIONS

@@ -49,8 +49,8 @@ PAIRS_AT_A_TIME = 64
 SMALL_SIDE = 96
 """Narrow side in pixels below which the pixels of a region must agree, too."""
 
-SMALL_TILES = 3
-"""Decidable tiles up to which they must, too, however wide the region."""
+SMALL_CELLS = 32
+"""Cells with evidence in both images below which they must, too, however wide the region."""
 
 DIFFERING_WINDOWS = 0.015
 """Share of the windows of a small region from which on it differs. Of 5,000 true regions of Derna and the
@@ -234,14 +234,16 @@ def _judge_part(
     verdict[n_differing > 0] = REFUSED
     # What places say, without votes, is as exact as what they follow from.
     votes = np.full(len(regions), SURE_VOTES) if wanted.votes is None else wanted.votes
+    n_seen = _count(compared.evidence1 & compared.evidence2, compared)
     misplaced = np.zeros(len(regions), bool)
     for number in np.flatnonzero(verdict == DUPLICATE).tolist():
         region, is_sure = regions[number], bool(votes[number] >= SURE_VOTES)
-        found = _pixels_agree(region, images[number], int(n_decidable[number]), score[number], is_sure)
+        is_small = min(region.height, region.width) < SMALL_SIDE or bool(n_seen[number] < SMALL_CELLS)
+        found = _pixels_agree(region, images[number], float(score[number]), is_small, is_sure)
         if not found.agree:
             verdict[number], misplaced[number] = REFUSED, found.misplaced
             n_differing[number] = n_decidable[number]
-    n_covered = np.diff(np.append(0, np.cumsum(compared.covered))[compared.starts])
+    n_covered = _count(compared.covered, compared)
     covered = np.flatnonzero((verdict == DUPLICATE) & (n_covered >= COVERED_CELLS))
     verdict[covered] = ALTERED
     n_differing[covered] = 1
@@ -261,6 +263,11 @@ def _judge_part(
         "score": score.round(SCORE_DECIMALS),
         "verdict": verdict,
     }
+
+
+def _count(cells: Mask, compared: Compared) -> Numbers:
+    """How many cells of each region are true."""
+    return np.diff(np.append(0, np.cumsum(cells))[compared.starts])
 
 
 def _score_tiles(
@@ -310,11 +317,8 @@ class _Agreement(NamedTuple):
     misplaced: bool = False
 
 
-def _pixels_agree(
-    region: Region, images: Images, n_decidable: int, score: float, is_sure: bool
-) -> _Agreement:
+def _pixels_agree(region: Region, images: Images, score: float, is_small: bool, is_sure: bool) -> _Agreement:
     """Whether the pixels bear the network out, of a region that is small or an offset that is not sure."""
-    is_small = min(region.height, region.width) < SMALL_SIDE or n_decidable <= SMALL_TILES
     is_open = is_small and (score < UNSURE_SCORE or region.height * region.width <= SMALL_AREA)
     if (is_open or not is_sure) and _is_misplaced(region, images):
         return _Agreement(False, misplaced=True)
