@@ -111,7 +111,7 @@ def test_find(found: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = found / "out"
     assert cli.main(["find", str(found / "images"), "--out", str(out), "--no-report", "--workers", "1"]) == 0
     said = capsys.readouterr()
-    assert "5 images of 20 tiles" in said.out
+    assert "5 images" in said.out
     assert "1 files left out" in said.out
     assert said.err == "", "no progress in a log file"
     truth = pd.read_csv(found / "one" / "truth.csv")
