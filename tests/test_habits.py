@@ -26,7 +26,7 @@ from dupnet.files.atomic import write_csv
 ROOT = Path(__file__).parents[1]
 Captured = pytest.CaptureFixture[str]
 
-EXEMPLARY = ("find", "split", "audit", "clean", "labels")
+EXEMPLARY = ("find", "split", "audit", "clean", "labels", "tiles", "data", "pairs", "evaluate", "train")
 
 
 def folder_of_images(folder: Path, n: int = 2, side: int = 256) -> Path:
@@ -59,7 +59,9 @@ def test_every_command_that_prints_a_result_has_the_habits(command: str, capsys:
     for option in ("-q, --quiet", "-v, --verbose", "--json", "-o "):
         assert option in said
     with pytest.raises(SystemExit) as end:
-        cli.main([command, "x", "y", "-q", "-v"])
+        cli.main(
+            [command, "cut", *(["y"] if command not in ("tiles", "pairs") else []), "-o", "z", "-q", "-v"]
+        )
     assert end.value.code == 2
     assert "not allowed with" in capsys.readouterr().err
 

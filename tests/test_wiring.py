@@ -202,8 +202,12 @@ class TestFind:
         assert "report.html" not in run(*command, "--no-report")
         assert not (tmp_path / "out" / "report.html").exists() and not (tmp_path / "out" / "mosaics").exists()
 
-    def test_quiet(self, found: SimpleNamespace, tmp_path: Path, run: Run) -> None:
+    def test_quiet(
+        self, found: SimpleNamespace, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         command = ("find", found.one, "--no-report", *TILES, "--out")
+        assert "describe" not in run(*command, tmp_path / "file")
+        monkeypatch.setattr("dupnet.commands.output.is_terminal", lambda: True)
         assert "describe" in run(*command, tmp_path / "loud")
         assert "describe" not in run(*command, tmp_path / "quiet", "--quiet")
 

@@ -73,8 +73,8 @@ def add_judgements(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def default_out(images: Sequence[str]) -> Path:
-    """Where results go if nobody says: IMAGES-dupnet, a folder beside the images and in none of theirs.
+def default_out(images: Sequence[str], ending: str = "dupnet") -> Path:
+    """Where results go if nobody says: ``IMAGES-ENDING``, a folder beside the images and in none of theirs.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def default_out(images: Sequence[str]) -> Path:
     folders = [Path(folder).resolve() for folder in images]
     for beside in (folders[0], Path(os.path.commonpath(folders))):
         if beside.name:
-            out = beside.with_name(f"{beside.name}-dupnet")
+            out = beside.with_name(f"{beside.name}-{ending}")
             if not any(out.is_relative_to(folder) for folder in folders):
                 return out
     raise ValueError(f"There is no room for results beside {images[0]!r}; say where they go (--out).")

@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dupnet.commands.arguments import Commands, add_pair_table, add_weights, add_workers, score, whole_number
+from dupnet.commands.arguments import (
+    Commands,
+    add_command,
+    add_habits,
+    add_pair_table,
+    add_weights,
+    add_workers,
+    score,
+    whole_number,
+)
+from dupnet.commands.output import say, say_json
 
 if TYPE_CHECKING:
     from dupnet.network.descriptors import Weights
@@ -40,12 +50,20 @@ class _LabelsOption(argparse.Action):
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "evaluate",
-        help="precision and recall of a network on a table of pairs, or on labels",
-        usage="dupnet evaluate [options] TABLE IMAGES\n       dupnet evaluate [options] --labels FILE IMAGES",
-        description="Judge a network by a table of pairs, or by overlaps that a person labelled: counts, and "
+        "precision and recall of a network on a table of pairs, or on labels",
+        "Judge a network by a table of pairs, or by overlaps that a person labelled: counts, and "
         "every label that it contradicts.",
+        [
+            "dupnet evaluate pairs.parquet IMAGES",
+            "dupnet evaluate pairs.parquet IMAGES --weights run/dupnet.npz --split validation",
+            "dupnet evaluate --labels labels.csv IMAGES -o judged",
+        ],
+    )
+    parser.usage = (
+        "dupnet evaluate [options] TABLE IMAGES\n       dupnet evaluate [options] --labels FILE IMAGES"
     )
     positional = add_pair_table(parser)
     parser.add_argument(
@@ -55,7 +73,9 @@ def add(commands: Commands) -> None:
         positional=positional,
         help="labelled overlaps, as `dupnet review --export` writes them, in place of TABLE",
     )
-    parser.add_argument("--out", metavar="DIR", help="with --labels: write counts.csv and judged.csv there")
+    parser.add_argument(
+        "-o", "--out", metavar="DIR", help="with --labels: write counts.csv and judged.csv there"
+    )
     parser.add_argument("--model", metavar="MODEL.keras", help="a network of either kind, by Keras")
     add_weights(parser)
     parser.add_argument("--split", metavar="NAME", help="rows of TABLE to evaluate on (default: test)")
@@ -72,6 +92,7 @@ def add(commands: Commands) -> None:
         help="side of a tile (default: that of TABLE; 256 with --labels)",
     )
     add_workers(parser)
+    add_habits(parser)
     parser.set_defaults(command=run)
 
 
@@ -109,8 +130,9 @@ def _judge_pairs(options: argparse.Namespace) -> None:
         judged = [compare(batch.tiles1, batch.tiles2, weights)["score"] for batch in reader.batches(64)]
         scores = np.concatenate(judged)
     counts = confusion(scores, rows["is_duplicate"].to_numpy(), threshold)
-    print(f"{counts.n} pairs of split {split!r}, threshold {threshold:g}")
-    print(counts.table().to_string(index=False))
+    say(options, f"{counts.n} pairs of split {split!r}, threshold {threshold:g}", detail=True)
+    say(options, counts.table().to_string(index=False))
+    say_json(options, {"split": split, "threshold": threshold, "counts": counts.table().to_dict("records")})
 
 
 def _judge_labels(options: argparse.Namespace) -> None:
@@ -136,15 +158,16 @@ def _judge_labels(options: argparse.Namespace) -> None:
         workers=options.workers,
     )
     counts, wrong = outcome_counts(judged), judged[judged["outcome"] == "wrong"]
-    print(f"{len(judged)} labelled overlaps, threshold {threshold:g}")
-    print(counts.to_string(index=False))
+    say(options, f"{len(judged)} labelled overlaps, threshold {threshold:g}", detail=True)
+    say(options, counts.to_string(index=False))
     if len(wrong):
-        print("\nWrong:")
-        print(wrong.drop(columns="outcome").to_string(index=False))
+        say(options, f"\nWrong:\n{wrong.drop(columns='outcome').to_string(index=False)}", detail=True)
     if options.out:
         write_csv(counts, Path(options.out, "counts.csv"))
         write_csv(judged, Path(options.out, "judged.csv"))
-        print(f"Written to {Path(options.out, 'counts.csv')} and judged.csv")
+        say(options, f"Written to {Path(options.out, 'counts.csv')} and judged.csv")
+    record = {"counts": counts.to_dict("records"), "wrong": wrong.to_dict("records"), "out": options.out}
+    say_json(options, {"threshold": threshold, **record})
 
 
 def _network(options: argparse.Namespace) -> tuple[Callable[[PairReader], Any] | None, Weights, float]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-__all__ = ["progress_of", "printable", "say", "say_json", "safe_output"]
+__all__ = ["is_terminal", "progress_of", "printable", "say", "say_json", "safe_output"]
 
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
@@ -41,7 +41,12 @@ def say_json(options: argparse.Namespace, record: Mapping[str, Any]) -> None:
 
 def progress_of(options: argparse.Namespace) -> bool:
     """Whether to show progress: not with ``--quiet``, nor into a file."""
-    return not options.quiet and sys.stderr.isatty()
+    return not options.quiet and is_terminal()
+
+
+def is_terminal() -> bool:
+    """Whether somebody watches standard error."""
+    return sys.stderr.isatty()
 
 
 @contextmanager

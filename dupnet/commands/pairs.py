@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dupnet.commands.arguments import Commands, add_results, add_seed, add_workers, whole_number
+from dupnet.commands.arguments import (
+    Commands,
+    add_command,
+    add_habits,
+    add_results,
+    add_seed,
+    add_workers,
+    whole_number,
+)
+from dupnet.commands.output import say, say_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,14 +29,24 @@ RATIOS = (0.8, 0.1, 0.1)
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "pairs",
-        help="labelled pairs of tiles for training, within the parts of a split",
-        description="Make the labelled table of tile pairs of a collection, as TABLE.parquet and TABLE.csv.",
+        "labelled pairs of tiles for training, within the parts of a split",
+        "Make the labelled table of tile pairs of a collection, as TABLE.parquet and TABLE.csv.",
+        [
+            "dupnet pairs DIR -o pairs                     # keeps to DIR/splits.csv",
+            "dupnet pairs DIR -o pairs --rows 30000 --seed 1",
+            "dupnet pairs DIR -o pairs --splits mine.csv --tile-size 128",
+        ],
     )
     add_results(parser)
     parser.add_argument(
-        "--out", metavar="TABLE", required=True, help="file for the table, with .csv, .parquet or neither"
+        "-o",
+        "--out",
+        metavar="TABLE",
+        required=True,
+        help="file for the table, with .csv, .parquet or neither",
     )
     parser.add_argument(
         "--rows",
@@ -58,6 +77,7 @@ def add(commands: Commands) -> None:
     )
     add_seed(parser)
     add_workers(parser)
+    add_habits(parser)
     parser.set_defaults(command=run)
 
 
@@ -94,9 +114,12 @@ def run(options: argparse.Namespace) -> None:
             f"{options.dir}: no tile of its images makes a pair (solid tiles make none); take other images."
         )
     save_pairs(pairs, options.out)
-    print(f"Split: {source}")
-    print(pairs.groupby(["split", "is_duplicate"], sort=False).size().unstack().to_string())
-    print(f"Written to {parquet} and {csv}")
+    counts = pairs.groupby(["split", "is_duplicate"], sort=False).size()
+    say(options, f"Split: {source}", detail=True)
+    say(options, counts.unstack().to_string())
+    say(options, f"Written to {parquet} and {csv}")
+    rows = counts.rename("pairs").reset_index().to_dict("records")
+    say_json(options, {"split": source, "pairs": rows, "parquet": str(parquet), "csv": str(csv)})
 
 
 def _splits(options: argparse.Namespace, result: FindResult) -> tuple[pd.DataFrame, str]:

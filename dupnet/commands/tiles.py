@@ -5,17 +5,32 @@ from __future__ import annotations
 import argparse
 import sys
 
-from dupnet.commands.arguments import Commands, add_tile_size, add_workers, whole_number
+from dupnet.commands.arguments import (
+    Commands,
+    add_command,
+    add_habits,
+    add_tile_size,
+    add_workers,
+    default_out,
+    whole_number,
+)
+from dupnet.commands.output import printable, progress_of, say, say_json
 
 __all__ = ["add", "run"]
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "tiles",
-        help="save every tile of every image as IMAGE_INDEX.jpg",
-        description="Save every tile of every image as IMAGE_INDEX.jpg in DIR; goes on where it was stopped.",
+        "save every tile of every image as IMAGE_INDEX.jpg",
+        "Save every tile of every image as IMAGE_INDEX.jpg in DIR; goes on where it was stopped.",
+        [
+            "dupnet tiles IMAGES                             # into IMAGES-tiles, beside IMAGES",
+            "dupnet tiles IMAGES -o TILES --tile-size 128 --quality 100",
+            "dupnet tiles --images MOVED -o TILES            # the images have moved",
+        ],
     )
     parser.add_argument("images", metavar="IMAGES", nargs="?", help="folder of images, entered")
     parser.add_argument(
@@ -24,10 +39,13 @@ def add(commands: Commands) -> None:
         dest="moved_to",
         help="where the images are now of which DIR holds tiles, if they have moved",
     )
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the tiles")
+    parser.add_argument(
+        "-o", "--out", metavar="DIR", help="folder for the tiles (default: IMAGES-tiles, beside IMAGES)"
+    )
     parser.add_argument("--quality", type=whole_number(1, 100), default=95, help="of the JPEGs (default: 95)")
     add_tile_size(parser)
     add_workers(parser)
+    add_habits(parser)
     parser.set_defaults(command=run)
 
 
@@ -37,15 +55,20 @@ def run(options: argparse.Namespace) -> None:
 
     if (options.images is None) == (options.moved_to is None):
         raise ValueError("Name either IMAGES, or with --images the folder to which they have moved.")
+    if options.out is None and options.images is None:
+        raise ValueError("Say which folder holds the tiles of images that have moved (--out).")
+    out = options.out if options.out is not None else str(default_out([options.images], "tiles"))
     left_out = save_tiles(
         options.images or options.moved_to,
-        options.out,
+        out,
         tile_size=options.tile_size,
         quality=options.quality,
         moved=options.moved_to is not None,
         workers=options.workers,
-        progress=True,
+        progress=progress_of(options),
     )
     for row in left_out.itertuples():
-        print(f"dupnet: left out {row.image!r}: {row.reason}", file=sys.stderr)
-    print(f"Tiles: {options.out} ({len(left_out)} files left out)")
+        if not options.quiet:
+            print(f"dupnet: left out {printable(row.image)!r}: {printable(row.reason)}", file=sys.stderr)
+    say(options, f"Tiles: {out} ({len(left_out)} files left out)")
+    say_json(options, {"tiles": out, "left_out": left_out[["image", "reason"]].to_dict("records")})

@@ -5,22 +5,37 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dupnet.commands.arguments import Commands, add_pair_table, add_seed, add_workers, whole_number
+from dupnet.commands.arguments import (
+    Commands,
+    add_command,
+    add_habits,
+    add_pair_table,
+    add_seed,
+    add_workers,
+    whole_number,
+)
+from dupnet.commands.output import say, say_json
 
 __all__ = ["add", "run"]
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "train",
-        help="train a network on a table of pairs and its images",
-        description="Train a network as the shipped one was trained: on hard pairs drawn from the images of "
+        "train a network on a table of pairs and its images",
+        "Train a network as the shipped one was trained: on hard pairs drawn from the images of "
         "the table's splits, and on its rows. Goes on after the last epoch where it was stopped. "
         "`dupnet find --weights DIR/dupnet.npz` uses what it wrote.",
+        [
+            "dupnet train pairs.parquet IMAGES -o run         # half an hour",
+            "dupnet train pairs.parquet IMAGES -o run --pairs 465000 --epochs 40",
+            "dupnet train pairs.parquet IMAGES -o old --model dupnet_v0",
+        ],
     )
     add_pair_table(parser)
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the run")
+    parser.add_argument("-o", "--out", metavar="DIR", required=True, help="folder of the run")
     parser.add_argument(
         "--model", choices=["dupnet", "dupnet_v0"], default="dupnet", help="architecture (default: dupnet)"
     )
@@ -56,6 +71,7 @@ def add(commands: Commands) -> None:
     )
     add_seed(parser)
     add_workers(parser)
+    add_habits(parser)
     parser.set_defaults(command=run)
 
 
@@ -88,5 +104,7 @@ def run(options: argparse.Namespace) -> None:
         config = TrainConfig(model=model, batch_size=batch_size, learning_rate=1e-3, **common)
     material = material_of_table(pairs, options.images, config, workers=options.workers)
     trained = train(material, options.out, config, workers=options.workers)
-    print(trained.history.to_string(index=False))
-    print(f"Written to {Path(options.out, options.model)}.npz and {options.model}.keras")
+    say(options, trained.history.to_string(index=False), detail=True)
+    files = [f"{Path(options.out, options.model)}.{ending}" for ending in ("npz", "keras")]
+    say(options, f"Written to {' and '.join(files)}")
+    say_json(options, {"history": trained.history.to_dict("records"), "files": files})
