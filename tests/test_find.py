@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ import dupnet
 from benchmarks.collections import kills
 from dupnet.acquisitions.scenes import cut_collection
 from dupnet.find import cache as cache_module
-from dupnet.find import describe, tile_index
+from dupnet.find import describe, point_index, tile_index
 from dupnet.find.engine import find_overlaps
 from dupnet.find.results import FindResult, read_results
 from dupnet.find.scoring import PAIRS_AT_A_TIME, ScoredOnce
@@ -32,6 +33,15 @@ TABLES = tuple(
     f"{name}.csv" for name in ("overlaps", "groups", "revisits", "rejected", "unreadable", "converted")
 )
 KEY = ["image1", "image2", "overlap_tag", "row_offset", "col_offset"]
+
+
+class Cached(NamedTuple):
+    """A finished run: its output, where in it the cache is, one of its files of rows, and its options."""
+
+    out: Path
+    cache: Path
+    rows: str
+    options: dict[str, int]
 
 
 def acquisition(tiles: int = 5, seed: int = 0) -> np.ndarray:
@@ -62,6 +72,22 @@ def undisturbed(collection: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     out = tmp_path_factory.mktemp("undisturbed")
     find_overlaps(collection / "images", out=out, report=False)
     return out
+
+
+@pytest.fixture(scope="module")
+def on_grid(collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of one run on the grid."""
+    out = tmp_path_factory.mktemp("on_grid")
+    find_overlaps(collection / "images", out=out, grid=256, report=False)
+    return out
+
+
+@pytest.fixture(params=["points", "tiles"])
+def cached(request: pytest.FixtureRequest, undisturbed: Path, on_grid: Path) -> Cached:
+    """A finished run with each kind of cache."""
+    if request.param == "points":
+        return Cached(undisturbed, Path("cache", "points"), "codes.rows", {})
+    return Cached(on_grid, Path("cache", "tiles"), "verify.rows", {"grid": 256})
 
 
 def table_bytes(out: Path) -> dict[str, bytes]:
@@ -133,7 +159,7 @@ def test_written_and_read_back(collection: Path, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "mosaics")) == ["000000.jpg", "000001.jpg"]
     record = json.loads((tmp_path / "run.json").read_text())
     assert {"dupnet", "weights", "numpy", "opencv"} <= set(record["versions"])
-    assert {"describe points", "describe tiles", "judge", "tables", "mosaics", "report"} <= set(
+    assert {"describe points", "join points", "judge", "tables", "mosaics", "report"} <= set(
         record["seconds"]
     )
     assert "11 images" in result.summary()
@@ -295,9 +321,10 @@ def test_copies_of_one_image(collection: Path, tmp_path: Path) -> None:
     name = sorted(os.listdir(collection / "images"))[0]
     for number in range(12):
         shutil.copy2(collection / "images" / name, tmp_path / f"{number:02}.jpg")
-    result = find_overlaps(tmp_path)
-    assert len(result.overlaps) == 66
-    assert (result.overlaps["overlap_tag"] == "08").all()
+    for grid in (None, 256):
+        result = find_overlaps(tmp_path, grid=grid)
+        assert len(result.overlaps) == 66
+        assert (result.overlaps["overlap_tag"] == "08").all()
     assert result.counts["tiles_equal"] == 99
 
 
@@ -519,22 +546,15 @@ def test_a_file_that_vanishes_or_changes_while_it_is_read(
     assert "changed while it was read" in reasons[changed]
 
 
-COLUMN = {"points": "codes", "tiles": "verify"}
-"""A column of each cache."""
-
-
-@pytest.mark.parametrize("cache", COLUMN)
 @pytest.mark.parametrize(
     "harm",
     ["half a line", "a line of nonsense", "a row too many", "rows lost", "no marker", "another version"],
 )
-def test_a_cache_that_was_harmed(
-    harm: str, cache: str, collection: Path, undisturbed: Path, tmp_path: Path
-) -> None:
+def test_a_cache_that_was_harmed(harm: str, cached: Cached, collection: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    shutil.copytree(undisturbed, out)
+    shutil.copytree(cached.out, out)
     journal, rows, marker = (
-        out / "cache" / cache / name for name in ("journal.jsonl", f"{COLUMN[cache]}.rows", "made_by.json")
+        out / cached.cache / name for name in ("journal.jsonl", cached.rows, "made_by.json")
     )
     if harm == "half a line":
         journal.write_bytes(journal.read_bytes()[:-20])
@@ -553,13 +573,13 @@ def test_a_cache_that_was_harmed(
         rows.write_bytes(b"\0" * rows.stat().st_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that all is described again, where it is
-        find_overlaps(collection / "images", out=out, report=False)
-    assert table_bytes(out) == table_bytes(undisturbed)
+        find_overlaps(collection / "images", out=out, report=False, **cached.options)
+    assert table_bytes(out) == table_bytes(cached.out)
 
 
-def test_another_tile_size_is_noticed(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_another_tile_size_is_noticed(collection: Path, on_grid: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    shutil.copytree(undisturbed, out)
+    shutil.copytree(on_grid, out)
     with pytest.warns(UserWarning, match="described again"):
         find_overlaps(collection / "images", out=out, tile_size=128, report=False)
     result = read_results(out)
@@ -617,32 +637,35 @@ def test_an_error_in_a_worker_is_not_swallowed(collection: Path, monkeypatch: py
 
     monkeypatch.setattr(tile_index, "describe", broken)
     with pytest.raises(RuntimeError, match="a defect"):
+        find_overlaps(collection / "images", grid=256)
+    monkeypatch.setattr(point_index, "find_points", broken)
+    with pytest.raises(RuntimeError, match="a defect"):
         find_overlaps(collection / "images")
 
 
 @pytest.mark.parametrize("check_content", [False, True])
-@pytest.mark.parametrize("cache", COLUMN)
 def test_rows_that_a_power_cut_took_are_described_again(
-    cache: str, check_content: bool, collection: Path, undisturbed: Path, tmp_path: Path
+    check_content: bool, cached: Cached, collection: Path, tmp_path: Path
 ) -> None:
     """The last third of the descriptors reads as zeros, though the journal names them."""
     out = tmp_path / "out"
-    shutil.copytree(undisturbed, out)
-    rows = out / "cache" / cache / f"{COLUMN[cache]}.rows"
+    shutil.copytree(cached.out, out)
+    options = {"out": out, "report": False, "check_content": check_content, **cached.options}
+    rows = out / cached.cache / cached.rows
     whole = rows.read_bytes()
     kept = len(whole) * 2 // 3
     rows.write_bytes(whole[:kept] + bytes(len(whole) - kept))
     with pytest.warns(UserWarning, match=r"\d images are described again: their rows .* were damaged"):
-        find_overlaps(collection / "images", out=out, report=False, check_content=check_content)
-    assert table_bytes(out) == table_bytes(undisturbed)
+        find_overlaps(collection / "images", **options)
+    assert table_bytes(out) == table_bytes(cached.out)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        find_overlaps(collection / "images", out=out, report=False, check_content=check_content)
-    assert table_bytes(out) == table_bytes(undisturbed)
+        find_overlaps(collection / "images", **options)
+    assert table_bytes(out) == table_bytes(cached.out)
 
 
 def test_checking_content_checks_every_row_of_the_caches(
-    collection: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    collection: Path, cached: Cached, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, bool] = {}
     check = cache_module.Cache._check
@@ -652,10 +675,11 @@ def test_checking_content_checks_every_row_of_the_caches(
         check(self, check_all)
 
     monkeypatch.setattr(cache_module.Cache, "_check", noting)
-    shutil.copytree(undisturbed, tmp_path / "out")
+    shutil.copytree(cached.out, tmp_path / "out")
     for check_content in (False, True):
-        find_overlaps(collection / "images", out=tmp_path / "out", report=False, check_content=check_content)
-        assert asked == {"points": check_content, "tiles": check_content}
+        options = {"report": False, "check_content": check_content, **cached.options}
+        find_overlaps(collection / "images", out=tmp_path / "out", **options)
+        assert asked == {cached.cache.name: check_content}
 
 
 def test_killed_and_resumed(collection: Path, tmp_path: Path) -> None:
