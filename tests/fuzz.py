@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import io
+import itertools
 import os
 import random
 import re
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +43,13 @@ INSTRUMENTED = (
     "PIL.PngImagePlugin",
     "PIL.TiffImagePlugin",
     "dupnet.network.descriptors",
+    "PIL.BmpImagePlugin",
+    "PIL.GifImagePlugin",
+    "PIL.WebPImagePlugin",
+    "dupnet.images.georeference",
+    "dupnet.images.raster",
     "dupnet.images.reading",
+    "dupnet.images.windows",
     "dupnet.find.results",
 )
 """Modules that are imported for it, with what they import of these packages."""
@@ -85,6 +93,28 @@ def read_image(data: bytes) -> None:
             assert valid is None or (valid.dtype == "bool" and valid.shape == pixels.shape[:2])
             shapes.add(pixels.shape[:2])
     assert len(shapes) == 1
+
+
+def read_scene(data: bytes) -> None:
+    """A file read in windows, and its georeference: pixels of a sane size, or a reason of one line."""
+    from dupnet.images.georeference import read_georeference
+    from dupnet.images.reading import UnreadableImage
+    from dupnet.images.windows import open_scene, windows_of
+
+    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+        path = Path(folder, "scene")
+        path.write_bytes(data)
+        where = read_georeference(path)
+        assert where is None or (where.height > 0 and np.isfinite(where.bounds).all())
+        try:
+            with open_scene(path) as scene:
+                for window in itertools.islice(windows_of(scene, 256, 16), 4):
+                    assert window.pixels.dtype == "uint8" and window.pixels.ndim == 2
+                    assert window.valid is None or window.valid.shape == window.pixels.shape
+        except UnreadableImage as error:
+            assert error.reason and "\n" not in error.reason
+            assert folder not in error.reason
+        assert os.listdir(folder) == ["scene"]
 
 
 def read_weights(data: bytes) -> None:
@@ -136,6 +166,7 @@ def read_model(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "images": read_image,
+    "scenes": read_scene,
     "weights": read_weights,
     "records": read_record,
     "models": read_model,
@@ -159,6 +190,8 @@ def seeds(target: str) -> list[bytes]:
         return [json.dumps(about | {"grid": {"rows": 3, "cols": 3, "tile_size": 256}}).encode()]
     if target == "models":
         return _small_models()
+    if target == "scenes":
+        return _small_rasters()
     buffer = io.BytesIO()
     if target == "weights":
         settings = json.dumps({"config": {"architecture": "dupnet", "threshold": 0.5}})
@@ -169,6 +202,7 @@ def seeds(target: str) -> list[bytes]:
     kinds = [("JPEG", mode) for mode in ("RGB", "L", "CMYK")]
     kinds += [("PNG", mode) for mode in ("RGB", "RGBA", "LA", "L", "P", "1", "I;16")]
     kinds += [("TIFF", mode) for mode in ("RGB", "L", "CMYK", "P", "F", "I;16")]
+    kinds += [(format, mode) for format in ("WEBP", "GIF", "BMP", "AVIF", "PPM") for mode in ("RGB", "L")]
     for format, mode in kinds:
         for options in ({}, {"progressive": True} if format == "JPEG" else {"compression": "tiff_lzw"}):
             buffer = io.BytesIO()
@@ -177,6 +211,33 @@ def seeds(target: str) -> list[bytes]:
             image.save(buffer, format, **options)
             found.append(buffer.getvalue())
     return list(dict.fromkeys(found))
+
+
+def _small_rasters() -> list[bytes]:
+    """The smallest rasters of several drivers, depths and layouts."""
+    import formats
+    from rasterio.transform import from_origin
+
+    pixels = np.random.default_rng(0).integers(1, 256, (4, 16, 16), dtype=np.uint8)
+    place = {"crs": "EPSG:32631", "transform": from_origin(500_000, 5_700_000, 0.5, 0.5)}
+    kinds: list[tuple[np.ndarray, dict[str, Any]]] = [
+        (pixels[:3], {"compress": "deflate", **place}),
+        (pixels.astype(np.uint16) * 8, {"nbits": 11, "compress": "lzw"}),
+        (pixels[:1].astype(np.float32), {"nodata": 7.0, "tiled": True, "blockxsize": 16, "blockysize": 16}),
+        (pixels[:3], {"compress": "jpeg", "photometric": "ycbcr"}),
+        (pixels[:1], {"palette": {0: (1, 2, 3, 0), 255: (9, 9, 9, 255)}}),
+        (pixels[:3], {"mask": True, "environment": {"GDAL_TIFF_INTERNAL_MASK": True}}),
+        (pixels[:3], {"driver": "JP2OpenJPEG", **place}),
+        (pixels[:1].astype(np.uint16), {"driver": "NITF"}),
+        (pixels[:1].astype(np.uint16), {"driver": "PNG"}),
+    ]
+    found = []
+    for array, options in kinds:
+        with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+            path = Path(folder, "raster")
+            formats.raster(array, **options)(path)
+            found.append(path.read_bytes())
+    return found
 
 
 def _small_models() -> list[bytes]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import struct
 import warnings
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -30,6 +35,9 @@ def test_a_kind(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
                 with pytest.raises(UnreadableImage) as caught:
                     load_image(tmp_path / name, grey=grey)
                 assert kind.said in caught.value.reason
+                with pytest.raises(UnreadableImage) as copy:
+                    decode((tmp_path / name).read_bytes(), grey=grey)
+                assert copy.value.reason == caught.value.reason
                 assert str(tmp_path) not in caught.value.reason
                 assert "\n" not in caught.value.reason
                 continue
@@ -92,3 +100,78 @@ def test_colours_by_name_and_by_number_agree(tmp_path: Path) -> None:
     # Files of three bands or fewer are taken as they are.
     formats.raster()(tmp_path / "b.tif")
     np.testing.assert_array_equal(load_image(tmp_path / "b.tif", grey=False, rendering=asked).pixels, RGB)
+
+
+def out_of_order(path: Path) -> None:
+    """A sound TIFF whose directory is not sorted, of which libtiff warns."""
+    formats.raster()(path)
+    data = bytearray(path.read_bytes())
+    (at,) = struct.unpack_from("<I", data, 4)
+    first, second = (slice(at + 2 + 12 * entry, at + 14 + 12 * entry) for entry in (0, 1))
+    data[first], data[second] = data[second], data[first]
+    path.write_bytes(data)
+
+
+def no_animation(path: Path) -> None:
+    """A sound PNG that claims to be animated with no frame, of which Pillow warns."""
+    formats.pillow("PNG")(path)
+    data = path.read_bytes()
+    chunk = b"acTL" + bytes(8)
+    end_of_header = 33
+    control = struct.pack(">I", 8) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    path.write_bytes(data[:end_of_header] + control + data[end_of_header:])
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "said"),
+    [
+        ("a.tif", out_of_order, "GDAL says: .*not sorted"),
+        ("a.png", no_animation, "Invalid APNG"),
+    ],
+)
+def test_what_a_library_says_of_a_file_is_in_its_note(
+    name: str, make: Callable[[Path], None], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / name)
+    capfd.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image = load_image(tmp_path / name, grey=False)
+        again = load_image(tmp_path / name, grey=False)
+    np.testing.assert_array_equal(image.pixels, RGB)
+    assert re.search(said, image.note)
+    assert str(tmp_path) not in image.note
+    assert again.note == image.note
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_said_belongs_to_the_file_that_is_read(tmp_path: Path) -> None:
+    """Of files read by several threads, each has its own notes; and other users of rasterio hear theirs."""
+    out_of_order(tmp_path / "odd.tif")
+    formats.raster()(tmp_path / "even.tif")
+    names = ["odd.tif", "even.tif"] * 40
+    with ThreadPoolExecutor(4) as pool:
+        notes = list(pool.map(lambda name: load_image(tmp_path / name, grey=True).note, names))
+    assert all(("sorted" in note) == (name == "odd.tif") for name, note in zip(names, notes, strict=True))
+
+
+def test_others_still_hear_what_gdal_says(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import rasterio
+
+    out_of_order(tmp_path / "odd.tif")
+    load_image(tmp_path / "odd.tif", grey=True)
+    assert not caplog.records
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rasterio.open(tmp_path / "odd.tif").close()
+    assert any("not sorted" in record.getMessage() for record in caplog.records)
+
+
+def test_real_files() -> None:
+    """GeoTIFFs of other projects: the sound ones are read, the damaged one is refused."""
+    folder = Path(__file__).parents[2] / "shared" / "geotiff"
+    if not folder.is_dir():
+        pytest.skip("there are no real GeoTIFFs beside the repository")
+    outcomes = {path.name: formats.outcome(path)[0] for path in folder.glob("*.tif")}
+    assert {name for name, outcome in outcomes.items() if outcome == "refused"} == {"corrupt.tif"}
+    assert len(outcomes) > 15

@@ -101,8 +101,12 @@ def read_georeference(path: str | os.PathLike[str]) -> Georeference | None:
 @lru_cache(maxsize=64)
 def _name_of(wkt: str) -> str:
     from rasterio.crs import CRS
+    from rasterio.errors import RasterioError
 
-    number = CRS.from_wkt(wkt).to_epsg() if wkt else None
+    try:
+        number = CRS.from_wkt(wkt).to_epsg() if wkt else None
+    except RasterioError:  # a system that its own library cannot make sense of
+        number = None
     return wkt if number is None else f"EPSG:{number}"
 
 

@@ -7,11 +7,8 @@ becomes part of the note or of the reason.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.images.image import Image, Mask, Pixels, UnreadableImage, check_size
+from dupnet.images.messages import cause_of, ignore_missing_georeference, listening, plain
 from dupnet.images.pictures import as_grey
 from dupnet.images.stretch import Limits, Rendering, filled, limits_of, stretch, wanted_bands
 
@@ -44,7 +42,6 @@ OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
     # What libjpeg had to guess is no pixel.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
-    "GDAL_PAM_ENABLED": "YES",
 }
 
 GUESSED = re.compile(r"premature end|corrupt|missing|truncat|not enough|too short", re.IGNORECASE)
@@ -68,8 +65,11 @@ class Raster:
     ``height``, ``width``, and ``note``: what is taken of it and how.
     """
 
-    def __init__(self, dataset: DatasetReader, rendering: Rendering) -> None:
+    def __init__(
+        self, dataset: DatasetReader, rendering: Rendering, source: str | os.PathLike[str] | bytes
+    ) -> None:
         self._dataset = dataset
+        self._source = source
         self.height, self.width = dataset.shape
         self._check()
         structure = dataset.tags(ns="IMAGE_STRUCTURE")
@@ -115,8 +115,15 @@ class Raster:
         return bool(self.dtype != np.uint8)
 
     def read(self, region: Region | None = None, *, grey: bool) -> Image:
-        """A region as RGB or grey, with what is valid in it; None: all of it."""
-        samples, valid = self._samples(region)
+        """A region as RGB or grey, with what is valid in it; None: all of it.
+
+        Raises
+        ------
+        UnreadableImage
+            If it is damaged there.
+        """
+        with _translated(self._source):
+            samples, valid = self._samples(region)
         if self._palette is not None:
             palette = self._palette
             pixels = palette[samples[0], :3]
@@ -135,7 +142,8 @@ class Raster:
     def sample(self, side: int = SAMPLE_SIDE) -> tuple[Samples, Mask | None]:
         """Samples (bands, height, width) of a copy of at most ``side`` pixels a side, and the valid ones."""
         height, width = min(self.height, side), min(self.width, side)
-        samples, valid = self._samples(None, (height, width))
+        with _translated(self._source):
+            samples, valid = self._samples(None, (height, width))
         outside = filled(samples)
         if outside.any():
             valid = ~outside if valid is None else valid & ~outside
@@ -144,11 +152,12 @@ class Raster:
     def georeference(self) -> tuple[tuple[float, float, float, float, float, float], str] | None:
         """The affine transform from column and row, and the WKT of the reference system or ""; None where the
         file has no transform."""
-        transform = self._dataset.transform
-        if transform.is_identity:
-            return None
-        a, b, c, d, e, f = (float(value) for value in tuple(transform)[:6])
-        return (a, b, c, d, e, f), self._dataset.crs.to_wkt() if self._dataset.crs else ""
+        with _translated(self._source):
+            transform, crs = self._dataset.transform, self._dataset.crs
+            if transform.is_identity:
+                return None
+            a, b, c, d, e, f = (float(value) for value in tuple(transform)[:6])
+            return (a, b, c, d, e, f), crs.to_wkt() if crs else ""
 
     def _check(self) -> None:
         dataset = self._dataset
@@ -278,7 +287,7 @@ def open_raster(
     rendering: Rendering = Rendering(),
     said: list[str] | None = None,
 ) -> Iterator[Raster]:
-    """Open a raster by a driver of GDAL; an error of reading within the block is an UnreadableImage, too.
+    """Open a raster by a driver of GDAL.
 
     Parameters
     ----------
@@ -297,32 +306,29 @@ def open_raster(
         If it is damaged, of no size that is read, or does not have the bands asked for.
     """
     import rasterio
-    from rasterio.errors import RasterioError
 
-    _ignore_missing_georeference()
-    with _listening() as heard, ExitStack() as stack:
-        try:
+    ignore_missing_georeference()
+    with listening() as heard, ExitStack() as stack:
+        with _translated(source):
             stack.enter_context(rasterio.Env(**OPTIONS))
-            dataset = stack.enter_context(_open(source, driver, stack))
-            yield Raster(dataset, rendering)
-        except UnreadableImage:
-            raise
-        except (
-            RasterioError,
-            ArithmeticError,
-            LookupError,
-            MemoryError,
-            OSError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise UnreadableImage("image", f"does not decode: {_cause(error, source)}") from None
-    messages = [_plain(message, source) for message in dict.fromkeys(heard)]
+            raster = Raster(stack.enter_context(_open(source, driver, stack)), rendering, source)
+        yield raster
+    messages = [plain(message, source) for message in dict.fromkeys(heard)]
     if guessed := [message for message in messages if GUESSED.search(message)]:
         raise UnreadableImage("image", f"does not decode: {guessed[0]}")
     if said is not None:
         said.extend(f"GDAL says: {message}" for message in messages[:3])
+
+
+@contextmanager
+def _translated(source: str | os.PathLike[str] | bytes) -> Iterator[None]:
+    """Errors of GDAL as reasons; a damaged file brings about nearly any."""
+    try:
+        yield
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        raise UnreadableImage("image", f"does not decode: {cause_of(error, source)}") from None
 
 
 def _open(source: str | os.PathLike[str] | bytes, driver: str, stack: ExitStack) -> DatasetReader:
@@ -333,64 +339,3 @@ def _open(source: str | os.PathLike[str] | bytes, driver: str, stack: ExitStack)
         return stack.enter_context(MemoryFile(source, filename="image")).open(driver=driver)
     # An absolute path is never taken for an address.
     return rasterio.open(Path(source).absolute(), driver=driver, sharing=False)
-
-
-def _cause(error: BaseException, source: str | os.PathLike[str] | bytes) -> str:
-    """What was wrong in the end: the first error of a chain, in one line."""
-    texts = []
-    at: BaseException | None = error
-    while at is not None:
-        texts.append(str(at))
-        at = at.__cause__ or at.__context__
-    said = [text for text in map(str.strip, texts) if text and "See previous exception" not in text]
-    return _plain(said[0] if said else type(error).__name__, source) or type(error).__name__
-
-
-def _plain(message: str, source: str | os.PathLike[str] | bytes) -> str:
-    """A message in one line, without the number of an error class, the path, or a name of memory."""
-    message = re.sub(r"/vsimem/[^\s,:']*", "image", message)
-    if not isinstance(source, bytes):
-        path = Path(source)
-        for name in (os.fspath(path.absolute()), os.fspath(path)):
-            message = message.replace(name, path.name)
-    message = re.sub(r"^CPLE_\w+ in (\S+: )?", "", " ".join(message.split()))
-    return message.strip().rstrip(".")
-
-
-_heard = threading.local()
-
-
-class _Listener(logging.Filter):
-    """Takes what rasterio logs of the messages of GDAL while this thread reads."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        messages: list[str] | None = getattr(_heard, "messages", None)
-        if messages is None:
-            return True
-        if record.levelno >= logging.WARNING:
-            messages.append(record.getMessage())
-        return False
-
-
-_listener = _Listener()
-
-
-@contextmanager
-def _listening() -> Iterator[list[str]]:
-    """Catch what GDAL says in this thread."""
-    for name in ("rasterio._env", "rasterio._err", "rasterio._base", "rasterio._io", "rasterio"):
-        logging.getLogger(name).addFilter(_listener)  # once, however often it is called
-    before = getattr(_heard, "messages", None)
-    _heard.messages = []
-    try:
-        yield _heard.messages
-    finally:
-        _heard.messages = before
-
-
-def _ignore_missing_georeference() -> None:
-    """An image without a georeference is no cause for a warning; rasterio gives one at every opening."""
-    from rasterio.errors import NotGeoreferencedWarning
-
-    if not any(one[0] == "ignore" and one[2] is NotGeoreferencedWarning for one in warnings.filters[:4]):
-        warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
