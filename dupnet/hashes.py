@@ -42,7 +42,7 @@ bright, and size that a segment has to exceed."""
 class TileHash:
     """A hash, and how far apart two of its values are.
 
-    ``compute`` takes an RGB tile, (height, width, 3) uint8. ``distance`` is nought for equal hashes,
+    ``compute`` takes an RGB tile, (height, width, 3) uint8. ``distance`` is zero for equal hashes,
     symmetric, and larger for less alike; ``n_bits`` is the size of the hash (0: it depends on the tile).
     """
 

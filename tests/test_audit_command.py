@@ -57,7 +57,7 @@ def test_split_into_a_file_of_ones_own(results: Path, tmp_path: Path, capsys: Ca
     assert "Searched" not in said and "mine.csv" in said
     (tmp_path / "labels.csv").write_text("image,label\n")
     assert cli.main(["split", str(results), "-o", str(tmp_path / "labels.csv")]) == 2
-    assert "is there and is no table of image, group, split" in capsys.readouterr().err
+    assert "exists and is not a table of image, group, split" in capsys.readouterr().err
 
 
 def test_split_as_json(results: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -176,7 +176,7 @@ def test_pairs_and_evaluate(found: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert (pairs["split"] == pairs["image1"].map(splits)).all()
     groups = (out / "groups.csv").read_bytes()
     assert cli.main([*command[:3], str(out / "groups.csv"), "--ratios", "0.6", "0.2", "0.2"]) == 2
-    assert "groups.csv' is there and is no table of image1" in capsys.readouterr().err
+    assert "groups.csv' exists and is not a table of image1" in capsys.readouterr().err
     assert (out / "groups.csv").read_bytes() == groups
     assert cli.main(["evaluate", str(table), str(found / "images"), "--split", "train"]) == 0
     said = capsys.readouterr().out

@@ -213,7 +213,7 @@ def test_a_cache_of_someone_else_makes_no_output_folder(tmp_path: Path) -> None:
         pass
     (tmp_path / "cache" / "lock").unlink()
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ValueError, match="holds files, but none of `dupnet find`"), locked(tmp_path):
+    with pytest.raises(ValueError, match="is not an output folder of `dupnet find`"), locked(tmp_path):
         pass
     assert os.listdir(tmp_path / "cache") == []
 

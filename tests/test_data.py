@@ -39,7 +39,7 @@ def test_data_cut_leaves_other_files_alone(
     Image.fromarray(acquisition).save(tmp_path / "large.png")
     command = ["data", "cut", str(tmp_path / "large.png"), "--out"]
     assert cli.main([*command, str(tmp_path)]) == 2
-    assert "holds files, but none of `dupnet data`; choose a new" in capsys.readouterr().err
+    assert "is not an output folder of `dupnet data`; choose a new" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["large.png"]
     command += [str(tmp_path / "out"), "--n-images"]
     assert cli.main([*command, "99"]) == 2

@@ -62,12 +62,12 @@ def test_only_a_table_of_the_same_columns_is_replaced(ending: str, tmp_path: Pat
     check_replaceable(path, ["image", "n"])
     for other in (["image"], ["image", "n", "score"]):
         with pytest.raises(
-            ValueError, match=rf"a\.{ending}' is there and is no table of {', '.join(other)};"
+            ValueError, match=rf"a\.{ending}' exists and is not a table of {', '.join(other)};"
         ):
             check_replaceable(path, other)
     for content in (b"", b"\xff\xd8\xff\xe0"):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="is no table of image, n; choose another"):
+        with pytest.raises(ValueError, match="is not a table of image, n; choose another"):
             check_replaceable(path, ["image", "n"])
     path.unlink()
     path.mkdir()
@@ -90,7 +90,7 @@ def test_a_folder_is_claimed_for_what_has_its_settings(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"made\.json' is damaged"):
             claim(out, "cache/made.json", {"size": 2}, "make")
     record.unlink()
-    with pytest.raises(ValueError, match=r"out' holds files, but none of `make`; choose a new"):
+    with pytest.raises(ValueError, match=r"out' is not an output folder of `make`; choose a new"):
         claim(out, "cache/made.json", {"size": 2}, "make")
     with pytest.raises(NotADirectoryError, match=r"a' is a file; choose a folder"):
         claim(out / "a", "made.json", {"size": 2}, "make")
@@ -177,9 +177,9 @@ def test_tables_are_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"a\nb\nc,d\n", b"\xff\xd8\xff\xe0"], ids=["empty", "text", "JPEG"])
 def test_a_file_that_is_no_table_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(ValueError, match=r"file' is no table in CSV and UTF-8 \(.*\); give one\.$"):
+    with pytest.raises(ValueError, match=r"file' is not a CSV table in UTF-8 \(.*\); pass one\.$"):
         read_csv(tmp_path / "file")
-    with pytest.raises(ValueError, match=r"file' is no table in Parquet \((?s:.*)\); give one\.$"):
+    with pytest.raises(ValueError, match=r"file' is not a Parquet table \((?s:.*)\); pass one\.$"):
         read_parquet(tmp_path / "file")
 
 

@@ -342,7 +342,7 @@ def test_tiles_are_not_saved_among_other_files(tmp_path: Path) -> None:
 
     out.mkdir()
     (out / "notes.txt").touch()
-    with pytest.raises(ValueError, match="holds files, but none of `dupnet tiles`"):
+    with pytest.raises(ValueError, match="is not an output folder of `dupnet tiles`"):
         save_tiles(folder, out)
     assert os.listdir(out) == ["notes.txt"]
     (out / "notes.txt").unlink()

@@ -88,7 +88,7 @@ def test_a_header_cut_off_is_written_anew(tmp_path):
 def test_another_file_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "other.csv"
     path.write_text(content)
-    with pytest.raises(ValueError, match="no table of judgements"):
+    with pytest.raises(ValueError, match="not a table of judgements"):
         Judgements(path)
     assert path.read_text() == content
 

@@ -106,7 +106,7 @@ def test_labels_without_their_images_are_refused(folder: Path) -> None:
     [
         ("image1,image2,is_duplicate\na,b,1\n", "lacks overlap_tag"),
         ("image1,image2,overlap_tag,is_duplicate\n", "has no rows"),
-        ("a page\nwith\nsome, text\n", r"labels\.csv' is no table in CSV"),
+        ("a page\nwith\nsome, text\n", r"labels\.csv' is not a CSV table"),
         ("image1,image2,overlap_tag,is_duplicate\na,b,08,yes\n", "is_duplicate is 'yes'"),
         ("image1,image2,overlap_tag,is_duplicate\na,b,08,1\na,b,08,0\n", "a and b, overlap 08, are labelled"),
     ],

@@ -112,7 +112,7 @@ def test_what_vanished_or_changed_meanwhile_stays_grey(collection, tmp_path):
     corner, other = members["image"].iloc[0], members["image"].iloc[-1]
     (folder / corner).unlink()
     cv2.imwrite(str(folder / other), np.zeros((64, 64, 3), np.uint8))
-    with pytest.warns(UserWarning, match=r"2 images can be read no more, .* grey"):
+    with pytest.warns(UserWarning, match=r"2 images can no longer be read, .* grey"):
         written = write_mosaics(groups, folder, tmp_path / "mosaics")
     assert list(written["mosaic"]) == sorted(groups["mosaic"][groups["mosaic"].duplicated()].unique())
     drawn = simplejpeg.decode_jpeg((tmp_path / "mosaics" / "000000.jpg").read_bytes()).astype(int)

@@ -447,7 +447,7 @@ def test_a_pair_table_replaces_no_other_file(tmp_path: Path) -> None:
     save_pairs(pairs, tmp_path / "pairs.parquet")
     (tmp_path / "groups.csv").write_text("image,group,row,col\na,0,0,0\n")
     for name in ("groups.csv", "groups"):
-        with pytest.raises(ValueError, match=r"groups\.csv' is there and is no table of image1, tile1"):
+        with pytest.raises(ValueError, match=r"groups\.csv' exists and is not a table of image1, tile1"):
             save_pairs(pairs, tmp_path / name)
     assert not (tmp_path / "groups.parquet").exists()
 
@@ -457,7 +457,7 @@ def test_other_files_are_no_pair_tables(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="No such file"):
             load_pairs(tmp_path / name)
         (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0")
-        with pytest.raises(ValueError, match=f"{name}' is no table"):
+        with pytest.raises(ValueError, match=f"{name}' is not a "):
             load_pairs(tmp_path / name)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import webbrowser
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -205,9 +206,8 @@ class TestFind:
     def test_quiet(
         self, found: SimpleNamespace, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         command = ("find", found.one, "--no-report", *TILES, "--out")
-        assert "describe" not in run(*command, tmp_path / "file")
-        monkeypatch.setattr("dupnet.commands.output.is_terminal", lambda: True)
         assert "describe" in run(*command, tmp_path / "loud")
         assert "describe" not in run(*command, tmp_path / "quiet", "--quiet")
 
@@ -415,9 +415,17 @@ class TestReview:
 
 
 @pytest.fixture(scope="module")
-def table(found: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def all_test(found: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The option of ``pairs`` by which every image is in the split ``test``."""
+    path = tmp_path_factory.mktemp("splits") / "splits.csv"
+    pd.DataFrame({"image": sorted(os.listdir(found.one)), "split": "test"}).to_csv(path, index=False)
+    return ["--splits", str(path)]
+
+
+@pytest.fixture(scope="module")
+def table(found: SimpleNamespace, all_test: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pairs") / "pairs.csv"
-    assert cli.main(["pairs", str(found.out), "--out", str(path), "--ratios", "0", "0", "1"]) == 0
+    assert cli.main(["pairs", str(found.out), "--out", str(path), *all_test]) == 0
     return path
 
 
@@ -430,29 +438,42 @@ def labels(found: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 class TestPairsAndEvaluate:
-    def test_rows(self, found: SimpleNamespace, tmp_path: Path, run: Run) -> None:
+    def test_rows(self, found: SimpleNamespace, all_test: list[str], tmp_path: Path, run: Run) -> None:
         for rows in (4, 6):
-            run("pairs", found.out, "--out", tmp_path / f"{rows}", "--ratios", 0, 0, 1, "--rows", rows)
+            run("pairs", found.out, "--out", tmp_path / f"{rows}", *all_test, "--rows", rows)
             assert len(pd.read_csv(tmp_path / f"{rows}.csv")) == rows
 
-    def test_seed(self, found: SimpleNamespace, tmp_path: Path, run: Run) -> None:
+    def test_seed(self, found: SimpleNamespace, all_test: list[str], tmp_path: Path, run: Run) -> None:
         written = []
         for seed in (0, 1, 0):
             out = tmp_path / f"{len(written)}"
-            run("pairs", found.out, "--out", out, "--ratios", 0, 0, 1, "--rows", 6, "--seed", seed)
+            run("pairs", found.out, "--out", out, *all_test, "--rows", 6, "--seed", seed)
             written.append(out.with_suffix(".csv").read_bytes())
         assert written[0] == written[2] != written[1]
 
-    def test_ratios(self, alone: Path, found: SimpleNamespace, tmp_path: Path, run: Run) -> None:
-        run("pairs", found.out, "--out", tmp_path / "one", "--ratios", 1, 0, 0)
-        assert set(pd.read_csv(tmp_path / "one.csv")["split"]) == {"train"}
-        run("pairs", found.out, "--out", tmp_path / "other", "--ratios", 0, 1, 0)
-        assert set(pd.read_csv(tmp_path / "other.csv")["split"]) == {"validation"}
+    def test_splits_and_ratios(
+        self, found: SimpleNamespace, all_test: list[str], tmp_path: Path, run: Run
+    ) -> None:
+        command = ("pairs", found.out, "--out")
+        run(*command, tmp_path / "given", *all_test)
+        assert set(pd.read_csv(tmp_path / "given.csv")["split"]) == {"test"}
+        images, counts = tmp_path / "images", []
+        images.mkdir()
+        for seed in range(10, 18):  # eight groups of about as many images
+            cut(tmp_path / f"part{seed}", seed, 3)
+            for path in (tmp_path / f"part{seed}" / "images").iterdir():
+                path.rename(images / path.name)
+        run("find", images, "--out", tmp_path / "out", "--quiet", "--no-report", *TILES)
+        command = ("pairs", tmp_path / "out", "--out")
+        for ratios in ((0.6, 0.2, 0.2), (0.2, 0.2, 0.6)):
+            run(*command, tmp_path / f"{len(counts)}", "--ratios", *ratios)
+            counts.append(pd.read_csv(tmp_path / f"{len(counts)}.csv")["split"].value_counts())
+        assert counts[0].idxmax() == "train" and counts[1].idxmax() == "test"
 
     def test_workers(
-        self, found: SimpleNamespace, tmp_path: Path, run: Run, threads: set[int | None]
+        self, found: SimpleNamespace, all_test: list[str], tmp_path: Path, run: Run, threads: set[int | None]
     ) -> None:
-        run("pairs", found.out, "--out", tmp_path / "a", "--ratios", 0, 0, 1, "--workers", THREADS)
+        run("pairs", found.out, "--out", tmp_path / "a", *all_test, "--workers", THREADS)
         assert threads == {THREADS}
 
     def test_threshold(self, found: SimpleNamespace, table: Path, labels: Path, run: Run) -> None:
@@ -476,9 +497,10 @@ class TestPairsAndEvaluate:
         assert f"{(pairs['split'] == 'train').sum()} pairs of split 'train'" in said
 
     def test_tile_size(self, found: SimpleNamespace, table: Path, labels: Path, run: Run) -> None:
-        for source in ([table, found.one], ["--labels", labels, found.one]):
-            run("evaluate", *source, status=2)
-            run("evaluate", *source, *TILES)
+        """A table knows the side of its tiles, labels do not."""
+        run("evaluate", table, found.one, "--tile-size", 2 * SIZE, status=2)
+        run("evaluate", "--labels", labels, found.one, status=2)
+        run("evaluate", "--labels", labels, found.one, *TILES)
 
     def test_workers_of_evaluate(
         self, found: SimpleNamespace, table: Path, labels: Path, run: Run, threads: set[int | None]
@@ -514,8 +536,10 @@ def test_train(tmp_path: Path, run: Run, threads: set[int | None]) -> None:
     picture = acquisition(7, 1024, 768)
     cut_collection(picture, tmp_path, n_images=6, image_size=512)
     images, out = tmp_path / "images", tmp_path / "out"
-    run("find", images, "--out", out, "--quiet", "--no-report")
-    run("pairs", out, "--out", tmp_path / "pairs", "--ratios", 1, 0, 0)
+    run("find", images, "--out", out, "--quiet", "--no-report", "--tile-size", 256)
+    splits = pd.DataFrame({"image": sorted(os.listdir(images)), "split": "train"})
+    splits.to_csv(tmp_path / "splits.csv", index=False)
+    run("pairs", out, "--out", tmp_path / "pairs", "--splits", tmp_path / "splits.csv")
     pairs = pd.read_csv(tmp_path / "pairs.csv")
     pairs["split"] = np.where(np.arange(len(pairs)) % 3, "train", "validation")
     pairs.to_csv(tmp_path / "pairs.csv", index=False)

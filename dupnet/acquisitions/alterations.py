@@ -215,7 +215,7 @@ def _likeliest_source(
 ) -> npt.NDArray[np.float32]:  # fmt: skip
     """A box of the patch's size from elsewhere: of some random ones the nearest in mean colour.
 
-    Sea is replaced by sea where there is any: differences that meet the eye at once would make the cut easy.
+    Sea is replaced by sea where there is any: obvious differences would make the collection easy.
     """
     height, width = patch.shape[:2]
     best, best_difference = patch, np.inf

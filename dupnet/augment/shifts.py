@@ -1,7 +1,7 @@
 """How far hue, lightness and saturation may shift before a tile no longer looks the same.
 
 The measure is structural similarity by channel (SSIM), which sees structure, contrast, light and colour. The
-yardstick is a change that everybody accepts as none: saving the tile once more as a JPEG of quality 75. A
+reference is a change that counts as none: saving the tile once more as a JPEG of quality 75. A
 shift is within the limits while it costs nearly every tile no more than that.
 """
 
@@ -35,15 +35,15 @@ STEPS: dict[str, tuple[int, ...]] = {
 }
 """Sizes of shift that are tried in either direction, in GIMP's units: degrees, percent, percent."""
 
-YARDSTICK_QUALITY = 75
-"""JPEG quality of the yardstick: libjpeg's default, and the lowest that training draws."""
+REFERENCE_QUALITY = 75
+"""JPEG quality of the reference: libjpeg's default, and the lowest that training draws."""
 
 MAX_CORRELATION = 0.3
 """Two tiles that correlate less show different places or moments: over twice what was ever found between such
 tiles, and less than half of what copies keep."""
 
 
-def resaved_similarity(tile: Tiles, quality: int = YARDSTICK_QUALITY) -> float:
+def resaved_similarity(tile: Tiles, quality: int = REFERENCE_QUALITY) -> float:
     """Structural similarity of a tile (height, width, 3) with itself saved again as JPEG: 0 to 1.
 
     4 px at each border are left out, so that the blocks fall elsewhere than in the file the tile came from:

@@ -190,7 +190,7 @@ def _held(results: Folder, cache: Folder) -> Iterator[Callable[[], None]]:
         return
     if results.files() and not {FILE, RECORD} & cache.files().keys():
         raise ValueError(
-            f"{results.address!r} holds files, but none of `dupnet find`; choose a new or an empty folder."
+            f"{results.address!r} is not an output folder of `dupnet find`; choose a new or an empty folder."
         )
     with leased(cache) as check:
         yield check

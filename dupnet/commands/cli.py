@@ -1,6 +1,6 @@
 """The command line: ``dupnet COMMAND``, its commands from :mod:`dupnet.commands`.
 
-An error that the user can mend (a ``ValueError`` or ``OSError``) becomes one line on standard error and exit
+An error that the user can fix (a ``ValueError`` or ``OSError``) becomes one line on standard error and exit
 status 2; anything else is a defect, and is not hidden. A command that is stopped, by Ctrl-C or SIGTERM, takes
 its temporary files away first.
 """

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 ORIGINAL_OVERLAPS = 38_780
-"""Labelled overlaps that the original judged, 12 of them wrongly; errors are stated per so many."""
+"""Labelled overlaps that the original classified, 12 of them wrongly; errors are stated per 38,780."""
 
 TARGET_PRECISION = 0.9999
 """Precision at which the recall is stated: what the peers' benchmarks use."""
@@ -64,7 +64,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of pairs by what they are and what they were called."""
+    """Counts of pairs by truth and verdict."""
 
     true_duplicates: int
     missed: int
@@ -78,7 +78,7 @@ class Confusion:
 
     @property
     def errors(self) -> int:
-        """Pairs that were called what they are not."""
+        """Misclassified pairs."""
         return self.missed + self.false_duplicates
 
     def table(self, level: float = 0.95) -> pd.DataFrame:
@@ -143,7 +143,7 @@ def _interval(count: int, of: int, level: float, method: str) -> Interval:
 
 
 def confusion(scores: Floats, is_duplicate: Labels, threshold: float) -> Confusion:
-    """Count what a threshold makes of scores (n,); a score at or above it is called a duplicate."""
+    """Count what a threshold makes of scores (n,); a score at or above it counts as a duplicate."""
     called, are = scores >= threshold, np.asarray(is_duplicate) == 1
     counts = confusion_matrix(are, called, labels=[True, False])
     return Confusion(*(int(count) for count in counts.ravel()))
@@ -178,8 +178,8 @@ def _steps(scores: Floats, is_duplicate: Labels, weights: Floats | None = None) 
 def best_threshold(scores: Floats, is_duplicate: Labels) -> tuple[float, int]:
     """The threshold with the fewest errors, and their number.
 
-    Between two scores that do equally well the midpoint, so that it does not cling to either; infinity where
-    nothing is best called a duplicate. Chosen on the pairs that it is judged on, it flatters the signal.
+    Between two scores that do equally well the midpoint; infinity where calling nothing a duplicate is best.
+    Chosen on the pairs that it is evaluated on, it is optimistic.
 
     Raises
     ------
@@ -277,7 +277,8 @@ def bootstrap_groups(
     Returns
     -------
     list of Interval
-        One for each number. One of zero width means that no draw differed, not that there is no doubt.
+        One for each number. An interval of zero width means that no draw differed, not that the number is
+        certain.
     """
     rng = np.random.default_rng(seed)
     _, member = np.unique(np.asarray(groups), return_inverse=True)
@@ -425,7 +426,7 @@ def quality_with_intervals(
 
 
 def lowest_of_overlaps(scores: Floats, overlaps: npt.NDArray[np.generic]) -> pd.Series:
-    """Each overlap's lowest tile score, as the original judged overlaps: Series indexed by overlap."""
+    """Each overlap's lowest tile score, by which the original classified: Series indexed by overlap."""
     return pd.Series(np.asarray(scores, np.float64)).groupby(np.asarray(overlaps)).min().rename("score")
 
 

@@ -173,7 +173,7 @@ def lines(
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
             low, high = axes.get_ylim()
-            axes.set_ylim(min(low, -0.03 * high), high)  # shares are compared from nought
+            axes.set_ylim(min(low, -0.03 * high), high)  # shares are compared from zero
         if table[x].max() >= 10_000:
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.grid(visible=True)

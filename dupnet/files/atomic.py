@@ -79,15 +79,15 @@ def remove_partial(folder: str | os.PathLike[str], older_than: float = 0.0) -> N
 def claim(folder: str | os.PathLike[str], record: str, settings: Mapping[str, Any], command: str) -> None:
     """Claim a folder, made if it is missing, for the files that ``command`` makes with ``settings``.
 
-    The file ``record`` in it keeps the settings. A folder that holds no more than that, because nothing came
-    of an earlier run, is claimed anew.
+    The file ``record`` in it keeps the settings. A folder that holds nothing else, because an earlier run
+    failed at once, is claimed again.
 
     Raises
     ------
     NotADirectoryError
         If it is a file.
     ValueError
-        If it holds files, but no record, or one of other settings.
+        If it holds files without a record, or with a record of other settings.
     """
     name, marker = os.fspath(folder), Path(folder, record)
     if Path(folder).exists() and not Path(folder).is_dir():
@@ -99,7 +99,7 @@ def claim(folder: str | os.PathLike[str], record: str, settings: Mapping[str, An
             beside.write_text(json.dumps(settings), encoding="utf-8")
         return
     if not marker.exists():
-        raise ValueError(f"{name!r} holds files, but none of `{command}`; choose a new or an empty folder.")
+        raise ValueError(f"{name!r} is not an output folder of `{command}`; choose a new or an empty folder.")
     try:
         known = json.loads(marker.read_bytes())
         other = [
@@ -118,7 +118,7 @@ def claim(folder: str | os.PathLike[str], record: str, settings: Mapping[str, An
 
 
 def check_replaceable(path: str | os.PathLike[str], columns: Collection[str]) -> None:
-    """Check that a table of these columns would take the place of no file but one of the same columns.
+    """Check that writing a table of these columns would replace nothing but a table of the same columns.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def check_replaceable(path: str | os.PathLike[str], columns: Collection[str]) ->
         is_alike = False
     if not is_alike:
         raise ValueError(
-            f"{os.fspath(path)!r} is there and is no table of {', '.join(columns)}; choose another file name."
+            f"{os.fspath(path)!r} exists and is not a table of {', '.join(columns)}; choose another name."
         )
 
 
@@ -162,7 +162,7 @@ def read_csv(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If the file is no CSV table.
+        If the file is not a CSV table.
     OSError
         If it cannot be read.
     """
@@ -170,7 +170,7 @@ def read_csv(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
         return plain_names(pd.read_csv(path, **options))
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         fault = str(error).strip().rstrip(".")
-        raise ValueError(f"{os.fspath(path)!r} is no table in CSV and UTF-8 ({fault}); give one.") from None
+        raise ValueError(f"{os.fspath(path)!r} is not a CSV table in UTF-8 ({fault}); pass one.") from None
 
 
 def plain_names(table: pd.DataFrame) -> pd.DataFrame:
@@ -194,7 +194,7 @@ def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If the file is no Parquet table.
+        If the file is not a Parquet table.
     OSError
         If it cannot be read.
     """
@@ -202,7 +202,7 @@ def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
         try:
             return pd.read_parquet(file)
         except ValueError as error:
-            raise ValueError(f"{os.fspath(path)!r} is no table in Parquet ({error}); give one.") from None
+            raise ValueError(f"{os.fspath(path)!r} is not a Parquet table ({error}); pass one.") from None
 
 
 def read_any(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
@@ -211,7 +211,7 @@ def read_any(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If the file is no such table.
+        If the file is not such a table.
     OSError
         If it cannot be read.
     """

@@ -2,8 +2,8 @@
 
 The lease is a file that names its owner. It is created only if there is none (:meth:`Folder.create`) and
 written anew every few seconds, so whoever finds it can tell an owner at work, whose file changes, from one
-that was killed, whose file stays as it is. The lease of a process of this machine that is no more is taken at
-once. Where two runs take over one dead lease at the same moment, the one whose name is left stays.
+that was killed, whose file no longer changes. The lease of a process of this machine that has ended is taken
+over at once. Where two runs take over one dead lease at the same moment, the one whose name is left stays.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RENEWED_EVERY = 10.0
 
 @contextmanager
 def leased(folder: Folder, renewed_every: float = RENEWED_EVERY) -> Iterator[Callable[[], None]]:
-    """Hold a folder for this run; yields a function that raises once it is held no more.
+    """Hold a folder for this run; yields a function that raises once the folder is no longer held.
 
     Raises
     ------

@@ -87,7 +87,7 @@ def locked(out: Path) -> Iterator[None]:
     is_known = any((out / CACHE / name).exists() for name in (LOCK, RECORD))
     if out.is_dir() and not is_known and any(path != out / CACHE for path in out.rglob("*")):
         raise ValueError(
-            f"{os.fspath(out)!r} holds files, but none of `dupnet find`; choose a new or an empty folder."
+            f"{os.fspath(out)!r} is not an output folder of `dupnet find`; choose a new or an empty folder."
         )
     (out / CACHE).mkdir(parents=True, exist_ok=True)
     with open(out / CACHE / LOCK, "a") as lock:

@@ -71,7 +71,7 @@ def read_judgements(path: str | os.PathLike[str]) -> pd.DataFrame:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no table of judgements.
+        If it is not a table of judgements.
     """
     with open(path, "rb") as file:
         rows, _ = complete_rows(file, Path(path))
@@ -102,7 +102,7 @@ def complete_rows(file: io.BufferedRandom | io.BufferedReader, path: Path) -> tu
     Raises
     ------
     ValueError
-        If it is no table of judgements.
+        If it is not a table of judgements.
     """
     file.seek(0)
     rows: list[list[str]] = []
@@ -121,7 +121,7 @@ def complete_rows(file: io.BufferedRandom | io.BufferedReader, path: Path) -> tu
     )
     if not sound or (not rows and pending and not b",".join(c.encode() for c in COLUMNS).startswith(pending)):
         raise ValueError(
-            f"{path} is no table of judgements (columns {', '.join(COLUMNS)}); give another file name."
+            f"{path} is not a table of judgements (columns {', '.join(COLUMNS)}); give another file name."
         )
     return rows, end
 

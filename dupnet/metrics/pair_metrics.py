@@ -57,7 +57,7 @@ def absolute_difference(tile1: Image, tile2: Image) -> float:
 
 
 def subtract_channel_medians(image: Image) -> Image:
-    """Each channel less its median, wrapping around below nought ("average channel subtraction").
+    """Each channel less its median, wrapping around below zero ("average channel subtraction").
 
     (height, width, 3) uint8 twice. For looking at a hard pair: a level above the median becomes 1, a level
     below it 255, so that differences of a level or two stand out. Apply it to the common region of both
@@ -79,7 +79,7 @@ def median_subtracted_difference(tile1: Image, tile2: Image) -> float:
 def exponential_distance(values1: npt.ArrayLike, values2: npt.ArrayLike, scale: float) -> float:
     """Mean of ``1 - exp(-|difference| / scale)`` over two arrays of one shape: 0 (equal) to 1.
 
-    Near nought it counts like a difference, far away like a mere inequality, so no single outlier rules it.
+    Small differences count in proportion, large ones as an inequality, so that no single outlier dominates.
 
     Raises
     ------

@@ -257,13 +257,13 @@ def _logits(cells: Float, tile: Float, judge: Judge, workspace: Workspace) -> Fl
         n_rows = len(kernel) + 1 + (n_context if kernel is judge.cell[-1] else 0)
         filled = workspace.array(f"cell {number}", n_rows, n_cells * n)
         filled[-1] = 1
-        _cut_below_nought(np.matmul(kernel, hidden, out=filled[: len(kernel)]))
+        _relu_inplace(np.matmul(kernel, hidden, out=filled[: len(kernel)]))
         hidden = filled
     context = workspace.array("context", n_context, n_cells * n)
     np.matmul(judge.context, hidden[: -1 - n_context], out=context)
     _neighbourhood_mean(context, hidden[-1 - n_context : -1], int(np.sqrt(n_cells)), workspace)
     judged = np.matmul(judge.neighbour, hidden, out=workspace.array("judged", n_judged, n_cells * n))
-    _cut_below_nought(judged)
+    _relu_inplace(judged)
     judged = judged.reshape(n_judged, n_cells, n)
     below = np.concatenate([_mean_over_cells(judged), judged.max(axis=1), tile])
     for kernel in judge.tile:
@@ -278,7 +278,7 @@ def _mean_over_cells(rows: Float) -> Float:
     return (np.full((1, n_cells), 1 / n_cells, np.float32) @ rows)[:, 0]
 
 
-def _cut_below_nought(rows: Float) -> None:
+def _relu_inplace(rows: Float) -> None:
     """The rectifier in place: OpenCV's is eight times as fast as numpy's maximum with a number."""
     cv2.threshold(rows, 0, 0, cv2.THRESH_TOZERO, dst=rows)
 

@@ -156,7 +156,7 @@ def _number(name: str) -> int:
 class Descriptors:
     """What is kept of n tiles.
 
-    ``search`` (n, 256) int8: length 127 within rounding, nought where the tile is undecidable; ``verify``
+    ``search`` (n, 256) int8: length 127 within rounding, zero where the tile is undecidable; ``verify``
     (n, bytes) uint8; ``decidable`` (n,) bool: whether the pixels carry evidence.
     """
 
@@ -289,7 +289,7 @@ def describe(grey_tiles: Bytes, weights: Weights | None = None) -> Descriptors:
     verify, decidable, reduced = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     # One product for all tiles: the directions, 4 MB, are read from memory once and not for every few tiles.
     projected = reduced @ weights.search_projection
-    # Rounded to bytes, the directions do not sum to nought, and would answer to brightness. It is taken off
+    # Rounded to bytes, the directions do not sum to zero, and would respond to brightness. It is subtracted
     # behind the product, which is exact, so that nothing depends on the tiles beside one.
     projected -= reduced.mean(axis=1, keepdims=True) * weights.search_projection.sum(axis=0)
     length = np.linalg.norm(projected, axis=1, keepdims=True)

@@ -2,7 +2,7 @@
 
 ``dupnet find`` and ``dupnet.compare`` need no Keras: :mod:`dupnet.network.descriptors` and
 :mod:`dupnet.network.comparison` evaluate the same ``dupnet`` from plain arrays, which :func:`to_arrays` and
-:func:`from_arrays` carry to and fro.
+:func:`from_arrays` convert in either direction.
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ def _counts(result: Result, names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _bars(scores: pd.Series) -> list[dict[str, Any]]:
-    """The score histogram; heights grow with the logarithm, so that few doubtful overlaps stay visible."""
+    """The score histogram; heights grow with the logarithm, so that a few uncertain overlaps stay visible."""
     values = scores.dropna().to_numpy(float).clip(0, 1)
     lowest = values.min() if len(values) else 0.0
     start = max(edge for edge in (0.0, 0.5, 0.9, 0.99, 0.999) if edge <= lowest)
@@ -219,9 +219,9 @@ def _groups(groups: pd.DataFrame, folders: Sources) -> Iterator[dict[str, Any]]:
 
 def _pairs(overlaps: pd.DataFrame, read: Callable[[str], Pixels | None]) -> Iterator[dict[str, Any]]:
     """The least certain overlaps first; those without a score, where nothing could be judged, last."""
-    doubt = (overlaps["score"].astype(float) - 0.5).abs().sort_values(kind="stable", na_position="last")
+    certainty = (overlaps["score"].astype(float) - 0.5).abs().sort_values(kind="stable", na_position="last")
     shown = 0
-    for row in overlaps.loc[doubt.index].itertuples(index=False):
+    for row in overlaps.loc[certainty.index].itertuples(index=False):
         if shown == N_PAIRS:
             return
         image1, image2 = read(row.image1), read(row.image2)

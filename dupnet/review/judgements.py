@@ -44,7 +44,7 @@ class Judgements:
     Raises
     ------
     ValueError
-        If the file is no table of judgements, or another process has it open.
+        If the file is not a table of judgements, or another process has it open.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

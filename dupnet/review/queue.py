@@ -1,4 +1,4 @@
-"""What to judge, in which order, and the pictures of it: the review without a screen."""
+"""What to judge, in which order, and the pictures of it: the review without its user interface."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If the file is no table, or has no ``image1`` or ``image2``.
+        If the file is not a table, or lacks ``image1`` or ``image2``.
     OSError
         If it cannot be read.
     """
