@@ -63,6 +63,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the table, and print its rows by split and label."""
+    from dupnet.files.atomic import writes_parquet
     from dupnet.find.results import read_results
     from dupnet.pairs.table import make_pairs, pair_files, save_pairs
     from dupnet.tiles import TILE_SIZE
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
     save_pairs(pairs, options.out)
     print(f"Split: {source}")
     print(pairs.groupby(["split", "is_duplicate"], sort=False).size().unstack().to_string())
-    print(f"Written to {parquet} and {csv}")
+    print(f"Written to {f'{parquet} and ' if writes_parquet() else ''}{csv}")
 
 
 def _splits(options: argparse.Namespace, result: FindResult) -> tuple[pd.DataFrame, str]:
