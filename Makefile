@@ -20,7 +20,7 @@ export TF_ENABLE_ONEDNN_OPTS := 0
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run test test-pythons lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-scaling bench-designs \
+.PHONY: help setup run lab test test-pythons lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-scaling bench-designs \
 	train test-distributed soak hostile mutation fuzz coverage system-packages clean distclean
 
 help:  ## list the targets
@@ -43,15 +43,18 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-run: $(STAMP)  ## run every notebook on data/sample, then find its overlaps; names the figures and the report
-	@$(PYTHON) notebooks/run.py
-	@$(PYTHON) docs/tables.py
+run: $(STAMP)  ## run every notebook on data/sample, then find its overlaps, into output/; names the figures and the report
+	@$(PYTHON) notebooks/run.py --output output
 	@rm -rf output/find
 	@$(BIN)/dupnet find data/sample/images --out output/find
 	@echo
-	@echo "Figures:  notebooks/figures/  (the numbers behind each: notebooks/results/)"
-	@ls notebooks/figures/*.png | sed 's/^/  /'
-	@echo "Report:   output/find/report.html"
+	@echo "Notebooks: output/notebooks/"
+	@echo "Figures:   output/notebooks/figures/  (the numbers behind each: output/notebooks/results/)"
+	@ls output/notebooks/figures/*.png | sed 's/^/  /'
+	@echo "Report:    output/find/report.html"
+
+lab: $(STAMP)  ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks
 
 test: $(STAMP) system-packages lint audit  ## lint, types, dependency audit, all tests, notebooks included
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal -m "not distributed and not soak"
@@ -77,7 +80,7 @@ audit: $(STAMP)  ## known vulnerabilities of the pinned versions (needs the netw
 	@$(PYTHON) -m pip check
 	@$(PYTHON) tests/audit.py requirements.txt
 
-notebooks: $(STAMP)  ## run every notebook top to bottom, in place; each one's time goes into notebooks/README.md
+notebooks: $(STAMP)  ## write the committed notebooks, figures and results anew; each one's time goes into notebooks/README.md
 	@$(PYTHON) notebooks/run.py --times
 	@$(PYTHON) docs/tables.py
 
@@ -135,8 +138,10 @@ coverage: $(STAMP)  ## line and branch coverage of the tests (notebooks, soak an
 
 requirements:  ## resolve requirements.txt anew from pyproject.toml
 	@$(PYTHON) -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --extra test \
-		--custom-compile-command "make requirements" --output-file requirements.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --extra test \
+		--output-file requirements.txt pyproject.toml
+	@{ echo "# Exact versions of everything that CI runs, for Python 3.11 to 3.13. Made by: make requirements"; \
+		cat requirements.txt; } > requirements.txt.new && mv requirements.txt.new requirements.txt
 
 # The browser of the review tests. Anything else that a test needs is a Python package.
 system-packages:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dupnet.files.extras import extra
 from dupnet.tiles import grey_levels
 
 __all__ = [
@@ -134,7 +135,8 @@ def _imagehash(name: str) -> Callable[[Bytes], Bytes]:
     """A hash of the imagehash package, packed: (n,) uint8. The package is imported at the first call."""
 
     def compute(tile: Bytes) -> Bytes:
-        import imagehash
+        with extra():
+            import imagehash
         from PIL import Image
 
         found = getattr(imagehash, name)(Image.fromarray(tile))
@@ -152,7 +154,8 @@ def _crop_resistant_hash(tile: Bytes) -> Bytes:
     Source: Steinebach, Liu and Yannikos, "Efficient cropping-resistant robust image hashing", 2014,
     doi:10.1109/ARES.2014.85.
     """
-    import imagehash
+    with extra():
+        import imagehash
     from PIL import Image, ImageFilter
 
     image, side = Image.fromarray(tile), SEGMENTATION_SIDE

@@ -200,6 +200,16 @@ def test_a_new_users_notebook_of_ten_lines(tmp_path: Path) -> None:
 class TestRunner:
     """``notebooks/run.py`` itself."""
 
+    def test_make_run_writes_nothing_that_is_committed(self) -> None:
+        recipes = dict(
+            re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        )
+        commands = [line for line in recipes["run"].splitlines() if "$(PYTHON)" in line or "$(BIN)" in line]
+        assert commands and all(re.search(r"--(output|out) output\b", line) for line in commands)
+        assert "--output" not in recipes["notebooks"]
+        ignored = (ROOT / ".gitignore").read_text().split()
+        assert {"/output/", "/runs/", "/data/raw/", "/data/processed/"} <= set(ignored)
+
     @staticmethod
     def write(path: Path, *sources: str, parameters: str = "SEED = 0") -> Path:
         first = nbformat.v4.new_code_cell(parameters)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import lazy_loader
+from dupnet.files.extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
         "distributed": ["find_on_cluster"],

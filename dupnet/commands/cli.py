@@ -20,6 +20,7 @@ from typing import NoReturn, TextIO
 from dupnet import __version__
 from dupnet.commands import COMMANDS
 from dupnet.commands.output import printable, safe_output
+from dupnet.files.extras import MissingExtra, extra
 
 __all__ = ["main"]
 
@@ -35,11 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # TensorFlow's remarks on its own start would bury what a command says; it reads this when imported.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         try:
-            return int(options.command(options) or 0)
+            with extra():
+                return int(options.command(options) or 0)
         except KeyboardInterrupt as stop:
             print("\ndupnet: stopped; the same command goes on from here", file=sys.stderr)
             return TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, MissingExtra) as error:
             print(f"dupnet: {printable(' '.join(_message(error).split()))}", file=sys.stderr)
             return 2
 
@@ -89,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _message(error: ValueError | OSError) -> str:
+def _message(error: ValueError | OSError | MissingExtra) -> str:
     """What an error says; of the operating system's own the file and the reason, without a number."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fspath(error.filename)!r}: {error.strerror}"

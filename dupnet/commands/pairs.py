@@ -83,6 +83,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the table, and print its rows by split and label."""
+    from dupnet.files.atomic import writes_parquet
     from dupnet.find.results import read_results
     from dupnet.pairs.table import make_pairs, pair_files, save_pairs
     from dupnet.tiles import TILE_SIZE
@@ -117,9 +118,10 @@ def run(options: argparse.Namespace) -> None:
     counts = pairs.groupby(["split", "is_duplicate"], sort=False).size()
     say(options, f"Split: {source}", detail=True)
     say(options, counts.unstack().to_string())
-    say(options, f"Written to {parquet} and {csv}")
+    written = [*([parquet] if writes_parquet() else []), csv]
+    say(options, f"Written to {' and '.join(map(str, written))}")
     rows = counts.rename("pairs").reset_index().to_dict("records")
-    say_json(options, {"split": source, "pairs": rows, "parquet": str(parquet), "csv": str(csv)})
+    say_json(options, {"split": source, "pairs": rows, "files": [str(path) for path in written]})
 
 
 def _splits(options: argparse.Namespace, result: FindResult) -> tuple[pd.DataFrame, str]:

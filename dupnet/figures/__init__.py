@@ -8,11 +8,14 @@ which displays exactly what it wrote.
 
 from __future__ import annotations
 
-from dupnet.figures.charts import heatmap, hls_limits, intervals, lines, scaling, training_history
-from dupnet.figures.diagrams import decision_tree, network, overlap_key
-from dupnet.figures.pictures import error_gallery, mosaic_with_grid, show_pair, show_tiles
-from dupnet.figures.signals import distributions, reliability, score_histogram
-from dupnet.figures.style import COLOURS, PALETTE, SavedFigure, new_figure, save, style
+from dupnet.files.extras import extra
+
+with extra():
+    from dupnet.figures.charts import heatmap, hls_limits, intervals, lines, scaling, training_history
+    from dupnet.figures.diagrams import decision_tree, network, overlap_key
+    from dupnet.figures.pictures import error_gallery, mosaic_with_grid, show_pair, show_tiles
+    from dupnet.figures.signals import distributions, reliability, score_histogram
+    from dupnet.figures.style import COLOURS, PALETTE, SavedFigure, new_figure, save, style
 
 __all__ = [
     "COLOURS",

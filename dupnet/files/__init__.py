@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import lazy_loader
+from dupnet.files.extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
         "atomic": ["atomic_path", "read_csv", "read_parquet", "write_csv", "write_parquet"],
+        "extras": ["EXTRA_OF", "MissingExtra"],
         "storage": ["Folder"],
         "workers": ["map_in_order", "n_workers"],
     },

@@ -21,6 +21,8 @@ from typing import Any
 
 import pandas as pd
 
+from dupnet.files.extras import extra
+
 __all__ = [
     "atomic_path",
     "check_keras_file",
@@ -33,6 +35,7 @@ __all__ = [
     "remove_partial",
     "write_csv",
     "write_parquet",
+    "writes_parquet",
 ]
 
 PARTIAL = ".partial-"
@@ -188,6 +191,15 @@ def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         table.to_parquet(beside, index=False)
 
 
+def writes_parquet() -> bool:
+    """Whether tables can be written as Parquet here: with the extra ``parquet``."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
     """A table from a Parquet file.
 
@@ -197,8 +209,12 @@ def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
         If the file is not a Parquet table.
     OSError
         If it cannot be read.
+    MissingExtra
+        If pyarrow is not installed.
     """
-    with open(path, "rb") as file:  # pandas leaves the system's reason out of its errors
+    with open(path, "rb") as file, extra():  # pandas leaves the system's reason out of its errors
+        import pyarrow  # noqa: F401  pandas would ask for one of several libraries
+
         try:
             return pd.read_parquet(file)
         except ValueError as error:

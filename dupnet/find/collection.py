@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from dupnet.files.atomic import atomic_path, remove_partial
 from dupnet.images.listing import Listing, list_collection
 
@@ -80,8 +82,6 @@ def locked(out: Path) -> Iterator[None]:
     ValueError
         If it holds something, but nothing that dupnet wrote.
     """
-    import fcntl
-
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{os.fspath(out)!r} is a file; choose a folder for the results.")
     is_known = any((out / CACHE / name).exists() for name in (LOCK, RECORD))
@@ -90,16 +90,19 @@ def locked(out: Path) -> Iterator[None]:
             f"{os.fspath(out)!r} is not an output folder of `dupnet find`; choose a new or an empty folder."
         )
     (out / CACHE).mkdir(parents=True, exist_ok=True)
-    with open(out / CACHE / LOCK, "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(
-                f"Another dupnet is at work in {os.fspath(out)!r}; wait for it, or choose another folder."
-            ) from None
+    lock = FileLock(out / CACHE / LOCK, timeout=0)  # the system's own: gone with the process that held it
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BlockingIOError(
+            f"Another dupnet is at work in {os.fspath(out)!r}; wait for it, or choose another folder."
+        ) from None
+    try:
         for folder in (out, out / CACHE):
             remove_partial(folder)
         yield
+    finally:
+        lock.release()
 
 
 def check_call(

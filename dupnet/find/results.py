@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.files.atomic import atomic_path, read_csv, write_csv, write_parquet
+from dupnet.files.atomic import atomic_path, read_csv, write_csv, write_parquet, writes_parquet
 from dupnet.find.describe import Described, versions
 from dupnet.find.groups import MAX_STACK, Resolution
 from dupnet.find.names import ImageNames
@@ -250,10 +250,13 @@ def _groups(places: pd.DataFrame, described: Described, grid: Grid | None) -> pd
 
 
 def write_tables(result: FindResult, out: str | os.PathLike[str]) -> None:
-    """Write the tables into the folder ``out`` as CSV, the overlaps as Parquet too."""
+    """Write the tables into the folder ``out`` as CSV, the overlaps as Parquet too where pyarrow is there."""
     for name in _TABLES:
         write_csv(getattr(result, name), Path(out, f"{name}.csv"))
-    write_parquet(result.overlaps, Path(out, "overlaps.parquet"))
+    if writes_parquet():
+        write_parquet(result.overlaps, Path(out, "overlaps.parquet"))
+    else:  # what an earlier run wrote tells of another result
+        Path(out, "overlaps.parquet").unlink(missing_ok=True)
 
 
 def write_run(result: FindResult, out: str | os.PathLike[str]) -> None:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dupnet.files.extras import extra
 from dupnet.hashes import HASHES
 from dupnet.metrics.tile_metrics import (
     HIGH_PASS_SIGMA,
@@ -177,7 +178,8 @@ def colour_difference(tile1: Image, tile2: Image) -> float:
     1 is just noticeable side by side. Source: Sharma, Wu and Dalal, 2005, doi:10.1002/col.20070, as
     scikit-image has it.
     """
-    from skimage.color import deltaE_ciede2000, rgb2lab
+    with extra():
+        from skimage.color import deltaE_ciede2000, rgb2lab
 
     _check_shapes(tile1, tile2)
     size = (-(-tile1.shape[1] // 4), -(-tile1.shape[0] // 4))

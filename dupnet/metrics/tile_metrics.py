@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import entr
 
+from dupnet.files.extras import extra
 from dupnet.tiles import Grid, grey_levels, is_solid, split_tiles
 
 __all__ = [
@@ -70,7 +71,8 @@ def cooccurrence(tile: Image) -> Values:
 
     Source: Haralick, Shanmugam and Dinstein, 1973, doi:10.1109/TSMC.1973.4309314, as scikit-image has it.
     """
-    from skimage.feature import graycomatrix, graycoprops
+    with extra():
+        from skimage.feature import graycomatrix, graycoprops
 
     levels = grey_levels(tile) // np.uint8(256 // COOCCURRENCE_LEVELS)
     angles = [0, np.pi / 4, np.pi / 2, 3 * np.pi / 4]

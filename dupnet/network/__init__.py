@@ -3,9 +3,9 @@ weights."""
 
 from __future__ import annotations
 
-import lazy_loader
+from dupnet.files.extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
         "architectures": ["DupnetConfig", "DupnetV0Config", "dupnet", "dupnet_v0"],

@@ -23,7 +23,14 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from dupnet.files.atomic import check_replaceable, read_csv, read_parquet, write_csv, write_parquet
+from dupnet.files.atomic import (
+    check_replaceable,
+    read_csv,
+    read_parquet,
+    write_csv,
+    write_parquet,
+    writes_parquet,
+)
 from dupnet.files.workers import map_in_order, n_workers
 from dupnet.hashes import block_mean_hash, hamming_distance, md5
 from dupnet.images.reading import load
@@ -448,7 +455,7 @@ def pair_files(path: str | os.PathLike[str], columns: Collection[str] = PAIR_COL
 
 
 def save_pairs(pairs: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a pair table into its two files, see :func:`pair_files`.
+    """Write a pair table into its two files, see :func:`pair_files`; without pyarrow, the CSV alone.
 
     Raises
     ------
@@ -456,7 +463,10 @@ def save_pairs(pairs: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         As :func:`pair_files`.
     """
     parquet, csv = pair_files(path, pairs.columns)
-    write_parquet(pairs, parquet)
+    if writes_parquet():
+        write_parquet(pairs, parquet)
+    else:
+        parquet.unlink(missing_ok=True)
     write_csv(pairs, csv)
 
 

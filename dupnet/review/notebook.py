@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import escape
 
+from dupnet.files.extras import extra
 from dupnet.report.previews import encode
 from dupnet.review.judgements import VERDICTS
 from dupnet.review.queue import Review
@@ -31,7 +32,8 @@ def widget(review: Review) -> Any:
     -------
     ipywidgets.VBox
     """
-    import ipywidgets as widgets
+    with extra():
+        import ipywidgets as widgets
 
     pictures = [
         widgets.Image(format="png", layout=widgets.Layout(width="48%", object_fit="contain"))
