@@ -29,6 +29,14 @@ def imagededup(tiles: str) -> Iterable[tuple[str, str]]:
     return ((name, other) for name, others in found.items() for other in others if name < other)
 
 
+def imagededup_cnn(tiles: str) -> Iterable[tuple[str, str]]:
+    """Features of a pretrained network, which the tool fetches; a cosine of 0.9 and more: its default."""
+    from imagededup.methods import CNN
+
+    found = CNN(verbose=False).find_duplicates(image_dir=tiles)
+    return ((name, other) for name, others in found.items() for other in others if name < other)
+
+
 def fastdup(tiles: str) -> Iterable[tuple[str, str]]:
     """The tool's own features, pairs of a similarity of 0.9 and more: its default.
 
@@ -45,6 +53,10 @@ def fastdup(tiles: str) -> Iterable[tuple[str, str]]:
         return [(one.split("/")[-1], two.split("/")[-1]) for one, two in names]
 
 
+TOOLS = {"imagededup": imagededup, "imagededup_cnn": imagededup_cnn, "fastdup": fastdup}
+"""By the name on the command line."""
+
+
 def _own_peak_kilobytes() -> int:
     """Not from getrusage, whose peak starts at that of the process which started this one."""
     with open("/proc/self/status") as status:
@@ -56,7 +68,7 @@ def main() -> None:
     tool, tiles, pairs = sys.argv[1:]
     start = time.perf_counter()
     try:
-        found = list({"imagededup": imagededup, "fastdup": fastdup}[tool](tiles))
+        found = list(TOOLS[tool](tiles))
     except ImportError as error:
         print(json.dumps({"missing": str(error)}))
         sys.exit(NOT_INSTALLED)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.find.agreement import best_bins, distinct, medians, span
+from dupnet.find.consensus import best_bins, distinct, medians, span
 from dupnet.find.extrema import FINE, SMALL_BELOW
 from dupnet.find.join import Pairs
 from dupnet.find.points import is_fine
@@ -324,6 +324,8 @@ def _n_inside(
 
 def _second(table: pd.DataFrame) -> Numbers:
     """For each row of a table sorted by pair and votes, the votes of its pair's second row (0 if none)."""
+    if table.empty:
+        return np.zeros(0, np.int64)
     both, votes = table["both"].to_numpy(), table["n_votes"].to_numpy()
     heads = np.flatnonzero(np.concatenate([[True], both[1:] != both[:-1]]))
     number = np.cumsum(np.concatenate([[True], both[1:] != both[:-1]])) - 1

@@ -1,0 +1,2 @@
+"""Collections cut at any offset against their exact truth: `dupnet find`, local features, hashes, other
+tools."""

@@ -1,0 +1,165 @@
+"""The benchmark's tables and figure, from its CSV files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from benchmarks.markdown import markdown
+from dupnet.figures import lines
+from dupnet.files.atomic import atomic_path
+
+FOUND = (
+    "`dupnet find` on hard cuts of held-out parts: own colours and JPEG quality of each crop, solid ground, a "
+    "second version of another day for a tenth. To be found are pairs of one day whose common region is at "
+    "least 32 px wide and shows something; exact means to the pixel. The floor: decode every file in colour "
+    "with two threads."
+)
+METHODS = (
+    "The same collections for every method, smaller: features with RANSAC and hashes compare all pairs. "
+    "Hashes and other tools tell no offset, and a pair counts as found without one."
+)
+LOOKALIKES = "Images of which no two show the same ground: whatever is accepted is false."
+ON_NARROW = (32, 64, 96)
+"""From which narrow side to the next recall is listed."""
+
+
+def write(folder: Path) -> None:
+    """Write ``free_offsets.md`` and ``free_offsets.png`` from the CSV files that are in ``folder``."""
+    text = ["# Overlaps at any offset", ""]
+    found, recall = folder / "free_offsets.csv", folder / "free_offsets_recall.csv"
+    if found.exists():
+        text += [FOUND, "", *find_table(pd.read_csv(found), pd.read_csv(recall)), ""]
+        text += [
+            "By the share of the smaller image that is common:",
+            "",
+            *share_table(pd.read_csv(recall)),
+            "",
+        ]
+    methods = folder / "free_offsets_methods.csv"
+    if methods.exists():
+        text += [METHODS, "", *methods_table(pd.read_csv(methods)), ""]
+        with atomic_path(folder / "free_offsets.png") as beside:
+            figure = recall_figure(pd.read_csv(folder / "free_offsets_methods_recall.csv"))
+            figure.savefig(beside, dpi=110, format="png")
+            plt.close(figure)
+    lookalikes = folder / "free_offsets_lookalikes.csv"
+    if lookalikes.exists():
+        text += [LOOKALIKES, "", *lookalikes_table(pd.read_csv(lookalikes)), ""]
+    with atomic_path(folder / "free_offsets.md") as beside:
+        beside.write_text("\n".join(text), encoding="utf-8")
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.3f}" if whole else ""
+
+
+def find_table(found: pd.DataFrame, recall: pd.DataFrame) -> list[str]:
+    """Lines of Markdown: one row a source and layout, then one a source."""
+    narrow = recall[recall["by"] == "narrow"]
+    rows = [_find_row(str(name), str(layout), part, narrow[(narrow["source"] == name) & (narrow["layout"] == layout)])
+            for (name, layout), part in found.groupby(["source", "layout"], sort=False)]  # fmt: skip
+    rows += [_find_row(f"**{name}**", "all", part, narrow[narrow["source"] == name])
+             for name, part in found.groupby("source", sort=False)]  # fmt: skip
+    headings = ["source", "layout", "images", "pairs", "recall", "32-63 px", "64-95 px", "from 96 px"]
+    headings += ["wrong offset", "false", "other day accepted", "of floor", "bytes an image"]
+    return markdown(headings, rows)
+
+
+def _find_row(name: str, layout: str, part: pd.DataFrame, narrow: pd.DataFrame) -> list[str]:
+    total = part.sum(numeric_only=True)
+    by_side = []
+    for number, low in enumerate(ON_NARROW):
+        last = number == len(ON_NARROW) - 1
+        inside = narrow[narrow["low"] >= low] if last else narrow[narrow["low"] == low]
+        by_side.append(_share(inside["found"].sum(), inside["pairs"].sum()))
+    accepted = int(total["other_day_accepted"] + total["other_day_altered"])
+    return [
+        name,
+        layout,
+        f"{total['images']:,.0f}",
+        f"{total['pairs']:,.0f}",
+        _share(total["found"], total["pairs"]),
+        *by_side,
+        f"{total['wrong_offset']:.0f}",
+        f"{total['false'] + total['false_altered']:.0f}",
+        f"{accepted} of {total['other_day']:,.0f}",
+        f"{total['seconds'] / total['floor_seconds']:.1f}",
+        f"{np.average(part['cache_bytes_an_image'], weights=part['images']):,.0f}",
+    ]
+
+
+def share_table(recall: pd.DataFrame) -> list[str]:
+    """Lines of Markdown: recall by common share, a row a source."""
+    table = recall[recall["by"] == "share"]
+    bins = table[["low", "high"]].drop_duplicates().itertuples(index=False)
+    ends = [(one.low, one.high) for one in bins]
+    rows = []
+    for name, part in table.groupby("source", sort=False):
+        total = part.groupby("low")[["found", "pairs"]].sum()
+        rows.append(
+            [str(name), *(_share(total.loc[low, "found"], total.loc[low, "pairs"]) for low, _ in ends)]
+        )
+    return markdown(["source", *(f"{low:.0%} to {high:.0%}" for low, high in ends)], rows)
+
+
+def methods_table(methods: pd.DataFrame) -> list[str]:
+    """Lines of Markdown: a row a method, over all collections; below it what was left out, and why."""
+    left_out = methods["left_out"].notna() if "left_out" in methods else np.zeros(len(methods), bool)
+    rows = []
+    for name, part in methods[~left_out].groupby("method", sort=False):
+        total = part.sum(numeric_only=True)
+        offsets = bool(part["tells_offsets"].all())
+        rows.append(
+            [
+                str(name),
+                f"{total['images']:,.0f}",
+                f"{total['pairs']:,.0f}",
+                _share(total["found"], total["pairs"]),
+                f"{total['wrong_offset']:.0f}" if offsets else "tells none",
+                f"{total['false'] + total['false_altered']:.0f}",
+                f"{total['other_day_accepted'] + total['other_day_altered']:.0f} of {total['other_day']:,.0f}",
+                f"{total['seconds']:,.1f}",
+            ]
+        )
+    headings = [
+        "method",
+        "images",
+        "pairs",
+        "recall",
+        "wrong offset",
+        "false",
+        "other day accepted",
+        "seconds",
+    ]
+    reasons = methods[left_out].drop_duplicates("method") if "left_out" in methods else methods[:0]
+    notes = [f"{row.method} was left out: {row.left_out}." for row in reasons.itertuples(index=False)]
+    return [*markdown(headings, rows), *(line for note in notes for line in ("", note))]
+
+
+def lookalikes_table(table: pd.DataFrame) -> list[str]:
+    """Lines of Markdown: what was accepted among images that only look alike."""
+    rows = [
+        [str(row["collection"]), f"{row['images']}", f"{row['duplicate']}", f"{row['altered']}", f"{row['seconds']:.1f}"]
+        for row in table.to_dict("records")
+    ]  # fmt: skip
+    return markdown(["collection", "images", "false duplicates", "false altered", "seconds"], rows)
+
+
+def recall_figure(recall: pd.DataFrame) -> plt.Figure:
+    """Recall by the narrow side of the common region, a line a method, over all collections."""
+    table = recall[recall["by"] == "narrow"].groupby(["method", "low"], sort=False)[["found", "pairs"]].sum()
+    table = table[table["pairs"] > 0].reset_index()
+    table = table.assign(recall=table["found"] / table["pairs"])
+    return lines(
+        table,
+        "low",
+        "recall",
+        "method",
+        "narrow side of the common region, from (px)",
+        "pairs found",
+        percent=True,
+    )
