@@ -235,11 +235,13 @@ def _implied(
     )
     first = columns[0]
     table = pd.DataFrame(dict(zip(KEY, columns, strict=True)))
-    at = {
-        name: places[column].to_numpy()[first]
-        for name, column in zip(PLACE, ("mosaic", "y", "x"), strict=True)
-    }
-    table = table.assign(**at)
+    # Counted from the first image of the mosaic, as in dupnet.find.point_search.with_places: on one lattice,
+    # each image is described once.
+    mosaic = places["mosaic"].to_numpy(np.int64)
+    origin = np.unique(mosaic, return_index=True)[1][mosaic[first]]
+    position = places[["y", "x"]].to_numpy(np.int64)
+    at = position[first] - position[origin]
+    table = table.assign(**dict(zip(PLACE, (origin, *at.T), strict=True)))
     return table[~overlap_keys([table]).isin(overlap_keys([known]))].reset_index(drop=True)
 
 

@@ -26,7 +26,8 @@ from dupnet.files.atomic import atomic_path
 from dupnet.files.workers import one_blas_thread
 from dupnet.find.extrema import LEVELS
 from dupnet.find.points import CODE_LENGTH, Directions, patches, prepared
-from dupnet.images.reading import decode, encode_jpeg
+from dupnet.images.jpeg import encode_jpeg
+from dupnet.images.reading import decode
 
 __all__ = ["COLUMNS", "directions_of", "draw_crops", "learn", "matched_patches", "write_directions"]
 
