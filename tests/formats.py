@@ -465,6 +465,7 @@ KINDS: dict[str, Kind] = {
         grey=True,
     ),
     "rgb.img": Kind("ERDAS Imagine", "8 bits, RGB", raster(driver="HFA")),
+    "rgb.dat": Kind("ENVI", "8 bits, RGB, header beside it", raster(driver="ENVI")),
     "rgb.pix": Kind("PCIDSK", "8 bits, RGB", raster(driver="PCIDSK")),
     "rgb.ppm": Kind("PNM", "8 bits, RGB", pillow("PPM")),
     "deep.pgm": Kind(

@@ -19,7 +19,7 @@ from formats import ALIKE, CLOSE, GREY, KINDS, MASKED, RGB, SAME
 
 from dupnet.images.reading import UnreadableImage, decode, load_image
 
-EXTERNAL = ("mask_beside.tif",)
+EXTERNAL = ("mask_beside.tif", "rgb.dat")
 """Files that are more than their own bytes."""
 
 

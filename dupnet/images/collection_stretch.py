@@ -10,7 +10,7 @@ from functools import partial
 from dupnet.files.workers import map_in_order
 from dupnet.images.image import Mask, UnreadableImage
 from dupnet.images.raster import Samples, kind_and_sample
-from dupnet.images.reading import kind_of, read_start
+from dupnet.images.reading import kind_of_file
 from dupnet.images.stretch import Rendering, pooled_limits
 
 __all__ = ["stretch_of_collection"]
@@ -37,7 +37,7 @@ def stretch_of_collection(
 
 def _sample(path: str, rendering: Rendering) -> tuple[str, Samples, Mask | None] | None:
     try:
-        kind = kind_of(read_start(path))
+        kind = kind_of_file(path)
         return kind_and_sample(path, kind.driver, rendering, SIDE) if kind.reader == "raster" else None
     except UnreadableImage:
         return None

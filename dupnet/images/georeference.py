@@ -18,7 +18,7 @@ import pandas as pd
 
 from dupnet.images.image import UnreadableImage
 from dupnet.images.raster import open_raster
-from dupnet.images.reading import kind_of, read_start
+from dupnet.images.reading import kind_of_file
 from dupnet.images.stretch import Rendering
 
 __all__ = [
@@ -81,7 +81,7 @@ class Georeference(NamedTuple):
 def read_georeference(path: str | os.PathLike[str]) -> Georeference | None:
     """Where an image lies, from its header alone; None if its file does not say, or cannot be read."""
     try:
-        kind = kind_of(read_start(path))
+        kind = kind_of_file(path)
         if kind.reader != "raster":
             return None
         # With limits named, no pixel is read.

@@ -31,6 +31,7 @@ __all__ = [
     "UnreadableImage",
     "decode",
     "kind_of",
+    "kind_of_file",
     "load",
     "load_image",
     "load_named",
@@ -139,6 +140,24 @@ def kind_of(start: bytes) -> Kind:
         if start.startswith(first):
             raise UnreadableImage("image", f"not an image of a known kind: {what}")
     raise UnreadableImage("image", "not an image of a known kind")
+
+
+def kind_of_file(path: str | os.PathLike[str]) -> Kind:
+    """What reads a file: by its first bytes, or by the header of ENVI that lies beside raw samples.
+
+    Raises
+    ------
+    UnreadableImage
+        If it cannot be opened, or is no image that is read.
+    """
+    start = read_start(path)
+    try:
+        return kind_of(start)
+    except UnreadableImage as error:
+        for header in (Path(path).with_suffix(".hdr"), Path(f"{os.fspath(path)}.hdr")):
+            if start and header.is_file() and read_start(header).startswith(b"ENVI"):
+                return Kind("raster", "ENVI")
+        raise UnreadableImage(path, error.reason) from None
 
 
 def none_usable(reasons: Mapping[str, str]) -> ValueError:
@@ -276,9 +295,8 @@ def read_start(path: str | os.PathLike[str]) -> bytes:
 
 
 def _load(path: str | os.PathLike[str], grey: bool, tile_size: int | None, rendering: Rendering) -> Image:
-    start = read_start(path)
+    kind = kind_of_file(path)
     try:
-        kind = kind_of(start)
         if kind.reader == "raster" and _is_text(path):
             from dupnet.images.raster import read_raster
 

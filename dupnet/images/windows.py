@@ -11,7 +11,7 @@ from dupnet.images.collars import collar_mask
 from dupnet.images.image import Image, Mask, Pixels, UnreadableImage
 from dupnet.images.pictures import as_grey
 from dupnet.images.raster import Raster, Region, open_raster
-from dupnet.images.reading import kind_of, load_image, read_start
+from dupnet.images.reading import kind_of_file, load_image
 from dupnet.images.stretch import Rendering
 
 __all__ = ["Scene", "Window", "open_scene", "windows_of"]
@@ -78,7 +78,7 @@ def open_scene(
         decoded at once, and too large for that.
     """
     try:
-        kind = kind_of(read_start(path))
+        kind = kind_of_file(path)
         if kind.reader == "raster":
             with open_raster(path, kind.driver, rendering) as raster:
                 yield raster
