@@ -156,3 +156,24 @@ def test_images_of_a_table_must_be_there(tmp_path: Path) -> None:
     check_present(["deep/a.jpg"], tmp_path)
     with pytest.raises(FileNotFoundError, match=r"lacks 1 of the 2 images of the table, such as 'b\.jpg'"):
         check_present(["deep/a.jpg", "b.jpg"], tmp_path)
+
+
+def test_a_store_is_listed_as_a_folder_is(tmp_path: Path) -> None:
+    """By the client of a cluster: names, side files, and results below the images."""
+    from dupnet.cluster.sharded_index import list_folder
+    from dupnet.files.storage import Folder
+
+    names = ["a.jpg", "train/a.jpg", "train/deep/b.tif"]
+    others = ["README.md", "train/a.xml", ".hidden/c.jpg", "out/mosaics/d.jpg"]
+    files(tmp_path / "images", *names, *others)
+    store = Folder(f"memory://listing/{tmp_path.name}")
+    for name in (*names, *others):
+        store.write(name, b"")
+    for folder in (Folder(tmp_path / "images"), store):
+        found, ignored = list_folder(folder, folder.folder("out"))
+        assert list(found) == names
+        assert ignored == 3
+        assert {image.file for image in found.values()} == set(names)
+        assert "out/mosaics/d.jpg" in list_folder(folder)[0]
+    with pytest.raises(ValueError, match="holds no file"):
+        list_folder(Folder("memory://listing/nothing"))

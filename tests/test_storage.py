@@ -59,6 +59,17 @@ def test_files_and_folders_are_listed_apart_and_removed(folder: Folder) -> None:
     assert folder.read("one/d") == b"1"
 
 
+def test_a_tree_of_folders(folder: Folder) -> None:
+    assert folder.tree() == {}
+    names = ["a.jpg", "deep/a.jpg", "deep/deeper/b.jpg"]
+    for name in names[::-1]:
+        folder.write(name, name.encode())
+    found = folder.tree()
+    assert list(found) == names
+    assert {name: one.size for name, one in found.items()} == {name: len(name) for name in names}
+    assert found["a.jpg"] == folder.files()["a.jpg"]
+
+
 @pytest.mark.parametrize("folder", ["disk", "S3"], indirect=True)
 def test_a_file_that_changed_has_another_identity(folder: Folder) -> None:
     folder.write("a", b"one")

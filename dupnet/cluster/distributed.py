@@ -123,7 +123,7 @@ def find_on_cluster(
     with ExitStack() as stack:
         check_lease = stack.enter_context(_held(results, cache))
         other = None if against is None else Folder(against)
-        folders, images = _open_collection(results, Folder(folder), add, other)
+        folders, images, n_ignored = _open_collection(results, Folder(folder), add, other)
         sources = (*folders, *([other.parent] if other else []))
         cluster = stack.enter_context(Cluster(scheduler, progress))
         store = cache.folder(f"shards-{code}")
@@ -164,7 +164,7 @@ def find_on_cluster(
                 "scheduler": scheduler,
             },
             searched={**searched_tiles(tiling), "against": against is not None},
-            counts=tiles.counts,
+            counts={**tiles.counts, "ignored": n_ignored},
             seconds=clock.seconds,
         )
         check_lease()
@@ -198,23 +198,29 @@ def _held(results: Folder, cache: Folder) -> Iterator[Callable[[], None]]:
 
 def _open_collection(
     results: Folder, this: Folder, add: bool, other: Folder | None
-) -> tuple[list[Folder], dict[str, Image]]:
-    """The collection's folders, and all images by name, sorted, with those held against them."""
+) -> tuple[list[Folder], dict[str, Image], int]:
+    """The collection's folders, all images by name, sorted, with those held against them, and the number of
+    files that accompany images."""
     cache = results.folder(CACHE)
     is_known = RECORD in cache.files()
     known = parse_record(cache.read(RECORD), f"{cache.address}/{RECORD}") if is_known else None
     record = combine(known, this.address, other.address if other else None, add, results.address)
     folders = [Folder(address) for address in record["folders"]]
     images: dict[str, Image] = {}
+    n_ignored = 0
     for one in folders:
-        for name, image in list_folder(one).items():
+        listed, n_beside = list_folder(one, results)
+        n_ignored += n_beside
+        for name, image in listed.items():
             if name in images:
                 raise ValueError(f"{name!r} is in both {images[name].folder!r} and {one.address!r}.")
             images[name] = image
     if other is not None:
-        images.update((f"{other.name}/{name}", image) for name, image in list_folder(other).items())
+        listed, n_beside = list_folder(other, results)
+        n_ignored += n_beside
+        images.update((f"{other.name}/{name}", image) for name, image in listed.items())
     cache.write(RECORD, json.dumps(record).encode())
-    return folders, dict(sorted(images.items()))
+    return folders, dict(sorted(images.items())), n_ignored
 
 
 def _scores(

@@ -21,7 +21,7 @@ from dupnet.find.cache import Arrays, Entry
 from dupnet.find.describe import Described, settle, unusable_names
 from dupnet.find.tile_index import Tiling, describe_tiles, made_by
 from dupnet.images.image import MAX_FILE_BYTES
-from dupnet.images.listing import list_images
+from dupnet.images.listing import accompanies, list_collection
 from dupnet.network.descriptors import Weights, load_weights, weights_bytes
 
 __all__ = ["Image", "code_of", "describe_on", "list_folder", "share_weights", "worker_weights"]
@@ -44,8 +44,9 @@ class Image(NamedTuple):
     identity: Identity | None
 
 
-def list_folder(folder: Folder) -> dict[str, Image]:
-    """All files of a folder, by name, sorted.
+def list_folder(folder: Folder, results: Folder | None = None) -> tuple[dict[str, Image], int]:
+    """All files of a folder and of the folders in it, by their relative paths, sorted, without those in
+    ``results`` and those that accompany images; and how many accompany images.
 
     Raises
     ------
@@ -55,12 +56,19 @@ def list_folder(folder: Folder) -> dict[str, Image]:
         If there is no such folder.
     """
     if folder.is_local:  # links, pipes and the like are for the reader to judge
-        names = list_images(folder.path)
-        return {name: Image(folder.address, name, _identity(folder.path / name)) for name in names}
-    files = folder.files()
+        exclude = [results.path] if results is not None and results.is_local else []
+        listing = list_collection(folder.path, exclude)
+        names = listing.files
+        images = {name: Image(folder.address, name, _identity(folder.path / name)) for name in names}
+        return images, listing.ignored
+    own = None if results is None else f"{results.address}/".removeprefix(f"{folder.address}/")
+    tree = folder.tree()
+    outside = {name: one for name, one in tree.items() if own is None or not name.startswith(own)}
+    files = {name: identity for name, identity in outside.items() if not accompanies(name)}
     if not files:
         raise ValueError(f"The folder {folder.address!r} holds no file, or does not exist.")
-    return {name: Image(folder.address, name, identity) for name, identity in files.items()}
+    images = {name: Image(folder.address, name, identity) for name, identity in files.items()}
+    return images, len(outside) - len(files)
 
 
 def _identity(path: Path) -> Identity | None:

@@ -97,6 +97,20 @@ class Folder:
         }
         return dict(sorted(found.items()))
 
+    def tree(self) -> dict[str, Identity]:
+        """As :meth:`files`, with those of all folders in it, by their paths relative to it."""
+        try:
+            entries = self._system.find(self._path, detail=True)
+        except FileNotFoundError:
+            return {}
+        start = len(self._path.rstrip("/")) + 1
+        found = {
+            name[start:]: _identity(entry)
+            for name, entry in entries.items()
+            if entry["type"] == "file" and not name.endswith("/") and len(name) > start
+        }
+        return dict(sorted(found.items()))
+
     def folders(self) -> list[str]:
         """Names of the folders in the folder, sorted."""
         try:

@@ -14,7 +14,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Listing", "check_present", "list_collection", "list_images", "locate", "read_file_list"]
+__all__ = [
+    "Listing",
+    "accompanies",
+    "check_present",
+    "list_collection",
+    "list_images",
+    "locate",
+    "read_file_list",
+]
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -171,7 +179,7 @@ class _Walk:
                         self.ignored += 1
                     else:
                         (self._links if entry.is_symlink() else waiting).append(at / entry.name)
-                elif _accompanies(entry.name):
+                elif accompanies(entry.name):
                     self.ignored += 1
                 else:
                     self.files[prefix + entry.name] = at / entry.name
@@ -199,8 +207,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _accompanies(name: str) -> bool:
-    """Whether a file is hidden, or accompanies images."""
+def accompanies(name: str) -> bool:
+    """Whether a file, named by its path, is hidden, in a hidden folder, or accompanies images."""
+    *folders, name = name.split("/")
+    if any(folder.startswith(".") for folder in folders):
+        return True
     stem, dot, ending = name.rpartition(".")
     if not dot:
         return name.lower() in SIDE_NAMES

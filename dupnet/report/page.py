@@ -61,6 +61,7 @@ HEADLINE = (
 COUNTS = {
     "unreadable": "files left out",
     "converted": "images converted to RGB",
+    "ignored": "hidden files and files that accompany images",
     "tiles_undecidable": "tiles with nothing to judge by (solid and the like)",
     "tiles_equal": "tiles equal to another, searched once",
     "candidates": "pairs of tiles that look alike",
@@ -144,7 +145,7 @@ def render(result: Result, images_folder: Sources, rendering: Rendering = Render
         counts=_counts(result, [name for name in result.counts if name not in HEADLINE]),
         bars=_bars(duplicates["score"]),
         searched=result.coverage(),
-        groups=list(_groups(result.groups, images_folder)),
+        groups=list(_groups(result.groups, images_folder, rendering)),
         pairs=list(_pairs(result.overlaps, read)),
         table=_table(result.overlaps),
         unreadable=result.unreadable.head(MAX_ROWS).to_dict("records"),
@@ -195,13 +196,13 @@ def _bars(scores: pd.Series) -> list[dict[str, Any]]:
     ]
 
 
-def _groups(groups: pd.DataFrame, folders: Sources) -> Iterator[dict[str, Any]]:
+def _groups(groups: pd.DataFrame, folders: Sources, rendering: Rendering) -> Iterator[dict[str, Any]]:
     sizes = groups["mosaic"].value_counts(sort=False).sort_index()
     largest = sizes[sizes > 1].sort_values(ascending=False, kind="stable").head(N_GROUPS)
     for number, n_images in largest.items():
         members = groups[groups["mosaic"] == number].sort_values(["y", "x", "image"])
         try:
-            picture, _ = mosaic(members, int(number), folders, MOSAIC_SIDE)
+            picture, _ = mosaic(members, int(number), folders, MOSAIC_SIDE, rendering=rendering)
         except (UnreadableImage, FileNotFoundError):
             picture = None
         yield {
