@@ -356,10 +356,13 @@ def _thresholds(table: pd.DataFrame, control: pd.DataFrame) -> dict[int, float]:
 
 
 def _passes(table: pd.DataFrame, thresholds: dict[int, float]) -> npt.NDArray[np.bool_]:
-    least = np.array(
-        [np.inf] * FEW_VOTES + [thresholds[votes] for votes in range(FEW_VOTES, EXACT_FROM)] + [MIN_SHARE]
-    )
-    return np.asarray(_shares(table) >= least[np.minimum(table["n_votes"].to_numpy(np.int64), EXACT_FROM)])
+    """Which offsets have enough votes; so few that two are enough must not be codes that recur."""
+    votes = table["n_votes"].to_numpy(np.int64)
+    least = np.full(EXACT_FROM + 1, np.inf)
+    least[FEW_VOTES:EXACT_FROM] = [thresholds[number] for number in range(FEW_VOTES, EXACT_FROM)]
+    least[EXACT_FROM] = MIN_SHARE
+    enough = _shares(table) >= least[np.minimum(votes, EXACT_FROM)]
+    return np.asarray(enough & ((votes >= MIN_VOTES) | (table["recurring"].to_numpy() == 0)))
 
 
 def _empty() -> pd.DataFrame:
