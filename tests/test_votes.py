@@ -225,3 +225,13 @@ def test_unsure_offsets_say_nothing_of_a_grid():
     table = sure_table([(256, 0), (7, 9)])
     table.loc[1, "n_votes"] = votes.EXACT_FROM - 1
     assert grid_of(table, np.full((9, 2), 768)) == 256
+
+
+def test_two_votes_of_codes_that_recur_are_not_enough():
+    one = [(100, 100), (200, 130)]
+    points = table_of(one, [(y - 7, x - 9) for y, x in one], [])
+    pairs = paired(points, (0, 2), (1, 3))
+    recurring = np.zeros(4, bool)
+    assert len(propose([pairs], points, recurring).table) == 1
+    recurring[3] = True
+    assert len(propose([pairs], points, recurring).table) == 0

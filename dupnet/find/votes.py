@@ -49,6 +49,7 @@ _NEAR = 2.5  # px from the median: votes for one offset
 _CORE = 1.25  # px from the median: votes that the offset is the mean of
 _FINE_WEIGHT = 4.0  # a fine point's position is a whole pixel, a coarse one's uncertain by about half a pixel
 _SHARES = (0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.45)
+_STRIDE = 7919  # a prime: points of an image change places
 _COUNTED_AT_A_TIME = 2**22  # points of all regions
 
 
@@ -107,16 +108,16 @@ def propose(
         ``rival_votes``, the most votes of another offset of the pair.
     """
     starts = np.searchsorted(points.images, np.arange(len(points.sizes) + 1))
-    found, mirrored = [], []
+    found, shuffled = [], []
     n_matches = 0
     for pairs in parts:
         n_matches += len(pairs.first)
         table, sure = tally(pairs, points, starts, recurring)
         found.append(table)
         rest = Pairs(pairs.first[~sure], pairs.second[~sure])
-        mirrored.append(tally(rest, points, starts, recurring, mirrored=True)[0])
+        shuffled.append(tally(rest, points, starts, recurring, shuffled=True)[0])
     table = pd.concat([_empty(), *found], ignore_index=True)
-    control = pd.concat([_empty(), *mirrored], ignore_index=True)
+    control = pd.concat([_empty(), *shuffled], ignore_index=True)
     thresholds = _thresholds(table, control)
     kept = table[_passes(table, thresholds)].reset_index(drop=True)
     n_false = int(_passes(control, thresholds).sum())
@@ -130,20 +131,18 @@ def tally(
     starts: Numbers,
     recurring: npt.NDArray[np.bool_] | None = None,
     *,
-    mirrored: bool = False,
+    shuffled: bool = False,
 ) -> tuple[pd.DataFrame, npt.NDArray[np.bool_]]:
     """All offsets with at least two votes, and which of the pairs voted for one that is certain.
 
-    ``starts``: (number of images + 1,) where the points of each image begin. ``mirrored``: as if every second
-    image were turned upside down.
+    ``starts``: (number of images + 1,) where the points of each image begin. ``shuffled``: with the
+    places of other points of the second images.
     """
     first, second = pairs
     image1, image2 = points.images[first].astype(np.int64), points.images[second].astype(np.int64)
-    y2 = points.y[second].astype(np.float64)
-    if mirrored:
-        y2 = points.sizes[image2, 0] - 1 - y2
-    dy = points.y[first] - y2
-    dx = points.x[first].astype(np.float64) - points.x[second]
+    placed = _shuffled(second, starts[image2], starts[image2 + 1]) if shuffled else second
+    dy = points.y[first].astype(np.float64) - points.y[placed]
+    dx = points.x[first].astype(np.float64) - points.x[placed]
     both = image1 * len(points.sizes) + image2
     weight = np.where(is_fine(points.kinds[first]), _FINE_WEIGHT, 1.0)
     sure = np.zeros(len(first), np.bool_)
@@ -172,7 +171,7 @@ def tally(
         return _empty(), sure
     table = pd.concat(rounds, ignore_index=True)
     table["image1"], table["image2"] = table["both"] // len(points.sizes), table["both"] % len(points.sizes)
-    table = _with_regions(table, points, starts, mirrored)
+    table = _with_regions(table, points, starts)
     table = table[(table["n_votes"] >= FEW_VOTES) & (table["height"] > 0) & (table["width"] > 0)]
     if not len(table):
         return _empty(), sure
@@ -184,6 +183,11 @@ def tally(
     rank = table.groupby("both").cumcount()
     table["rival_votes"] = np.where(rank == 0, next_best, best)
     return table[list(COLUMNS)].reset_index(drop=True), sure
+
+
+def _shuffled(number: Numbers, start: Numbers, stop: Numbers) -> Numbers:
+    """For each point another one of its image, far from it in the order; neighbours are torn apart."""
+    return np.asarray(start + ((number - start) * _STRIDE + 1) % np.maximum(stop - start, 1))
 
 
 def grid_of(table: pd.DataFrame, sizes: Numbers) -> int | None:
@@ -265,15 +269,15 @@ def _summary(
     )
 
 
-def _with_regions(table: pd.DataFrame, points: PointTable, starts: Numbers, mirrored: bool) -> pd.DataFrame:
+def _with_regions(table: pd.DataFrame, points: PointTable, starts: Numbers) -> pd.DataFrame:
     """Add the common region, and the votes to expect in it."""
     one, two = table["image1"].to_numpy(np.int64), table["image2"].to_numpy(np.int64)
     offset = table[["y_offset", "x_offset"]].to_numpy(np.int64)
     size1, size2 = points.sizes[one], points.sizes[two]
     begin = np.maximum(offset, 0)
     extent = np.minimum(size1, offset + size2) - begin
-    in_one = _n_inside(one, begin, extent, offset, size2, points, starts, False)
-    in_two = _n_inside(two, begin - offset, extent, -offset, size1, points, starts, mirrored)
+    in_one = _n_inside(one, begin, extent, offset, size2, points, starts)
+    in_two = _n_inside(two, begin - offset, extent, -offset, size1, points, starts)
     table["height"], table["width"] = extent[:, 0], extent[:, 1]
     table["n_expected"] = np.maximum(np.minimum(in_one, in_two), 1)
     return table
@@ -287,7 +291,6 @@ def _n_inside(
     other: Numbers,
     points: PointTable,
     starts: Numbers,
-    mirrored: bool,
 ) -> Numbers:
     """Points of each image inside a region, of those that the other image, of this size and offset, has, too.
 
@@ -305,8 +308,6 @@ def _n_inside(
         number = np.arange(len(rows)) - np.repeat(ends[at:to] - lengths[at:to] - done, lengths[at:to])
         number = number + starts[image[rows]]
         y, x = points.y[number].astype(np.float64), points.x[number].astype(np.float64)
-        if mirrored:
-            y = points.sizes[image[rows], 0] - 1 - y
         inside = (y >= begin[rows, 0]) & (y < begin[rows, 0] + extent[rows, 0])
         inside &= (x >= begin[rows, 1]) & (x < begin[rows, 1] + extent[rows, 1])
         if not points.dense:
@@ -355,10 +356,13 @@ def _thresholds(table: pd.DataFrame, control: pd.DataFrame) -> dict[int, float]:
 
 
 def _passes(table: pd.DataFrame, thresholds: dict[int, float]) -> npt.NDArray[np.bool_]:
-    least = np.array(
-        [np.inf] * FEW_VOTES + [thresholds[votes] for votes in range(FEW_VOTES, EXACT_FROM)] + [MIN_SHARE]
-    )
-    return np.asarray(_shares(table) >= least[np.minimum(table["n_votes"].to_numpy(np.int64), EXACT_FROM)])
+    """Which offsets have enough votes; so few that two are enough must not be codes that recur."""
+    votes = table["n_votes"].to_numpy(np.int64)
+    least = np.full(EXACT_FROM + 1, np.inf)
+    least[FEW_VOTES:EXACT_FROM] = [thresholds[number] for number in range(FEW_VOTES, EXACT_FROM)]
+    least[EXACT_FROM] = MIN_SHARE
+    enough = _shares(table) >= least[np.minimum(votes, EXACT_FROM)]
+    return np.asarray(enough & ((votes >= MIN_VOTES) | (table["recurring"].to_numpy() == 0)))
 
 
 def _empty() -> pd.DataFrame:
