@@ -18,6 +18,7 @@ from dupnet.acquisitions.crops import cut_crops
 from dupnet.acquisitions.layouts import random_places
 from dupnet.commands import cli
 from dupnet.find.results import read_results
+from dupnet.find.verdicts import key_of
 
 Captured = pytest.CaptureFixture[str]
 
@@ -226,6 +227,34 @@ def test_judgements_are_heeded(results: Path, tmp_path: Path, capsys: Captured) 
     given = splits_csv(tmp_path / "given.csv", *"abbbaabbaa")
     assert cli.main(["audit", given, str(results)]) == 0
     assert cli.main(["audit", given, str(results), "--ignore-judgements"]) == 1
+
+
+def test_find_heeds_judgements(tmp_path: Path, capsys: Captured) -> None:
+    """A pair judged to be none is none in every table that follows, until the judgement is ignored."""
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    grey = textured(1, 300, contrast=25)[0]
+    for name, left in (("a", 0), ("b", 100)):
+        Image.fromarray(grey[:, left : left + 200]).save(images / f"{name}.png")
+    command = ["find", str(images), "-o", str(out), "--no-report"]
+    assert cli.main(command) == 0
+    overlaps = read_results(out).overlaps
+    assert len(overlaps) == 1
+    key = key_of("", overlaps["y_offset"][0], overlaps["x_offset"][0])
+    (out / "judgements.csv").write_text(
+        f"time,image1,image2,overlap_tag,verdict\nnow,a.png,b.png,{key},not_duplicate\n"
+    )
+    capsys.readouterr()
+    assert cli.main(command) == 0
+    assert "Judged by eye: 1 overlaps are as judgements.csv has them" in capsys.readouterr().out
+    result = read_results(out)
+    assert result.overlaps.empty and result.groups["group"].nunique() == 2
+    assert result.counts["duplicate"] == 0 and result.counts["groups"] == 2
+    assert cli.main(["audit", str(out), str(out), "--ignore-judgements"]) == 2
+    assert "run `dupnet find` with --ignore-judgements first" in capsys.readouterr().err
+    assert cli.main([*command, "--ignore-judgements"]) == 0
+    assert len(read_results(out).overlaps) == 1
+    assert "Judged by eye" not in capsys.readouterr().out
 
 
 # --- from nothing, against the truth --------------------------------------------------------------
