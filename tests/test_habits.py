@@ -94,6 +94,13 @@ def test_results_go_beside_the_images_and_never_into_them(tmp_path: Path) -> Non
         default_out(["/"])
 
 
+def test_find_without_images_needs_an_output_folder(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "list.txt").write_text("a.png\n")
+    for words in ([], ["--from-file", str(tmp_path / "list.txt")], ["x", "--add"]):
+        assert cli.main(["find", *words]) == 2
+        assert "Say where the results go, or are (--out)" in capsys.readouterr().err
+
+
 def test_find_without_an_output_folder(tmp_path: Path, capsys: Captured) -> None:
     images = folder_of_images(tmp_path / "images")
     assert cli.main(["find", str(images), "--no-report"]) == 0

@@ -9,6 +9,7 @@ from dupnet.commands.arguments import (
     Commands,
     add_command,
     add_habits,
+    add_judgements,
     add_weights,
     add_workers,
     default_out,
@@ -101,6 +102,7 @@ def add(commands: Commands) -> None:
         metavar="ADDRESS",
         help="work on a Dask cluster; IMAGES and DIR may be URLs (docs/scaling.md)",
     )
+    add_judgements(parser)
     add_workers(parser)
     add_habits(parser)
     parser.set_defaults(command=run)
@@ -108,6 +110,8 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Find the overlaps, and say what was found and where it lies."""
+    if options.out is None and (not options.images or options.add):
+        raise ValueError("Say where the results go, or are (--out).")
     out = options.out if options.out is not None else str(default_out(options.images))
     common = {
         "out": out,
@@ -123,10 +127,11 @@ def run(options: argparse.Namespace) -> None:
     if options.scheduler:
         from dupnet.cluster.distributed import find_on_cluster
 
-        excluded = ("check_content", "workers", "from_file", "moved_to", "bands")
+        excluded = ("check_content", "workers", "from_file", "moved_to", "bands", "ignore_judgements")
         if any(getattr(options, name) for name in excluded) or options.stretch != "file":
             raise ValueError(
-                "--scheduler excludes --check-content, --workers, --from-file, --images, --bands, --stretch."
+                "--scheduler excludes --check-content, --workers, --from-file, --images, --bands, --stretch, "
+                "--ignore-judgements."
             )
         if len(options.images) != 1:
             raise ValueError(f"--scheduler takes one folder of images; {len(options.images)} are named.")
@@ -141,6 +146,7 @@ def run(options: argparse.Namespace) -> None:
             stretch=options.stretch,
             check_content=options.check_content,
             all_pairs=options.all_pairs,
+            ignore_judgements=options.ignore_judgements,
             workers=options.workers,
             **common,
         )

@@ -9,7 +9,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "engine": ["find_overlaps"],
         "groups": ["place"],
+        "judgements": ["apply_judgements", "heed"],
+        "names": ["ImageNames"],
         "overlaps": ["COLUMNS"],
         "results": ["FindResult", "read_results", "read_table"],
+        "verdicts": ["read_judgements", "settle"],
     },
 )

@@ -40,6 +40,7 @@ from dupnet.find.collection import (
 )
 from dupnet.find.describe import Described, describe_all, recorded_weights
 from dupnet.find.groups import MAX_STACK, Resolution, resolve
+from dupnet.find.judgements import heed
 from dupnet.find.overlaps import KEY, Judge, concatenate
 from dupnet.find.point_index import describe_points, open_points
 from dupnet.find.point_search import (
@@ -112,6 +113,7 @@ def find_overlaps(
     stretch: str | tuple[float, float] = "file",
     check_content: bool = False,
     all_pairs: bool = False,
+    ignore_judgements: bool = False,
     weights: str | os.PathLike[str] | Weights | None = None,
     report: bool = True,
     workers: int | None = None,
@@ -154,6 +156,8 @@ def find_overlaps(
     all_pairs : bool
         List every pair of copies of one image, however many there are; without, more than
         :data:`dupnet.find.groups.MAX_STACK` of them are paired with the first alone.
+    ignore_judgements : bool
+        As the search has it, whatever was judged by eye (``judgements.csv`` in ``out``).
     weights : path or Weights, optional
         A network of one's own (``dupnet.npz`` of ``dupnet train``); the shipped one by default.
     report : bool
@@ -223,6 +227,7 @@ def find_overlaps(
                 "against": None if against is None else os.fspath(against),
                 "check_content": check_content,
                 "all_pairs": all_pairs,
+                "ignore_judgements": ignore_judgements,
                 "bands": None if bands is None else list(bands),
                 "stretch": stretch if isinstance(stretch, str) else list(stretch),
                 "rendering": run.rendering.record(),
@@ -233,6 +238,7 @@ def find_overlaps(
             seconds=run.clock.seconds,
         )
         if out is not None:
+            result = heed(result, work, ignore=ignore_judgements)
             shown = result.folders if report else None
             write_all(result, work, shown, run.workers, run.clock, run.rendering)
     return result

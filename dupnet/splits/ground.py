@@ -34,9 +34,9 @@ PAIR_COLUMNS = ("number1", "number2", "y_offset", "x_offset", "height", "width",
 origin is at ``y_offset, x_offset`` in image 1, ``height, width`` are those of the common region, all in
 pixels; ``share`` is its share of the smaller image; ``evidence`` is ``duplicate``, ``altered``, ``place``."""
 
-SMALLEST_REGION = 32
-"""Pixels a side from which places alone count as common ground, as in the search itself: places are exact to
-a pixel or two, and a strip of that width may be none."""
+SMALLEST_REGION = 16
+"""Pixels a side from which the places of two images count as common ground: half of what the search itself
+needs, and so wide that a place that is off by a pixel or two is no matter."""
 
 CELLS_AT_A_TIME = 2_000_000
 """Cells of areas that are looked at together: some 50 MB."""
