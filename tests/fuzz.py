@@ -242,12 +242,12 @@ def _small_rasters() -> list[bytes]:
 
 def _small_models() -> list[bytes]:
     """The smallest networks of both kinds, weights all nought, as files."""
-    from dupnet.network.models import DupnetConfig, DupnetV0Config, JudgeConfig, build, save_model
+    from dupnet.network.models import DupnetConfig, DupnetV0Config, HeadConfig, build, save_model
 
-    judge = JudgeConfig((1,), 1, 1, ())
+    head = HeadConfig((1,), 1, 1, ())
     configs = (
         DupnetV0Config(tile_size=2, filters=(1,), dense_units=1),
-        DupnetConfig(tile_size=32, n_filters=2, screen=judge, ensemble=judge, n_members=1),
+        DupnetConfig(tile_size=32, n_filters=2, first_stage=head, ensemble=head, n_members=1),
     )
     found = []
     for config in configs:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from dupnet.network.architectures import DupnetConfig, DupnetV0Config, JudgeConfig, dupnet
+from dupnet.network.architectures import DupnetConfig, DupnetV0Config, HeadConfig, dupnet
 
 SMALL = DupnetConfig(
     tile_size=96,
     n_filters=3,
-    screen=JudgeConfig((6,), 2, 4, ()),
-    ensemble=JudgeConfig((12, 7), 3, 10, (9,)),
+    first_stage=HeadConfig((6,), 2, 4, ()),
+    ensemble=HeadConfig((12, 7), 3, 10, (9,)),
     n_members=2,
 )
 SMALL_V0 = DupnetV0Config(tile_size=32, filters=(3, 4), dense_units=5)

@@ -47,21 +47,21 @@ def test_score_tells_copies_from_others(mixed_pairs: tuple[Bytes, Bytes]) -> Non
     assert scores[16:].max() < 0.01
 
 
-def test_the_ensemble_judges_what_the_screen_doubts(mixed_pairs: tuple[Bytes, Bytes]) -> None:
+def test_the_ensemble_scores_what_the_first_stage_defers(mixed_pairs: tuple[Bytes, Bytes]) -> None:
     weights = load_weights()
     one, two = (describe(tiles).verify for tiles in mixed_pairs)
-    screened, judged = (
-        score_pairs(one, two, replace(weights, doubt=doubt)) for doubt in ((98.0, 99.0), (-99.0, 99.0))
+    first, judged = (
+        score_pairs(one, two, replace(weights, deferral_band=band)) for band in ((98.0, 99.0), (-99.0, 99.0))
     )
-    logits = logit(screened.astype(float))
-    lowest, highest = weights.doubt
+    logits = logit(first.astype(float))
+    lowest, highest = weights.deferral_band
     is_sure, is_open = (logits < lowest) | (logits > highest), (logits > lowest + 1) & (logits < highest - 1)
     assert is_sure.any() and is_open.any()
     found = score_pairs(one, two)
-    np.testing.assert_array_equal(found[is_sure], screened[is_sure])
+    np.testing.assert_array_equal(found[is_sure], first[is_sure])
     np.testing.assert_allclose(found[is_open], judged[is_open], atol=1e-5)
-    assert (found >= np.minimum(screened, judged) - 1e-5).all()
-    assert (found <= np.maximum(screened, judged) + 1e-5).all()
+    assert (found >= np.minimum(first, judged) - 1e-5).all()
+    assert (found <= np.maximum(first, judged) + 1e-5).all()
 
 
 def test_one_patch_that_differs_vetoes() -> None:

@@ -125,9 +125,9 @@ def test_stripes_borders_and_solid_tiles_carry_no_evidence() -> None:
 
 def test_weights_travel_as_bytes() -> None:
     shipped = load_weights()
-    mine = replace(shipped, doubt=(-3.0, 2.5), threshold=0.625)
+    mine = replace(shipped, deferral_band=(-3.0, 2.5), threshold=0.625)
     again = load_weights(io.BytesIO(weights_bytes(mine)))
-    assert (again.doubt, again.threshold) == (mine.doubt, mine.threshold)
+    assert (again.deferral_band, again.threshold) == (mine.deferral_band, mine.threshold)
     assert again.arrays.keys() == mine.arrays.keys()
     for name, array in again.arrays.items():
         np.testing.assert_array_equal(array, mine.arrays[name])
@@ -141,11 +141,11 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     garbage.write_bytes(b"not an archive")
     with np.load(WEIGHTS) as shipped:
         arrays = dict(shipped)
-    arrays["screen_cell_1.kernel"] = arrays["screen_cell_1.kernel"][1:]  # sees one number less
+    arrays["first_stage_cell_1.kernel"] = arrays["first_stage_cell_1.kernel"][1:]  # sees one number less
     other = tmp_path / "other.npz"
     np.savez(other, **arrays)
     settings = json.loads(str(dict(np.load(WEIGHTS))["dupnet.json"]))
-    settings["config"]["doubt"] = [float("nan"), 5]
+    settings["config"]["deferral_band"] = [float("nan"), 5]
     endless = tmp_path / "endless.npz"
     np.savez(endless, **{**dict(np.load(WEIGHTS)), "dupnet.json": np.array(json.dumps(settings))})
     for path in (pickled, garbage, other, endless, tmp_path / "missing.npz"):

@@ -90,14 +90,14 @@ def test_pool_is_mean_and_maximum() -> None:
     np.testing.assert_allclose(found, np.concatenate([cells.mean((1, 2)), cells.max((1, 2))], 1), atol=1e-6)
 
 
-def test_the_ensemble_judges_what_the_screen_doubts() -> None:
+def test_the_ensemble_scores_what_the_first_stage_defers() -> None:
     def logit(score: float) -> float:
         return float(np.log(score / (1 - score)))
 
     cascade = Cascade((logit(0.01), logit(0.9)))
     ensemble = [0.3, 0.4, 0.8]
-    for screened, expected in ((0.001, 0.001), (0.01, 0.01), (0.95, 0.95), (0.5, 0.5), (0.1, 0.5)):
-        found = np.asarray(cascade(np.array([[screened, *ensemble]], np.float32)))
+    for first, expected in ((0.001, 0.001), (0.01, 0.01), (0.95, 0.95), (0.5, 0.5), (0.1, 0.5)):
+        found = np.asarray(cascade(np.array([[first, *ensemble]], np.float32)))
         assert found.shape == (1, 1)
         np.testing.assert_allclose(found, expected, atol=1e-5)
     # Half a unit inside the bound, half of each.
@@ -105,12 +105,12 @@ def test_the_ensemble_judges_what_the_screen_doubts() -> None:
     found = np.asarray(cascade(np.array([[half, *ensemble]], np.float32)))
     np.testing.assert_allclose(found, (half + 0.5) / 2, atol=1e-5)
     # No step anywhere, the ends included.
-    screened = np.linspace(0, 1, 200_001, dtype=np.float32)
-    found = np.asarray(cascade(np.stack([screened, *(np.full_like(screened, e) for e in ensemble)], axis=1)))
+    first = np.linspace(0, 1, 200_001, dtype=np.float32)
+    found = np.asarray(cascade(np.stack([first, *(np.full_like(first, e) for e in ensemble)], axis=1)))
     assert np.isfinite(found).all() and np.abs(np.diff(found[:, 0])).max() < 1e-3
 
 
-def test_every_judge_learns_from_every_pair() -> None:
+def test_every_head_learns_from_every_pair() -> None:
     cascade = Cascade((-1.0, 1.0))
     scores = np.array([[0.9, 0.1, 0.2, 0.4]], np.float32)
     np.testing.assert_allclose(np.asarray(cascade(scores, training=True)), 0.4, atol=1e-6)

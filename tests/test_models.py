@@ -218,22 +218,22 @@ def test_settings_that_ask_for_too_much_or_nonsense_are_refused(
     ("change", "message"),
     [
         (lambda config: config.update(n_members=0), "n_members is 0"),
-        (lambda config: config.update(doubt=[1, 1]), r"doubt is \(1, 1\)"),
-        (lambda config: config.update(doubt=[-1, "1"]), "doubt is"),
-        (lambda config: config.update(doubt=[-1]), "doubt is"),
-        (lambda config: config.update(doubt=[float("nan"), 1]), "doubt is"),
-        (lambda config: config["screen"].update(cell_units=[]), r"screen\.cell_units is \(\)"),
+        (lambda config: config.update(deferral_band=[1, 1]), r"deferral_band is \(1, 1\)"),
+        (lambda config: config.update(deferral_band=[-1, "1"]), "deferral_band is"),
+        (lambda config: config.update(deferral_band=[-1]), "deferral_band is"),
+        (lambda config: config.update(deferral_band=[float("nan"), 1]), "deferral_band is"),
+        (lambda config: config["first_stage"].update(cell_units=[]), r"first_stage\.cell_units is \(\)"),
         (lambda config: config["ensemble"].update(tile_units=[10**9]), r"ensemble\.tile_units is"),
         (lambda config: config["ensemble"].update(context_units=True), r"ensemble\.context_units is True"),
         (lambda config: config["ensemble"].update(depth=3), "another version .*depth"),
         (lambda config: config.update(ensemble=3), "another version"),
         (
-            lambda config: config.pop("screen") and config.update(cell_units=[16]),
+            lambda config: config.pop("first_stage") and config.update(cell_units=[16]),
             "another version .*cell_units",
         ),
     ],
 )
-def test_settings_of_judges_are_refused_alike(
+def test_settings_of_heads_are_refused_alike(
     tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str
 ) -> None:
     path = tmp_path / "a.keras"

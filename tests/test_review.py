@@ -81,7 +81,11 @@ def test_tiles_too_small_to_judge_are_undecidable(review, monkeypatch):
 
 def test_tiles_are_scored_by_the_network_that_found_them(found, tmp_path, monkeypatch, capsys):
     shipped = load_weights()
-    own = replace(shipped, arrays={**shipped.arrays, "screen_score.bias": np.float32([-99])}, doubt=(90, 91))
+    own = replace(
+        shipped,
+        arrays={**shipped.arrays, "first_stage_score.bias": np.float32([-99])},
+        deferral_band=(90, 91),
+    )
     (tmp_path / "own.npz").write_bytes(weights_bytes(own))
     (tmp_path / "shipped.npz").write_bytes(weights_bytes(shipped))
 

@@ -121,8 +121,8 @@ def test_a_network_of_ones_own_reaches_the_workers(
     here: Here, images: Path, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = load_weights()
-    bias = shipped.arrays["screen_score.bias"] - 2
-    own = replace(shipped, arrays={**shipped.arrays, "screen_score.bias": bias}, threshold=0.75)
+    bias = shipped.arrays["first_stage_score.bias"] - 2
+    own = replace(shipped, arrays={**shipped.arrays, "first_stage_score.bias": bias}, threshold=0.75)
     (tmp_path / "own.npz").write_bytes(weights_bytes(own))
     find_overlaps(images, out=tmp_path / "local", tile_size=64, report=False, weights=own)
     tables = table_bytes(tmp_path / "local")

@@ -124,7 +124,7 @@ def test_descriptors_are_known_by_all_that_they_depend_on(monkeypatch: pytest.Mo
         made_by(Tiling(96, 96), WEIGHTS),
         made_by(TILING, WEIGHTS, Rendering(bands=(3, 2, 1))),
         made_by(TILING, replace(WEIGHTS, threshold=0.5)),
-        made_by(TILING, replace(WEIGHTS, doubt=(-1.0, 1.0))),
+        made_by(TILING, replace(WEIGHTS, deferral_band=(-1.0, 1.0))),
         made_by(TILING, replace(WEIGHTS, arrays={"projection.filters": filters})),
         made_by(TILING, replace(WEIGHTS, search_projection=-WEIGHTS.search_projection)),
     ]

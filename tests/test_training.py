@@ -14,7 +14,7 @@ import pytest
 from test_pair_reader import SIZE, cut_in_tiles, reader
 
 from dupnet.augment.variation import AugmentConfig
-from dupnet.network.architectures import DupnetConfig, DupnetV0Config, JudgeConfig
+from dupnet.network.architectures import DupnetConfig, DupnetV0Config, HeadConfig
 from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import load_weights
 from dupnet.pairs.reader import PairReader
@@ -32,7 +32,9 @@ CONFIG = TrainConfig(
     batch_size=8,
     learning_rate=3e-3,
 )
-SMALL = DupnetConfig(screen=JudgeConfig((4,), 1, 3, ()), ensemble=JudgeConfig((6,), 2, 5, (4,)), n_members=1)
+SMALL = DupnetConfig(
+    first_stage=HeadConfig((4,), 1, 3, ()), ensemble=HeadConfig((6,), 2, 5, (4,)), n_members=1
+)
 
 Collection = tuple[Path, pd.DataFrame]
 

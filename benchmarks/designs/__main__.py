@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from dupnet.files.atomic import write_csv
-from dupnet.network.architectures import DupnetConfig, JudgeConfig, judges
+from dupnet.network.architectures import DupnetConfig, HeadConfig, heads
 from dupnet.network.layers import Cascade
 from dupnet.training.batches import PairBatches, PairFeatures
 from dupnet.training.config import TrainConfig
@@ -32,7 +32,7 @@ POWERS, GAIN, LEVELS = list(range(K, 3 * K)), [3 * K + 1], list(range(3 * K + 2,
 
 SHIPPED = DupnetConfig.ensemble
 NEVER, ALWAYS = (98.0, 99.0), (-99.0, 99.0)
-"""Bounds of doubt beyond every logit, and around all of them."""
+"""Deferral bands beyond every logit, and around all of them."""
 
 
 class Design(NamedTuple):
@@ -51,10 +51,10 @@ DESIGNS = {
     "from another start": Design(seed=1),
     "a fifth of the epochs": Design(epochs=0.2),
     "one member": Design({"n_members": 1}),
-    "the screen alone": Design({"doubt": NEVER}),
-    "the ensemble alone": Design({"doubt": ALWAYS}),
-    "half as wide": Design({"ensemble": JudgeConfig((12, 8), 2, 6, (24, 12))}),
-    "twice as wide": Design({"ensemble": JudgeConfig((48, 32), 8, 24, (96, 48))}),
+    "the first stage alone": Design({"deferral_band": NEVER}),
+    "the ensemble alone": Design({"deferral_band": ALWAYS}),
+    "half as wide": Design({"ensemble": HeadConfig((12, 8), 2, 6, (24, 12))}),
+    "twice as wide": Design({"ensemble": HeadConfig((48, 32), 8, 24, (96, 48))}),
     "one layer a cell": Design({"ensemble": replace(SHIPPED, cell_units=(24,))}),
     "context of one number": Design({"ensemble": replace(SHIPPED, context_units=1)}),
     "context of twelve numbers": Design({"ensemble": replace(SHIPPED, context_units=12)}),
@@ -98,11 +98,11 @@ def judged(
     """Weights, loss and errors at one half of a design's head."""
     keras.utils.set_random_seed(design.seed)
     model = replace(DupnetConfig(), **design.model)
-    head = judges(model)
+    head = heads(model)
     epochs = max(1, round(config.epochs * design.epochs))
     fit(head, _seen(train, design), replace(config, epochs=epochs))
     seen, table = PairBatches(_seen(validation, design), 1024), validation.table
-    scores = np.asarray(Cascade(model.doubt)(head.predict(seen, verbose=0))).ravel()
+    scores = np.asarray(Cascade(model.deferral_band)(head.predict(seen, verbose=0))).ravel()
     is_duplicate = table["is_duplicate"].to_numpy()
     wrong, small = (scores >= 0.5) != (is_duplicate == 1), table["kind"].isin(["small", "ship"]).to_numpy()
     likely = np.clip(np.where(is_duplicate == 1, scores, 1 - scores), 1e-7, 1)

@@ -185,7 +185,7 @@ def versions(weights: Weights) -> dict[str, str]:
         **weights.arrays,
         "search_projection": weights.search_projection,
         "threshold": weights.threshold,
-        "doubt": weights.doubt,
+        "deferral_band": weights.deferral_band,
     }
     for name, value in sorted(arrays.items()):
         array = np.asarray(value)

@@ -22,7 +22,7 @@ from dupnet.network.layers import (
 )
 from dupnet.tiles import CELL_SIZE, TILE_SIZE
 
-__all__ = ["DupnetConfig", "DupnetV0Config", "JudgeConfig", "dupnet", "dupnet_v0", "judges"]
+__all__ = ["DupnetConfig", "DupnetV0Config", "HeadConfig", "dupnet", "dupnet_v0", "heads"]
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class DupnetV0Config:
 
 
 @dataclass(frozen=True)
-class JudgeConfig:
+class HeadConfig:
     """Settings of the dense layers that make a score of what two descriptors say.
 
-    ``cell_units`` are the widths of the layers that judge one cell, of which there is at least one;
+    ``cell_units`` are the widths of the layers of one cell, of which there is at least one;
     ``context_units`` the numbers whose mean over its neighbours a cell is seen beside, ``neighbour_units``
     the width of the layer that sees it so, ``tile_units`` those after the cells are pooled.
     """
@@ -59,8 +59,8 @@ class DupnetConfig:
     """Settings of :func:`dupnet`.
 
     ``channels`` is 3 for RGB tiles, 1 for grey ones. ``n_filters`` filters of ``cell_size`` x ``cell_size``
-    pixels see each cell in eight orientations. The ``screen`` judges every pair; where its logit is between
-    the bounds of ``doubt``, the mean of the ``n_members`` of the ``ensemble`` takes over
+    pixels see each cell in eight orientations. The ``first_stage`` scores every pair; where its logit is
+    between the bounds of ``deferral_band``, the mean of the ``n_members`` of the ``ensemble`` takes over
     (:class:`dupnet.network.layers.Cascade`). A score from ``threshold`` up reads "duplicate".
 
     Widths and bounds were chosen on validation pairs (``benchmarks/results/designs_tried.csv``): between -6
@@ -71,10 +71,10 @@ class DupnetConfig:
     channels: int = 3
     cell_size: int = CELL_SIZE
     n_filters: int = N_FILTERS
-    screen: JudgeConfig = JudgeConfig((8,), 2, 4, (16,))
-    ensemble: JudgeConfig = JudgeConfig((24, 16), 4, 12, (48, 24))
+    first_stage: HeadConfig = HeadConfig((8,), 2, 4, (16,))
+    ensemble: HeadConfig = HeadConfig((24, 16), 4, 12, (48, 24))
     n_members: int = 3
-    doubt: tuple[float, float] = (-6.0, 5.0)
+    deferral_band: tuple[float, float] = (-6.0, 5.0)
     threshold: float = 0.5
     architecture: str = field(default="dupnet", init=False)
 
@@ -117,16 +117,16 @@ def _head(config: DupnetConfig, encoder: keras.Model) -> keras.Model:
     )
     cells = CellFeatures(name="cell_features")(first, second)
     whole = TileFeatures(name="tile_features")(first, second)
-    score = Cascade(config.doubt, name="score")(judges(config)([cells, whole]))
+    score = Cascade(config.deferral_band, name="score")(heads(config)([cells, whole]))
     return keras.Model([first, second], score, name="head")
 
 
-def judges(config: DupnetConfig) -> keras.Model:
+def heads(config: DupnetConfig) -> keras.Model:
     """The dense layers of ``dupnet``, all that :mod:`dupnet.training.rounds` trains.
 
     What two descriptors say of each cell (batch, rows, cols, 3 * n_filters + 6) and of the tile
     (batch, 4 * n_filters + 1), as :func:`dupnet.network.comparison.compare_cells` gives it -> the score of
-    the screen and those of the members of the ensemble (batch, 1 + n_members).
+    the first stage and those of the members of the ensemble (batch, 1 + n_members).
     """
     side = config.tile_size // config.cell_size
     inputs = [
@@ -134,13 +134,13 @@ def judges(config: DupnetConfig) -> keras.Model:
         keras.Input((4 * config.n_filters + 1,), name="whole"),
     ]
     members = [f"member_{number}" for number in range(1, config.n_members + 1)]
-    all_judges = [_judge(inputs, config.screen, "screen")]
-    all_judges += [_judge(inputs, config.ensemble, name) for name in members]
-    scores = keras.layers.Concatenate(name="scores")([judge(inputs) for judge in all_judges])
-    return keras.Model(inputs, scores, name="judges")
+    all_heads = [_dense_head(inputs, config.first_stage, "first_stage")]
+    all_heads += [_dense_head(inputs, config.ensemble, name) for name in members]
+    scores = keras.layers.Concatenate(name="scores")([head(inputs) for head in all_heads])
+    return keras.Model(inputs, scores, name="heads")
 
 
-def _judge(inputs: list[Any], config: JudgeConfig, name: str) -> keras.Model:
+def _dense_head(inputs: list[Any], config: HeadConfig, name: str) -> keras.Model:
     cells, whole = inputs
 
     def dense(values: Any, units: int, layer: str, activation: str | None = "relu") -> Any:

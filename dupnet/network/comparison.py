@@ -20,7 +20,7 @@ from dupnet.network.descriptors import (
     CODE_LENGTH,
     N_ORIENTATIONS,
     POWER_STEP,
-    Judge,
+    Head,
     Weights,
     describe,
     load_weights,
@@ -73,22 +73,22 @@ def score_pairs(
     """
     weights = weights or load_weights()
 
-    def screened(cells: Float, tile: Float, workspace: Workspace) -> tuple[Float]:
-        return (_logits(cells, tile, weights.screen, workspace),)
+    def first(cells: Float, tile: Float, workspace: Workspace) -> tuple[Float]:
+        return (_logits(cells, tile, weights.first_stage, workspace),)
 
-    def judged(cells: Float, tile: Float, workspace: Workspace) -> tuple[Float]:
+    def ensemble(cells: Float, tile: Float, workspace: Workspace) -> tuple[Float]:
         members = [expit(_logits(cells, tile, member, workspace)) for member in weights.ensemble]
         return (np.mean(members, axis=0, dtype=np.float32),)
 
-    logits = _in_chunks(verify1, verify2, weights, screened, workers)[0]
+    logits = _in_chunks(verify1, verify2, weights, first, workers)[0]
     scores: Float = expit(logits)
     # As dupnet.network.layers.Cascade.
-    lowest, highest = weights.doubt
-    doubt = np.clip(np.minimum(logits - np.float32(lowest), np.float32(highest) - logits), 0, 1)
-    doubted = np.flatnonzero(doubt)
-    if len(doubted):
-        found = _in_chunks(verify1[doubted], verify2[doubted], weights, judged, workers)[0]
-        scores[doubted] += doubt[doubted] * (found - scores[doubted])
+    lowest, highest = weights.deferral_band
+    band = np.clip(np.minimum(logits - np.float32(lowest), np.float32(highest) - logits), 0, 1)
+    deferred = np.flatnonzero(band)
+    if len(deferred):
+        found = _in_chunks(verify1[deferred], verify2[deferred], weights, ensemble, workers)[0]
+        scores[deferred] += band[deferred] * (found - scores[deferred])
     return scores
 
 
@@ -247,26 +247,26 @@ def _features(
     return rows[2 * n_filters :], tile
 
 
-def _logits(cells: Float, tile: Float, judge: Judge, workspace: Workspace) -> Float:
-    """The dense layers of :func:`dupnet.network.architectures.judges`: (n,) logits."""
+def _logits(cells: Float, tile: Float, head: Head, workspace: Workspace) -> Float:
+    """The dense layers of :func:`dupnet.network.architectures.heads`: (n,) logits."""
     _, n_cells, n = cells.shape
-    n_context, n_judged = len(judge.context), len(judge.neighbour)
+    n_context, n_neighbour = len(head.context), len(head.neighbour)
     hidden = cells.reshape(len(cells), -1)
-    for number, kernel in enumerate(judge.cell):
+    for number, kernel in enumerate(head.cell):
         # With room for the context, in the last, and for a row of ones.
-        n_rows = len(kernel) + 1 + (n_context if kernel is judge.cell[-1] else 0)
+        n_rows = len(kernel) + 1 + (n_context if kernel is head.cell[-1] else 0)
         filled = workspace.array(f"cell {number}", n_rows, n_cells * n)
         filled[-1] = 1
         _relu_inplace(np.matmul(kernel, hidden, out=filled[: len(kernel)]))
         hidden = filled
     context = workspace.array("context", n_context, n_cells * n)
-    np.matmul(judge.context, hidden[: -1 - n_context], out=context)
+    np.matmul(head.context, hidden[: -1 - n_context], out=context)
     _neighbourhood_mean(context, hidden[-1 - n_context : -1], int(np.sqrt(n_cells)), workspace)
-    judged = np.matmul(judge.neighbour, hidden, out=workspace.array("judged", n_judged, n_cells * n))
-    _relu_inplace(judged)
-    judged = judged.reshape(n_judged, n_cells, n)
-    below = np.concatenate([_mean_over_cells(judged), judged.max(axis=1), tile])
-    for kernel in judge.tile:
+    nearby = np.matmul(head.neighbour, hidden, out=workspace.array("nearby", n_neighbour, n_cells * n))
+    _relu_inplace(nearby)
+    nearby = nearby.reshape(n_neighbour, n_cells, n)
+    below = np.concatenate([_mean_over_cells(nearby), nearby.max(axis=1), tile])
+    for kernel in head.tile:
         above = kernel[:, :-1] @ below + kernel[:, -1:]
         below = np.maximum(above, 0)
     return np.asarray(above[0], np.float32)
@@ -316,7 +316,7 @@ def verdicts(
 
 
 def compare(tiles1: Bytes, tiles2: Bytes, weights: Weights | None = None) -> pd.DataFrame:
-    """Judge pairs of tiles.
+    """Score pairs of tiles, and give each a verdict.
 
     Parameters
     ----------

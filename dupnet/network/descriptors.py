@@ -10,7 +10,7 @@ A tile becomes two descriptors:
   directions and brought to length one. Its cosine finds candidates among millions.
 * **verify**, 64 bytes a 32 px cell (4,096 for a 256 px tile): the cell projected onto seven filters, one a
   band of spatial frequency, in their eight orientations, as int8; beside them the power in each band and the
-  cell's mean. It judges candidates without the pixels.
+  cell's mean. Candidates are scored by it without the pixels.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, MIN_EVIDENCE_CELLS, SMALLEST_T
 __all__ = [
     "DESCRIPTOR_VERSION",
     "Descriptors",
-    "Judge",
+    "Head",
     "Weights",
     "describe",
     "describe_cells",
@@ -71,11 +71,11 @@ TILES_AT_A_TIME = 18
 """Tiles described at a time: their numbers, 5 MB, stay near the processor."""
 
 
-class Judge(NamedTuple):
+class Head(NamedTuple):
     """Kernels (outputs, inputs + 1) of the dense layers, each with its bias in the last column."""
 
     cell: list[Float]
-    """Of the layers that judge a cell, at least one."""
+    """Of the layers of a cell, at least one."""
     context: Float
     """Of the layer whose mean over its neighbours a cell is seen beside; it has no bias."""
     neighbour: Float
@@ -89,17 +89,18 @@ class Weights:
     """A trained network as plain arrays, by the names that :func:`dupnet.network.models.to_arrays` gives
     them.
 
-    ``arrays`` holds ``projection.filters`` (n_filters, 32, 32) and, of each judge, ``screen``, ``member_1``
-    and so on, the dense layers ``_cell_1``, ``_cell_2``, ``_context``, ``_neighbour``, ``_tile_1``,
-    ``_tile_2`` and ``_score`` (``.kernel``, and but for ``_context`` ``.bias``); ``search_projection`` is
-    :func:`dupnet.network.filters.search_directions` as shipped. ``doubt`` are the logits of the screen
-    between which the members judge (:class:`dupnet.network.layers.Cascade`). A score of ``threshold`` or more
-    reads "duplicate".
+    ``arrays`` holds ``projection.filters`` (n_filters, 32, 32) and, of each head (``first_stage``,
+    ``member_1`` and so on), the dense layers ``_cell_1``, ``_cell_2``, ``_context``, ``_neighbour``,
+    ``_tile_1``, ``_tile_2`` and ``_score`` (``.kernel``, and but for ``_context`` ``.bias``);
+    ``search_projection`` is :func:`dupnet.network.filters.search_directions` as shipped. ``deferral_band``
+    are the logits of the first stage between which the members decide
+    (:class:`dupnet.network.layers.Cascade`). A score of ``threshold``
+    or more reads "duplicate".
     """
 
     arrays: Mapping[str, Float]
     search_projection: Float
-    doubt: tuple[float, float]
+    deferral_band: tuple[float, float]
     threshold: float
 
     @cached_property
@@ -109,23 +110,23 @@ class Weights:
         return np.ascontiguousarray(turned.swapaxes(0, 1).reshape(-1, CELL_SIZE * CELL_SIZE).T)
 
     @cached_property
-    def screen(self) -> Judge:
-        """The dense layers that judge every pair, as :mod:`dupnet.network.comparison` wants them."""
-        return self._judge("screen")
+    def first_stage(self) -> Head:
+        """The dense layers that score every pair, as :mod:`dupnet.network.comparison` wants them."""
+        return self._head("first_stage")
 
     @cached_property
-    def ensemble(self) -> list[Judge]:
-        """Those that judge where the screen is in doubt."""
-        return [self._judge(name) for name in self.member_names()]
+    def ensemble(self) -> list[Head]:
+        """Those that score the pairs which the first stage defers."""
+        return [self._head(name) for name in self.member_names()]
 
-    def _judge(self, name: str) -> Judge:
+    def _head(self, name: str) -> Head:
         def layers(names: Iterable[str]) -> list[Float]:
             kernels = (
                 np.vstack([self.arrays[f"{layer}.kernel"], self.arrays[f"{layer}.bias"]]) for layer in names
             )
             return [np.ascontiguousarray(kernel.T) for kernel in kernels]
 
-        return Judge(
+        return Head(
             layers(self.layer_names(f"{name}_cell_")),
             np.ascontiguousarray(self.arrays[f"{name}_context.kernel"].T),
             layers([f"{name}_neighbour"])[0],
@@ -189,7 +190,8 @@ def load_weights(source: str | os.PathLike[str] | IO[bytes] | Weights | None = N
 
 def weights_bytes(weights: Weights) -> bytes:
     """The bytes of a file that :func:`load_weights` reads, so that another machine has the same weights."""
-    config = {"architecture": "dupnet", "doubt": weights.doubt, "threshold": weights.threshold}
+    config = {"architecture": "dupnet", "threshold": weights.threshold}
+    config["deferral_band"] = weights.deferral_band
     file = io.BytesIO()
     stored = {"dupnet.json": np.array(json.dumps({"config": config})), **weights.arrays}
     np.savez_compressed(file, allow_pickle=False, **stored)
@@ -213,9 +215,9 @@ def _read_weights(source: Path | IO[bytes]) -> Weights:
         if config["architecture"] != "dupnet":
             raise ValueError(f"it holds {config['architecture']}")
         projection = np.load(SEARCH_PROJECTION, allow_pickle=False).astype(np.float32)
-        lowest, highest = (float(bound) for bound in config["doubt"])
+        lowest, highest = (float(bound) for bound in config["deferral_band"])
         if not lowest < highest:
-            raise ValueError(f"doubt is between {lowest} and {highest}")
+            raise ValueError(f"deferral_band is between {lowest} and {highest}")
         weights = Weights(arrays, projection, (lowest, highest), float(config["threshold"]))
         _check_shapes(weights)
         return weights
@@ -237,20 +239,20 @@ def _check_shapes(weights: Weights) -> None:
         shapes.update({f"{layer}.kernel": (n_inputs, n_outputs), f"{layer}.bias": (n_outputs,)})
         return n_outputs
 
-    for judge in ("screen", *members):
+    for head in ("first_stage", *members):
         width = 3 * n + 6
-        cell_layers = weights.layer_names(f"{judge}_cell_")
+        cell_layers = weights.layer_names(f"{head}_cell_")
         if not cell_layers:
-            raise ValueError(f"there is no layer {judge}_cell_1")
+            raise ValueError(f"there is no layer {head}_cell_1")
         for layer in cell_layers:
             width = dense(layer, width)
-        n_context = weights.arrays[f"{judge}_context.kernel"].shape[-1]
-        shapes[f"{judge}_context.kernel"] = (width, n_context)
+        n_context = weights.arrays[f"{head}_context.kernel"].shape[-1]
+        shapes[f"{head}_context.kernel"] = (width, n_context)
         # The mean and the maximum over cells, and what is said of the tile.
-        width = 2 * dense(f"{judge}_neighbour", width + n_context) + 4 * n + 1
-        for layer in weights.layer_names(f"{judge}_tile_"):
+        width = 2 * dense(f"{head}_neighbour", width + n_context) + 4 * n + 1
+        for layer in weights.layer_names(f"{head}_tile_"):
             width = dense(layer, width)
-        shapes.update({f"{judge}_score.kernel": (width, 1), f"{judge}_score.bias": (1,)})
+        shapes.update({f"{head}_score.kernel": (width, 1), f"{head}_score.bias": (1,)})
     for name, shape in shapes.items():
         if weights.arrays[name].shape != shape:
             raise ValueError(f"{name} has shape {weights.arrays[name].shape}, not {shape}")
@@ -261,7 +263,7 @@ def untrained_weights() -> Weights:
     """The encoder alone, which is fixed: it describes tiles, and scores none."""
     projection = np.load(SEARCH_PROJECTION, allow_pickle=False).astype(np.float32)
     filters = {"projection.filters": band_filters(N_FILTERS)}
-    return Weights(filters, projection, doubt=(-np.inf, np.inf), threshold=1.0)
+    return Weights(filters, projection, deferral_band=(-np.inf, np.inf), threshold=1.0)
 
 
 def describe(grey_tiles: Bytes, weights: Weights | None = None) -> Descriptors:

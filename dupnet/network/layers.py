@@ -231,30 +231,30 @@ class PoolCells(keras.layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable(package="dupnet")
 class Cascade(keras.layers.Layer):  # type: ignore[misc]
-    """The screen's score where it is sure, the mean of the ensemble's where it is in doubt: (batch, 1 + n),
-    the screen's first -> (batch, 1).
+    """The first stage's score, and in the deferral band the mean of the ensemble's: (batch, 1 + n),
+    the first stage's comes first -> (batch, 1).
 
-    In doubt is a logit between the bounds of ``doubt``. Over the first unit inside them the one score passes
-    into the other, so that the result never jumps. While it trains, the mean of all: each learns from every
-    pair.
+    A pair is deferred to the ensemble if its logit lies between the bounds of ``deferral_band``. Over the
+    first unit inside them the one score passes into the other, so that the result never jumps. In training,
+    the mean of all: each learns from every pair.
     """
 
-    def __init__(self, doubt: tuple[float, float], **kwargs: Any) -> None:
+    def __init__(self, deferral_band: tuple[float, float], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.doubt = tuple(doubt)
+        self.deferral_band = tuple(deferral_band)
 
     def call(self, scores: Any, training: bool = False) -> Any:
         if training:
             return ops.mean(scores, axis=-1, keepdims=True)
-        screened, ensemble = scores[:, :1], ops.mean(scores[:, 1:], axis=-1, keepdims=True)
-        sure = ops.clip(screened, 1e-7, 1 - 1e-7)
+        first, ensemble = scores[:, :1], ops.mean(scores[:, 1:], axis=-1, keepdims=True)
+        sure = ops.clip(first, 1e-7, 1 - 1e-7)
         logit = ops.log(sure) - ops.log1p(-sure)
-        lowest, highest = self.doubt
-        doubt = ops.clip(ops.minimum(logit - lowest, highest - logit), 0.0, 1.0)
-        return screened + doubt * (ensemble - screened)
+        lowest, highest = self.deferral_band
+        band = ops.clip(ops.minimum(logit - lowest, highest - logit), 0.0, 1.0)
+        return first + band * (ensemble - first)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], 1)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "doubt": self.doubt}
+        return {**super().get_config(), "deferral_band": self.deferral_band}

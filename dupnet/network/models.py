@@ -23,7 +23,7 @@ import pandas as pd
 from keras import ops
 
 from dupnet.files.atomic import atomic_path, check_keras_file
-from dupnet.network.architectures import DupnetConfig, DupnetV0Config, JudgeConfig, dupnet, dupnet_v0
+from dupnet.network.architectures import DupnetConfig, DupnetV0Config, HeadConfig, dupnet, dupnet_v0
 from dupnet.network.layers import (
     Cascade,
     CellFeatures,
@@ -37,7 +37,7 @@ __all__ = [
     "FORMAT_VERSION",
     "DupnetConfig",
     "DupnetV0Config",
-    "JudgeConfig",
+    "HeadConfig",
     "build",
     "dupnet",
     "dupnet_v0",
@@ -50,7 +50,7 @@ __all__ = [
     "to_arrays",
 ]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised when a saved model can no longer be read by the code that follows."""
 
 SETTINGS_NAME = "dupnet.json"
@@ -58,7 +58,7 @@ SETTINGS_NAME = "dupnet.json"
 
 LARGE_KERNEL, SCALE_ENDING = 1_000_000, ".scale"
 
-JUDGES = ("screen", "ensemble")
+STAGES = ("first_stage", "ensemble")
 """Settings of ``dupnet`` that hold settings."""
 
 LARGEST_SETTINGS, LARGEST_DEPTH, LARGEST_SIZE, LARGEST_ARRAY = 2**16, 16, 1024, 2**26
@@ -125,7 +125,7 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
     for layer in _layers(model, members=False):
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        # What comes first in a judge takes what is said of the cells, as another member does.
+        # What comes first in a head takes what is said of the cells, as another member does.
         is_aside = isinstance(layer, keras.Model | TileFeatures) or layer.name.endswith("_cell_1")
         does = "built as member_1" if isinstance(layer, keras.Model) else _what_it_does(layer)
         rows.append((f"{layer.name}: {does}", _shape_text(layer.output), layer.count_params(), not is_aside))
@@ -155,7 +155,7 @@ def _what_it_does(layer: keras.layers.Layer) -> str:
         case TileFeatures():
             return "compare the two tiles as wholes"
         case Cascade():
-            return "screen; in doubt, the members"
+            return "first stage; in the deferral band, the ensemble"
     return str(type(layer).__name__).lower()
 
 
@@ -298,7 +298,7 @@ def _config_from(settings_text: str, name: str) -> DupnetConfig | DupnetV0Config
         raise ValueError(f"{name}: architecture {architecture!r} is unknown; known are {', '.join(kinds)}.")
     try:
         values = _with_tuples(stored)
-        values.update({key: JudgeConfig(**_with_tuples(values[key])) for key in JUDGES if key in values})
+        values.update({key: HeadConfig(**_with_tuples(values[key])) for key in STAGES if key in values})
         config: DupnetConfig | DupnetV0Config = kinds[architecture](**values)
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{name}: settings of another version ({error}); train again.") from None
@@ -313,8 +313,8 @@ def _with_tuples(stored: dict[str, Any]) -> dict[str, Any]:
 def _check_sizes(config: DupnetConfig | DupnetV0Config, name: str) -> None:
     """Raise for settings that are no sizes, or whose network would not fit into memory."""
     values = asdict(config)
-    for judge in JUDGES:
-        values.update({f"{judge}.{key}": value for key, value in values.pop(judge, {}).items()})
+    for head in STAGES:
+        values.update({f"{head}.{key}": value for key, value in values.pop(head, {}).items()})
     for key, value in values.items():
         if not _is_sound(key.rpartition(".")[2], value):
             raise ValueError(f"{name}: {key} is {value!r}; such a network is not built.")
@@ -332,7 +332,7 @@ def _is_sound(key: str, value: Any) -> bool:
         return True
     if key == "threshold":
         return isinstance(value, int | float) and 0 <= value <= 1
-    if key == "doubt":
+    if key == "deferral_band":
         are_numbers = isinstance(value, tuple) and all(isinstance(bound, int | float) for bound in value)
         return are_numbers and len(value) == 2 and -math.inf < value[0] < value[1] < math.inf
     sizes = value if key in ("filters", "cell_units", "tile_units") else (value,)

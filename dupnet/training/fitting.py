@@ -35,7 +35,7 @@ def fit(
     """Train a network in place; returns losses, one row an epoch.
 
     ``network`` scores what ``train`` shows of a pair: of features the dense layers of ``dupnet``
-    (:func:`dupnet.network.architectures.judges`), each judge for itself; of pixels a whole network. After
+    (:func:`dupnet.network.architectures.heads`), each head for itself; of pixels a whole network. After
     every epoch the file ``state`` holds all that is needed to go on, which the next call does.
 
     Features have mean zero and deviation one meanwhile, for they differ tenfold in size; afterwards the
@@ -119,13 +119,13 @@ def _spread(features: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.ND
     return mean.astype(np.float32), np.where(deviation > 1e-6, deviation, 1).astype(np.float32)
 
 
-def _fold_in(judges: keras.Model, spreads: Spreads) -> None:
+def _fold_in(heads: keras.Model, spreads: Spreads) -> None:
     """Let the layers that see features first take them as they are."""
-    for judge in (layer for layer in judges.layers if isinstance(layer, keras.Model)):
-        names = [layer.name for layer in judge.layers]
-        first_of_tile = names[names.index(f"{judge.name}_join") + 1]
-        for name, (mean, deviation) in zip((f"{judge.name}_cell_1", first_of_tile), spreads, strict=True):
-            kernel, bias = judge.get_layer(name).get_weights()
+    for head in (layer for layer in heads.layers if isinstance(layer, keras.Model)):
+        names = [layer.name for layer in head.layers]
+        first_of_tile = names[names.index(f"{head.name}_join") + 1]
+        for name, (mean, deviation) in zip((f"{head.name}_cell_1", first_of_tile), spreads, strict=True):
+            kernel, bias = head.get_layer(name).get_weights()
             seen = kernel[-len(mean) :]  # of the tile, behind what is pooled of its cells
             seen /= deviation[:, None]
-            judge.get_layer(name).set_weights([kernel, bias - mean @ seen])
+            head.get_layer(name).set_weights([kernel, bias - mean @ seen])

@@ -151,15 +151,15 @@ def _round(
     """A network of ``config.model`` trained from the start on described pairs."""
     keras.utils.set_random_seed(config.seed)
     model = build(config.model)
-    judges = model.get_layer("head").get_layer("judges")
-    return model, fit(judges, PairFeatures(paths), config, validation, state=state)
+    heads = model.get_layer("head").get_layer("heads")
+    return model, fit(heads, PairFeatures(paths), config, validation, state=state)
 
 
 def _scores(model: keras.Model, pairs: PairFeatures) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Scores (n,) of described pairs, the cascade of the judges included."""
-    judges, cascade = (model.get_layer("head").get_layer(name) for name in ("judges", "score"))
-    by_judge = judges.predict(PairBatches(pairs, 1024), verbose=0)
-    return np.asarray(cascade(by_judge), np.float32).ravel()
+    """Scores (n,) of described pairs, the cascade of the heads included."""
+    heads, cascade = (model.get_layer("head").get_layer(name) for name in ("heads", "score"))
+    by_head = heads.predict(PairBatches(pairs, 1024), verbose=0)
+    return np.asarray(cascade(by_head), np.float32).ravel()
 
 
 def _threshold(usual: pd.DataFrame, precision: float) -> float:
