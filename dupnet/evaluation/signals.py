@@ -27,14 +27,14 @@ from dupnet.files.workers import n_workers
 from dupnet.images.listing import list_images
 from dupnet.images.reading import load
 from dupnet.metrics.pair_metrics import PAIR_METRICS
-from dupnet.pairs.reader import PairReader
-from dupnet.pairs.table import (
+from dupnet.pairs.candidates import (
     TileSignatures,
-    overlap_groups,
     pairs_across_images,
     pairs_within_images,
     tile_signatures,
 )
+from dupnet.pairs.reader import PairReader
+from dupnet.pairs.table import overlap_groups
 from dupnet.tiles import Grid, grey_levels, is_decidable, overlap_at, split_tiles
 
 __all__ = [
