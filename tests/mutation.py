@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MODULES = {
     "tiles": ["test_tiles"],
+    "pairs.candidates": ["test_pairs"],
     "pairs.table": ["test_pairs"],
     "find.overlaps": ["test_overlaps"],
     "find.tile_overlaps": ["test_tile_overlaps"],

@@ -205,6 +205,10 @@ def test_pairs_keep_to_a_split(found: Path, tmp_path: Path, capsys: pytest.Captu
     given.to_csv(tmp_path / "given.csv", index=False)
     assert cli.main([*command, "--splits", str(tmp_path / "given.csv")]) == 0
     assert set(pd.read_csv(f"{table}.csv")["split"]) == {"a", "b"}
+    assert set(pd.read_csv(f"{table}.csv")["tile_size"]) == {256}
+    assert cli.main([*command, "--tile-size", "128"]) == 0
+    smaller = pd.read_csv(f"{table}.csv")
+    assert set(smaller["tile_size"]) == {128} and smaller["tile1"].max() == 15
     capsys.readouterr()
     torn = given.assign(split=["a", "b", "a", "b", "a"])
     for name, frame, message in (

@@ -14,21 +14,23 @@ import pandas as pd
 import pytest
 
 from dupnet.hashes import block_mean_hash, hamming_distance
-from dupnet.pairs.table import (
+from dupnet.pairs.candidates import (
     MAX_NON_DUPLICATES,
-    PAIR_COLUMNS,
     SPLITS,
     TileSignatures,
+    pairs_across_images,
+    pairs_within_images,
+    tile_signatures,
+)
+from dupnet.pairs.table import (
+    PAIR_COLUMNS,
     leaked_tiles,
     load_pairs,
     make_pairs,
     overlap_groups,
     pair_files,
-    pairs_across_images,
-    pairs_within_images,
     sample_pairs,
     save_pairs,
-    tile_signatures,
     tile_size_of,
 )
 from dupnet.splits.assignment import split as split_groups

@@ -192,6 +192,18 @@ def test_any_table_of_pairs_will_do(tmp_path):
             read_table(tmp_path / name)
 
 
+def test_a_table_of_pairs_is_read_in_its_own_tiles(found, tmp_path):
+    row = {"image1": "centre.png", "tile1": 0, "image2": "centre.png", "tile2": 4, "tile_size": SIZE}
+    pd.DataFrame([row]).to_csv(tmp_path / "pairs.csv", index=False)
+    with open_review(tmp_path / "pairs.csv", tmp_path / "images").judgements:
+        pass
+    opened = open_review(tmp_path / "pairs.csv", tmp_path / "images")
+    assert (opened.grid.rows, opened.grid.tile_size) == (3, SIZE)
+    opened.judgements.close()
+    with pytest.raises(ValueError, match=f"tile_size is 96, but the table is of tiles of {SIZE} px"):
+        open_review(tmp_path / "pairs.csv", tmp_path / "images", tile_size=96)
+
+
 def test_open_review_says_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"overlaps\.csv"):
         open_review(tmp_path)

@@ -27,15 +27,15 @@ from dupnet.files.workers import n_workers
 from dupnet.images.listing import list_images
 from dupnet.images.reading import load
 from dupnet.metrics.pair_metrics import PAIR_METRICS
-from dupnet.pairs.reader import PairReader
-from dupnet.pairs.table import (
+from dupnet.pairs.candidates import (
     TileSignatures,
-    overlap_groups,
     pairs_across_images,
     pairs_within_images,
     tile_signatures,
 )
-from dupnet.tiles import TILE_SIZE, Grid, grey_levels, is_decidable, overlap_at, split_tiles
+from dupnet.pairs.reader import PairReader
+from dupnet.pairs.table import overlap_groups
+from dupnet.tiles import Grid, grey_levels, is_decidable, overlap_at, split_tiles
 
 __all__ = [
     "ORIGINS",
@@ -247,7 +247,7 @@ def measure(
     augment: AugmentConfig | None = None,
     another_day_share: float = 0.0,
     seed: int = 0,
-    tile_size: int = TILE_SIZE,
+    tile_size: int | None = None,
     workers: int | None = None,
 ) -> pd.DataFrame:
     """``pairs`` with one more column for each metric: its value for the two tiles, as it comes.
@@ -266,7 +266,7 @@ def measure(
         How the tiles are varied, as by a :class:`dupnet.pairs.reader.PairReader` of these settings; by
         default they are taken as they are. A row that is in the table twice is varied in two ways.
     tile_size
-        Side of a tile in pixels.
+        Side of a tile in pixels; by default that of the table.
     workers
         Processes, one for each core by default; fewer where there are few rows. Half of the metrics hold
         Python's interpreter lock, so threads would wait for each other.

@@ -18,6 +18,7 @@ from dupnet.images.reading import UnreadableImage, load
 from dupnet.images.stretch import Rendering, read_rendering
 from dupnet.metrics.pair_metrics import subtract_channel_medians
 from dupnet.network.descriptors import Weights, load_weights
+from dupnet.pairs.table import tile_size_of
 from dupnet.report.previews import (
     difference_map,
     outline,
@@ -28,7 +29,7 @@ from dupnet.report.previews import (
 )
 from dupnet.review.judgements import VERDICTS, Judgements, labels, read_judgements
 from dupnet.review.tables import as_pairs, read_table
-from dupnet.tiles import SMALLEST_TILE, TILE_SIZE, Grid, overlap_of_tag
+from dupnet.tiles import SMALLEST_TILE, Grid, overlap_of_tag
 
 __all__ = ["PICTURES", "Review", "export_labels", "judgements_path", "open_review"]
 
@@ -220,7 +221,7 @@ def open_review(
         File for the answers; without it ``judgements.csv`` in the output folder, or beside the table with the
         table's name before it.
     tile_size
-        Side of a tile; without it the one that ``find`` was run with, or 256 for a table.
+        Side of a tile; without it the one that ``find`` was run with, or a table of pairs holds, or 256.
     weights
         File of the network that scores single tiles; without it the one that ``find`` was run with, or the
         shipped one for a table.
@@ -262,7 +263,7 @@ def open_review(
             f"The images of {os.fspath(table_path)!r} are not known; name their folder (--images)."
         )
     table = read_table(table_path)
-    grid = _grid_of(table, folders, tile_size or TILE_SIZE)
+    grid = _grid_of(table, folders, tile_size_of(table, tile_size))
     pairs = as_pairs(table, os.fspath(table_path), grid)
     return Review(pairs, folders, Judgements(answers), grid, rendering, load_weights(weights))
 

@@ -71,7 +71,6 @@ KINDS = {
 Chosen by what the network got wrong on validation pairs.
 """
 
-
 USUAL_KINDS = ("same", "cross", "alike", "day")
 """Kinds of non-duplicates that any collection holds."""
 
@@ -98,7 +97,6 @@ FAINT_DARK_SHARE = 0.35
 SHIPS_SHARE = 0.2
 """Share of the scenes that get one to three ships, in both tiles alike: real crops hold few, and a shift in
 hue changes the luma of a coloured ship and of nothing around it."""
-
 
 PAIRS_AT_A_TIME = 50
 """Pairs that a worker draws before it hands them over."""
