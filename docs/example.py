@@ -1,7 +1,8 @@
 """The example of the README: what a random split of the sample leaks, as ``dupnet audit FOLDER`` tells it.
 
-``python docs/example.py`` copies the images of ``data/sample`` into the folders train, val and test of ``chips`` at
-random, audits them, and writes what is printed into ``docs/example_audit.md``; a test holds it up to date.
+``python docs/example.py`` copies the images of ``data/sample`` into the folders train, val and test of
+``chips`` at random, audits them, and writes what is printed into ``docs/example_audit.md``; a test holds it
+up to date.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def page() -> str:
             text=True,
         )
         if done.returncode != 1:
-            raise RuntimeError(f"A random split leaks, but the audit ended with {done.returncode}: {done.stderr}")
+            raise RuntimeError(
+                f"A random split leaks, but the audit ended with {done.returncode}: {done.stderr}"
+            )
         shown = done.stdout.replace(str(Path(folder).resolve()), "").replace(folder, "")
     return f"```\n$ dupnet audit chips\n{shown.strip()}\n```\n"
 
