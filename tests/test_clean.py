@@ -189,4 +189,4 @@ def test_options_of_clean(results: Path, tmp_path: Path, capsys: Captured) -> No
     assert "3 of 4 images are kept" in capsys.readouterr().out
     (lists / "keep.csv").write_text("mine\n")
     assert cli.main(command) == 2
-    assert "is there and is no table of image, group, n_removed" in capsys.readouterr().err
+    assert "exists and is not a table of image, group, n_removed" in capsys.readouterr().err

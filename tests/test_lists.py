@@ -258,7 +258,7 @@ def test_what_a_folder_of_images_comes_with(tmp_path: Path) -> None:
         ("x.yaml", b"train: [", "is no YAML"),
         ("train.txt", b"\n", "lists nothing"),
         ("train.txt", b"\x89PNG\0\0", "is no list of names"),
-        ("x.parquet", b"PAR1", "no table in Parquet"),
+        ("x.parquet", b"PAR1", "Parquet table"),
     ],
 )
 def test_files_of_other_kinds_are_refused_in_a_few_words(

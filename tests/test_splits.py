@@ -16,7 +16,7 @@ from dupnet.splits.leaks import audit
 from dupnet.splits.repair import repair
 from dupnet.splits.strata import read_strata, strata_of
 
-QUICK = settings(max_examples=60, deadline=None, derandomize=True)
+QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 RATIOS = (0.8, 0.1, 0.1)
 
 

@@ -187,5 +187,5 @@ def test_the_file_of_judgements_is_heeded_unless_it_is_to_be_ignored(tmp_path: P
     with pytest.raises(ValueError, match="was searched with its judgements heeded"):
         heed(heed(result, tmp_path), tmp_path, ignore=True)
     (tmp_path / "judgements.csv").write_text("what\nelse\n")
-    with pytest.raises(ValueError, match="is no table of judgements"):
+    with pytest.raises(ValueError, match="is not a table of judgements"):
         heed(result, tmp_path)
