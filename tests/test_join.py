@@ -119,6 +119,18 @@ def test_sides():
     assert found == {(0, 2), (0, 3), (1, 2), (1, 3)}
 
 
+def test_ignored_points_are_not_paired_and_do_not_recur():
+    codes, images, kinds = collection(n_images=4)
+    codes[10], kinds[10] = codes[20], kinds[20]
+    expected = pairs_of(join(codes, images, kinds))
+    ignored = np.zeros(len(codes), bool)
+    ignored[[20, *(second for _, second in list(expected)[:5])]] = True
+    joined = join(codes, images, kinds, ignored=ignored)
+    left = {(first, second) for first, second in expected if not (ignored[first] or ignored[second])}
+    assert pairs_of(joined) == left != expected
+    assert not joined.recurring.any()
+
+
 def test_what_looks_alike_everywhere_costs_no_more_and_is_counted():
     rng = np.random.default_rng(0)
     n = 1000

@@ -227,11 +227,15 @@ def test_unsure_offsets_say_nothing_of_a_grid():
     assert grid_of(table, np.full((9, 2), 768)) == 256
 
 
-def test_two_votes_of_codes_that_recur_are_not_enough():
-    one = [(100, 100), (200, 130)]
+def test_votes_of_codes_that_recur_are_not_enough():
+    one = [(100 + 17 * k, 100 + 30 * k) for k in range(12)]
     points = table_of(one, [(y - 7, x - 9) for y, x in one], [])
-    pairs = paired(points, (0, 2), (1, 3))
-    recurring = np.zeros(4, bool)
-    assert len(propose([pairs], points, recurring).table) == 1
-    recurring[3] = True
+    pairs = paired(points, *((k, 12 + k) for k in range(12)))
+    recurring = np.ones(24, bool)
+    recurring[[0, 12]] = False
     assert len(propose([pairs], points, recurring).table) == 0
+    # Recurring in either image counts.
+    recurring[1] = False
+    assert len(propose([pairs], points, recurring).table) == 0
+    recurring[13] = False
+    assert len(propose([pairs], points, recurring).table) == 1

@@ -104,6 +104,7 @@ def join(
     kinds: Kinds,
     *,
     sides: npt.NDArray[np.bool_] | None = None,
+    ignored: npt.NDArray[np.bool_] | None = None,
     min_cosine: float = MIN_COSINE,
     n_tables: int = N_TABLES,
     workers: int | None = None,
@@ -122,6 +123,8 @@ def join(
         Only points of one kind match.
     sides : (number of images,) bool, optional
         Then only images of two different sides are paired.
+    ignored : (n,) bool, optional
+        Points that do not count, such as those of :func:`dupnet.find.overlays.overlay_points`.
     min_cosine : float
         Least cosine of a pair.
     n_tables : int
@@ -161,6 +164,9 @@ def join(
             in_slice, _tasks(codes, kinds, n_tables, prefix, slice_points, threads), threads
         ):
             skipped += missed
+            if ignored is not None:
+                counted = ~(ignored[first] | ignored[second])
+                first, second = first[counted], second[counted]
             one, two = images[first], images[second]
             within = one == two
             recurring[first[within]] = True
@@ -312,7 +318,7 @@ def _tasks(
 class _Parts:
     """Pairs found so far, without repetitions, split by the first point; in memory or in files."""
 
-    def __init__(self, images: Images, scratch: str | os.PathLike[str] | None, points: int = 2**22) -> None:
+    def __init__(self, images: Images, scratch: str | os.PathLike[str] | None, points: int = 2**20) -> None:
         n = len(images)
         bounds = [0]
         # A part begins where an image begins.

@@ -27,6 +27,7 @@ VERSION_SHARE = 0.3
 they are versions of one image (copies, frames of a standing camera) and the pattern is ground."""
 
 _CELL = 2.0  # px; of four grids, half a cell apart, one has both of two places less than a pixel apart
+_MAX_HASH_BITS = 24
 _ALIKE = 0.8  # cosine with the mean of the place
 
 
@@ -94,7 +95,13 @@ def _patterns(
 ) -> Iterator[Numbers]:
     """Points of one place, kind and code, in at least ``least`` images, as arrays of their numbers."""
     keys = (kinds.astype(np.int64) << 56) | ((rows & (2**28 - 1)) << 28) | (columns & (2**28 - 1))
-    order = np.argsort(keys, kind="stable")
+    # Most places hold few points: those are told by a count of hashed places, without sorting.
+    bits = int(np.clip(np.log2(len(keys)) + 2, 8, _MAX_HASH_BITS))
+    hashed = (keys.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - bits)
+    candidates = np.flatnonzero((np.bincount(hashed.astype(np.int64)) >= least)[hashed.astype(np.int64)])
+    order = candidates[np.argsort(keys[candidates], kind="stable")]
+    if not len(order):
+        return
     starts = np.flatnonzero(np.concatenate([[True], np.diff(keys[order]) != 0]))
     lengths = np.diff(np.append(starts, len(order)))
     for start, length in zip(starts[lengths >= least], lengths[lengths >= least], strict=True):

@@ -17,6 +17,7 @@ from dupnet.find.describe import Described
 from dupnet.find.join import join
 from dupnet.find.lattice import Cells, describe_on_lattice
 from dupnet.find.overlaps import KEY, PLACE, Judge
+from dupnet.find.overlays import overlay_points
 from dupnet.find.placement import Relations, spanned
 from dupnet.find.point_index import COLUMNS
 from dupnet.find.points import CODE_LENGTH
@@ -94,7 +95,10 @@ def search_points(
     points = PointTable(y, x, kinds, images, described.sizes, dense)
     with TemporaryDirectory(prefix="join-", dir=scratch) as folder:
         codes = _codes(cache, rows, Path(folder))
-        joined = join(codes, images, kinds, sides=is_against, workers=workers, scratch=folder)
+        overlay = overlay_points(y, x, codes, kinds, images, described.sizes)
+        joined = join(
+            codes, images, kinds, sides=is_against, ignored=overlay, workers=workers, scratch=folder
+        )
         try:
             found = propose(joined, points, joined.recurring)
         finally:
@@ -106,6 +110,7 @@ def search_points(
         points,
         {
             "points": len(rows),
+            "points_of_overlays": int(overlay.sum()),
             "matches_skipped": joined.n_skipped,
             "proposals": len(proposals),
             "proposals_false": round(found.n_false, 3),

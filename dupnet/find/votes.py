@@ -39,6 +39,10 @@ MIN_VOTES, MIN_SHARE = 3, 0.03
 FEW_VOTES, FEW_SHARE = 2, 0.1
 """Or so few votes, if they are a larger share."""
 
+LEAST_UNIQUE = 2
+"""Least votes of codes that recur in neither image. On rows of equal roofs and furrows that fit one period
+aside no offset had more than one such vote; the true offset had two and more wherever roofs differ."""
+
 MAX_FALSE_SHARE = 0.5
 """Share of the proposals with so many votes that may be accidents, by the control; beyond, more is asked."""
 
@@ -356,13 +360,14 @@ def _thresholds(table: pd.DataFrame, control: pd.DataFrame) -> dict[int, float]:
 
 
 def _passes(table: pd.DataFrame, thresholds: dict[int, float]) -> npt.NDArray[np.bool_]:
-    """Which offsets have enough votes; so few that two are enough must not be codes that recur."""
+    """Which offsets have enough votes, :data:`LEAST_UNIQUE` of them of codes that do not recur."""
     votes = table["n_votes"].to_numpy(np.int64)
     least = np.full(EXACT_FROM + 1, np.inf)
     least[FEW_VOTES:EXACT_FROM] = [thresholds[number] for number in range(FEW_VOTES, EXACT_FROM)]
     least[EXACT_FROM] = MIN_SHARE
     enough = _shares(table) >= least[np.minimum(votes, EXACT_FROM)]
-    return np.asarray(enough & ((votes >= MIN_VOTES) | (table["recurring"].to_numpy() == 0)))
+    unique = np.rint(votes * (1 - table["recurring"].to_numpy(np.float64)))
+    return np.asarray(enough & (unique >= LEAST_UNIQUE))
 
 
 def _empty() -> pd.DataFrame:
