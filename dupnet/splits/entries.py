@@ -17,7 +17,7 @@ BUFFER = "buffer"
 """The split of images that are in none, because they show ground of several: what `split --blocks` drops."""
 
 Splits: TypeAlias = (
-    "pd.DataFrame | Mapping[str, str] | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+    pd.DataFrame | Mapping[str, str] | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 )
 """A split as people have it: a table ``image, split``, a mapping, or what
 :func:`dupnet.splits.lists.read_lists` reads."""
