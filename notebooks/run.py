@@ -41,6 +41,7 @@ ORDER = (
     "train_dupnet",
     "decision_tree",
     "find_duplicates",
+    "any_offset",
     "leak_free_split",
     "error_gallery",
     "use_your_own_images",
