@@ -296,10 +296,15 @@ def _keys(codes: Codes, kinds: Kinds, table: int, bits: int = _ORDER_BITS) -> Pa
 
 @lru_cache(maxsize=64)
 def _rotation(table: int, length: int) -> npt.NDArray[np.float32]:
-    """A random rotation, in whole multiples of 2^-10, so that products with codes are exact on any
-    machine."""
-    drawn = np.random.default_rng([0, table]).normal(size=(length, length))
-    return np.asarray(np.rint(np.linalg.qr(drawn)[0] * 1024) / 1024, np.float32)
+    """What turns codes into the values whose signs are the key: (length, 36).
+
+    A random rotation of the first directions, which carry the most signal, in whole multiples of 2^-10, so
+    that products with codes are exact on any machine.
+    """
+    drawn = np.random.default_rng([0, table]).normal(size=(_ORDER_BITS, _ORDER_BITS))
+    turned = np.zeros((length, _ORDER_BITS), np.float32)
+    turned[:_ORDER_BITS] = np.rint(np.linalg.qr(drawn)[0] * 1024) / 1024
+    return turned
 
 
 def _tasks(
