@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -18,6 +20,11 @@ OFFSET = ["y_offset", "x_offset"]
 
 LEAST = CELL_SIZE
 """Narrow side in pixels of the regions that count."""
+
+MOST_SOLID = 0.25
+"""Share of a cell that may be solid: the edge of a solid area is no evidence."""
+
+_NEXT = np.ones((3, 3), np.uint8)
 
 SHARES = (0, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
 """Bounds of the bins of the share of the smaller image that is common, each to the next."""
@@ -35,7 +42,8 @@ OUTCOMES = [
 def with_evidence(truth: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """The truth with ``share`` (of the smaller image), ``narrow`` (pixels), and whether it is ``decidable``.
 
-    A region is decidable if two cells of 32 px, or its only one, have texture in both images.
+    A region is decidable if two cells of 32 px, or its only one, have texture in both images, each solid
+    over no more than a share of :data:`MOST_SOLID`.
     """
     names = pd.unique(truth[PAIR].to_numpy().ravel())
     grey = {name: read_grey(folder / name) for name in names}
@@ -57,9 +65,17 @@ def _shows(one: npt.NDArray[np.uint8], two: npt.NDArray[np.uint8], row: Any) -> 
     for image, y, x in ((one, max(row.y_offset, 0), max(row.x_offset, 0)),
                         (two, max(-row.y_offset, 0), max(-row.x_offset, 0))):  # fmt: skip
         region = image[y : y + rows * CELL_SIZE, x : x + cols * CELL_SIZE]
-        cells = region.reshape(rows, CELL_SIZE, cols, CELL_SIZE).swapaxes(1, 2)
-        textured &= cell_texture(cells.reshape(-1, CELL_SIZE, CELL_SIZE))[:, 0, 0] >= EVIDENCE_RMS
+        flat = (cv2.dilate(region, _NEXT) == cv2.erode(region, _NEXT)).astype(np.uint8)
+        textured &= cell_texture(_cells(region))[:, 0, 0] >= EVIDENCE_RMS
+        textured &= _cells(flat).mean(axis=(1, 2)) <= MOST_SOLID
     return bool(textured.sum() >= min(MIN_EVIDENCE_CELLS, rows * cols))
+
+
+def _cells(region: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The cells of a region of whole ones, row by row: (n, 32, 32)."""
+    rows, cols = region.shape[0] // CELL_SIZE, region.shape[1] // CELL_SIZE
+    cells = region.reshape(rows, CELL_SIZE, cols, CELL_SIZE).swapaxes(1, 2)
+    return cells.reshape(-1, CELL_SIZE, CELL_SIZE)
 
 
 def against_truth(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
@@ -123,7 +139,7 @@ def recall_by(table: pd.DataFrame) -> pd.DataFrame:
     rows: list[Mapping[str, Any]] = []
     for by, bounds in (("share", SHARES), ("narrow", NARROW)):
         bins = np.digitize(wanted[by], bounds[1:-1])
-        for number, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for number, (low, high) in enumerate(pairwise(bounds)):
             inside = wanted[bins == number]
             found = int((inside["outcome"] == "found").sum())
             rows.append(
