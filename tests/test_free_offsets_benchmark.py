@@ -150,6 +150,7 @@ def test_the_benchmark_runs_from_end_to_end(
     monkeypatch.setattr(sets, "_sea", lambda: sets.Source(picture))
     monkeypatch.setattr("benchmarks.free_offsets.__main__.COMPARED", ("400",))
     monkeypatch.setattr("benchmarks.free_offsets.__main__.METHODS", {"pHash": features.phash})
+    monkeypatch.setattr("benchmarks.free_offsets.__main__.PEERS", {"fastdup": "fastdup"})
     kinds = ("long roof, ribs of 37 px",)
     monkeypatch.setattr("benchmarks.free_offsets.__main__.REPEATED", {kind: REPEATED[kind] for kind in kinds})
     monkeypatch.setattr("benchmarks.free_offsets.__main__.OVERLAYS", {"padding": OVERLAYS["padding"]})
