@@ -33,6 +33,8 @@ def test_each_outcome_is_told_apart() -> None:
         ("other_day", False, 0.3, 64, True, None, None),
         ("other_day_accepted", False, 0.3, 64, True, "duplicate", 5),
         ("other_day_altered", False, 0.3, 64, True, "altered", 5),
+        ("slightly_changed", False, 0.1, 64, True, None, None),
+        ("slightly_changed_accepted", False, 0.1, 64, True, "altered", 5),
         ("unchanged", False, 0, 64, True, "duplicate", 5),
         ("false", None, None, None, None, "duplicate", 5),
         ("false_altered", None, None, None, None, "altered", 5),
@@ -48,6 +50,7 @@ def test_each_outcome_is_told_apart() -> None:
     assert judged.set_index("image2")["outcome"][table["image2"]].tolist() == table["expected"].tolist()
     row = counts(judged)
     assert (row["pairs"], row["found"], row["wrong_offset"], row["other_day"]) == (5, 1, 2, 3)
+    assert (row["slightly_changed"], row["slightly_changed_accepted"]) == (2, 1)
     assert row["recall"] == pytest.approx(1 / 5)
     bins = recall_by(judged)
     assert bins.groupby("by")["pairs"].sum().tolist() == [6, 6]  # the narrow one shows something, too

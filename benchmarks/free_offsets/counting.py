@@ -21,6 +21,10 @@ OFFSET = ["y_offset", "x_offset"]
 LEAST = CELL_SIZE
 """Narrow side in pixels of the regions that count."""
 
+LEAST_CHANGED = 0.15
+"""Share of a region that must differ for it to show another day; where less does, it may be no more than the
+faint rim of a change in a corner."""
+
 MOST_SOLID = 0.25
 """Share of a cell that may be solid: the edge of a solid area is no evidence."""
 
@@ -34,7 +38,8 @@ NARROW = (32, 64, 96, 128, 192, 256, 4096)
 
 OUTCOMES = [
     *("found", "wrong_offset", "altered", "undecided", "missed", "blank"),
-    *("other_day", "other_day_accepted", "other_day_altered", "unchanged", "false", "false_altered"),
+    *("other_day", "other_day_accepted", "other_day_altered", "slightly_changed"),
+    *("slightly_changed_accepted", "unchanged", "false", "false_altered"),
 ]
 """What may come of a pair, see :func:`against_truth`."""
 
@@ -84,7 +89,8 @@ def against_truth(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     Pairs of one day whose region is at least :data:`LEAST` px wide and decidable are ``found``, found at a
     ``wrong_offset``, called ``altered``, ``undecided``, or ``missed``; those with nothing to judge by are
     ``blank``, whatever was said of them unless the offset is wrong. Two days of one ground are ``other_day``,
-    ``other_day_accepted`` or ``other_day_altered``, but ``unchanged`` where nothing of the region differs.
+    ``other_day_accepted`` or ``other_day_altered``; where less than :data:`LEAST_CHANGED` of it differs
+    ``slightly_changed`` or ``slightly_changed_accepted``, and where nothing does ``unchanged``.
     Whatever else was accepted is ``false`` or ``false_altered``.
 
     ``truth`` is of :func:`with_evidence`; ``found`` has ``image1, image2, verdict`` and, where the method
@@ -105,6 +111,7 @@ def against_truth(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     unknown = table["same_day"].isna()
     narrow = table["narrow"].fillna(0) < LEAST
     decidable = table["decidable"].eq(True)
+    slightly = table["changed"] < LEAST_CHANGED
     cases = {
         "false": unknown & accepted,
         "false_altered": unknown & altered,
@@ -113,6 +120,8 @@ def against_truth(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
         "narrow": same & narrow,
         "blank": same & ~decidable,
         "unchanged": ~same & (table["changed"] == 0),
+        "slightly_changed_accepted": ~same & slightly & (accepted | altered),
+        "slightly_changed": ~same & slightly,
         "other_day_accepted": ~same & accepted,
         "other_day_altered": ~same & altered,
         "other_day": ~same,
@@ -130,6 +139,7 @@ def counts(table: pd.DataFrame) -> dict[str, float]:
     wide = table["decidable"].eq(True) & (table["outcome"] == "wrong_offset")
     pairs = sum(row[name] for name in ("found", "altered", "undecided", "missed")) + int(wide.sum())
     row["other_day"] += row["other_day_accepted"] + row["other_day_altered"]
+    row["slightly_changed"] += row["slightly_changed_accepted"]
     return {"pairs": pairs, **row, "recall": round(row["found"] / pairs, 5) if pairs else np.nan}
 
 

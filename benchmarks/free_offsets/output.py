@@ -15,8 +15,9 @@ from dupnet.files.atomic import atomic_path
 FOUND = (
     "`dupnet find` on hard cuts of held-out parts: own colours and JPEG quality of each crop, solid ground, "
     "a second version of another day for a tenth. To be found are pairs of one day whose common region is at "
-    "least 32 px wide and shows something; exact means to the pixel. The floor: decode every file in colour "
-    "with two threads."
+    "least 32 px wide and shows something; a found one is exact to the pixel. Of another day are pairs of "
+    "which at least 15 % of the common region differs; those of which less does are counted apart. The "
+    "floor: decode every file in colour with two threads."
 )
 METHODS = (
     "The same collections for every method, smaller: features with RANSAC and hashes compare all pairs. "
@@ -65,7 +66,14 @@ def find_table(found: pd.DataFrame, recall: pd.DataFrame) -> list[str]:
         for name, part in found.groupby("source", sort=False)
     ]
     headings = ["source", "layout", "images", "pairs", "recall", "32-63 px", "64-95 px", "from 96 px"]
-    headings += ["wrong offset", "false", "other day accepted", "of floor", "bytes an image"]
+    headings += [
+        "wrong offset",
+        "false",
+        "other day accepted",
+        "under 15 % changed, accepted",
+        "of floor",
+        "bytes an image",
+    ]
     return markdown(headings, rows)
 
 
@@ -87,6 +95,7 @@ def _find_row(name: str, layout: str, part: pd.DataFrame, narrow: pd.DataFrame) 
         f"{total['wrong_offset']:.0f}",
         f"{total['false'] + total['false_altered']:.0f}",
         f"{accepted} of {total['other_day']:,.0f}",
+        f"{total['slightly_changed_accepted']:.0f} of {total['slightly_changed']:,.0f}",
         f"{total['seconds'] / total['floor_seconds']:.1f}",
         f"{np.average(part['cache_bytes_an_image'], weights=part['images']):,.0f}",
     ]
