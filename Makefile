@@ -101,8 +101,9 @@ bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/r
 bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benchmarks/results/speed*.csv (PEERS="python ...")
 	@$(PYTHON) -m benchmarks.speed $(if $(PEERS),--peer-python $(PEERS))
 
-bench-scaling: $(STAMP)  ## what a Dask cluster costs: benchmarks/results/scaling*.csv (IMAGES=folder)
-	@$(PYTHON) -m benchmarks.scaling $(IMAGES)
+bench-scaling: $(STAMP)  ## what a search costs by N, and a Dask cluster: benchmarks/results/scaling*.csv (IMAGES=folder, SIZES="N ...")
+	@$(PYTHON) -m benchmarks.scaling.offsets $(if $(SIZES),--sizes $(SIZES))
+	@$(if $(IMAGES),$(PYTHON) -m benchmarks.scaling $(IMAGES),true)
 
 bench-collections: $(STAMP)  ## whole collections against their exact truth: benchmarks/results/collections*.csv (AIRBUS=FOLDER)
 	@$(PYTHON) -m benchmarks.collections $(if $(AIRBUS),--airbus $(AIRBUS))

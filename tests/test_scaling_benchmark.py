@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from benchmarks.free_offsets.lookalikes import ground
+from benchmarks.scaling import offsets
 from benchmarks.scaling.__main__ import UNITS, check, cost, first_of, work
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "images"
@@ -46,3 +50,33 @@ def test_a_real_run_is_measured_part_by_part() -> None:
     assert row["pairs_an_image"] > 0 and row["processor_seconds"] > 0
     assert row["model_verify"] == pytest.approx(2 * row["pairs_an_image"] * 12)
     assert row["model_describe"] == 60
+
+
+def test_exponents_are_those_of_the_seconds() -> None:
+    sizes = np.array([1000, 2000, 4000])
+    steps = {"linear": sizes / 100.0, "steep": (sizes / 1000.0) ** 1.5, "once": np.array([1.0])}
+    rows = [
+        {"images": size, "step": step, "seconds": second}
+        for step, seconds in steps.items()
+        for size, second in zip(sizes, seconds, strict=False)
+    ]
+    fitted = offsets.exponents(pd.DataFrame(rows))
+    assert fitted.values.tolist() == [["linear", 1.0, 3], ["steep", 1.5, 3]]
+
+
+def test_the_search_at_any_offset_is_measured_step_by_step(tmp_path: Path) -> None:
+    np.save(tmp_path / "acquisition.npy", ground(1200, 0))
+    command = f"--acquisition {tmp_path}/acquisition.npy --work {tmp_path}/work --out {tmp_path} --sizes"
+    for n_images in ("16", "24"):  # one at a time: what was measured before stays
+        assert offsets.main([*command.split(), n_images]) == 0
+    table = pd.read_csv(tmp_path / "scaling_offsets.csv")
+    whole = table[table["step"] == offsets.WHOLE]
+    assert whole["images"].tolist() == [16, 24]
+    assert (whole["pairs"] >= 8).all() and (whole["recall"] > 0.5).all()
+    assert not whole[["wrong_offset", "false"]].any(axis=None)
+    steps = table[table["images"] == 16].set_index("step")["seconds"]
+    assert {"describe points", "join points", "judge"} < set(steps.index)
+    assert steps.drop(offsets.WHOLE).sum() <= steps[offsets.WHOLE]
+    assert (table["peak_mb"] > 20).all() and (table["of_floor"] >= 0).all()
+    fitted = pd.read_csv(tmp_path / "scaling_offsets_exponents.csv")
+    assert set(fitted["step"]) == set(table["step"])

@@ -1,2 +1,1 @@
-"""Collections cut at any offset against their exact truth: `dupnet find`, local features, hashes, other
-tools."""
+"""Collections cut at any offset against their exact truth: `dupnet find` beside features, hashes, tools."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -19,6 +21,15 @@ OFFSET = ["y_offset", "x_offset"]
 LEAST = CELL_SIZE
 """Narrow side in pixels of the regions that count."""
 
+LEAST_CHANGED = 0.15
+"""Share of a region that must differ for it to show another day; where less does, it may be no more than the
+faint rim of a change in a corner."""
+
+MOST_SOLID = 0.25
+"""Share of a cell that may be solid: the edge of a solid area is no evidence."""
+
+_NEXT = np.ones((3, 3), np.uint8)
+
 SHARES = (0, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
 """Bounds of the bins of the share of the smaller image that is common, each to the next."""
 
@@ -27,7 +38,8 @@ NARROW = (32, 64, 96, 128, 192, 256, 4096)
 
 OUTCOMES = [
     *("found", "wrong_offset", "altered", "undecided", "missed", "blank"),
-    *("other_day", "other_day_accepted", "other_day_altered", "unchanged", "false", "false_altered"),
+    *("other_day", "other_day_accepted", "other_day_altered", "slightly_changed"),
+    *("slightly_changed_accepted", "unchanged", "false", "false_altered"),
 ]
 """What may come of a pair, see :func:`against_truth`."""
 
@@ -35,7 +47,8 @@ OUTCOMES = [
 def with_evidence(truth: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """The truth with ``share`` (of the smaller image), ``narrow`` (pixels), and whether it is ``decidable``.
 
-    A region is decidable if two cells of 32 px, or its only one, have texture in both images.
+    A region is decidable if two cells of 32 px, or its only one, have texture in both images, each solid
+    over no more than a share of :data:`MOST_SOLID`.
     """
     names = pd.unique(truth[PAIR].to_numpy().ravel())
     grey = {name: read_grey(folder / name) for name in names}
@@ -57,9 +70,17 @@ def _shows(one: npt.NDArray[np.uint8], two: npt.NDArray[np.uint8], row: Any) -> 
     for image, y, x in ((one, max(row.y_offset, 0), max(row.x_offset, 0)),
                         (two, max(-row.y_offset, 0), max(-row.x_offset, 0))):  # fmt: skip
         region = image[y : y + rows * CELL_SIZE, x : x + cols * CELL_SIZE]
-        cells = region.reshape(rows, CELL_SIZE, cols, CELL_SIZE).swapaxes(1, 2)
-        textured &= cell_texture(cells.reshape(-1, CELL_SIZE, CELL_SIZE))[:, 0, 0] >= EVIDENCE_RMS
+        flat = (cv2.dilate(region, _NEXT) == cv2.erode(region, _NEXT)).astype(np.uint8)
+        textured &= cell_texture(_cells(region))[:, 0, 0] >= EVIDENCE_RMS
+        textured &= _cells(flat).mean(axis=(1, 2)) <= MOST_SOLID
     return bool(textured.sum() >= min(MIN_EVIDENCE_CELLS, rows * cols))
+
+
+def _cells(region: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The cells of a region of whole ones, row by row: (n, 32, 32)."""
+    rows, cols = region.shape[0] // CELL_SIZE, region.shape[1] // CELL_SIZE
+    cells = region.reshape(rows, CELL_SIZE, cols, CELL_SIZE).swapaxes(1, 2)
+    return cells.reshape(-1, CELL_SIZE, CELL_SIZE)
 
 
 def against_truth(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +89,8 @@ def against_truth(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     Pairs of one day whose region is at least :data:`LEAST` px wide and decidable are ``found``, found at a
     ``wrong_offset``, called ``altered``, ``undecided``, or ``missed``; those with nothing to judge by are
     ``blank``, whatever was said of them unless the offset is wrong. Two days of one ground are ``other_day``,
-    ``other_day_accepted`` or ``other_day_altered``, but ``unchanged`` where nothing of the region differs.
+    ``other_day_accepted`` or ``other_day_altered``; where less than :data:`LEAST_CHANGED` of it differs
+    ``slightly_changed`` or ``slightly_changed_accepted``, and where nothing does ``unchanged``.
     Whatever else was accepted is ``false`` or ``false_altered``.
 
     ``truth`` is of :func:`with_evidence`; ``found`` has ``image1, image2, verdict`` and, where the method
@@ -89,6 +111,7 @@ def against_truth(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     unknown = table["same_day"].isna()
     narrow = table["narrow"].fillna(0) < LEAST
     decidable = table["decidable"].eq(True)
+    slightly = table["changed"] < LEAST_CHANGED
     cases = {
         "false": unknown & accepted,
         "false_altered": unknown & altered,
@@ -97,6 +120,8 @@ def against_truth(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
         "narrow": same & narrow,
         "blank": same & ~decidable,
         "unchanged": ~same & (table["changed"] == 0),
+        "slightly_changed_accepted": ~same & slightly & (accepted | altered),
+        "slightly_changed": ~same & slightly,
         "other_day_accepted": ~same & accepted,
         "other_day_altered": ~same & altered,
         "other_day": ~same,
@@ -114,6 +139,7 @@ def counts(table: pd.DataFrame) -> dict[str, float]:
     wide = table["decidable"].eq(True) & (table["outcome"] == "wrong_offset")
     pairs = sum(row[name] for name in ("found", "altered", "undecided", "missed")) + int(wide.sum())
     row["other_day"] += row["other_day_accepted"] + row["other_day_altered"]
+    row["slightly_changed"] += row["slightly_changed_accepted"]
     return {"pairs": pairs, **row, "recall": round(row["found"] / pairs, 5) if pairs else np.nan}
 
 
@@ -123,7 +149,7 @@ def recall_by(table: pd.DataFrame) -> pd.DataFrame:
     rows: list[Mapping[str, Any]] = []
     for by, bounds in (("share", SHARES), ("narrow", NARROW)):
         bins = np.digitize(wanted[by], bounds[1:-1])
-        for number, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for number, (low, high) in enumerate(pairwise(bounds)):
             inside = wanted[bins == number]
             found = int((inside["outcome"] == "found").sum())
             rows.append(

@@ -1,5 +1,4 @@
-"""Other ways to tell which images share ground, every pair of a folder:
-``python -m benchmarks.free_offsets.features METHOD FOLDER CSV``.
+"""``python -m benchmarks.free_offsets.features METHOD FOLDER CSV``: other ways to find what shares ground.
 
 Local features of OpenCV, matched and fitted with RANSAC, and hashes of whole images. Each writes the pairs
 that it accepts, features with the offset, and prints its seconds as one line of JSON.
@@ -26,7 +25,8 @@ from PIL import Image
 from benchmarks.free_offsets.counting import OFFSET, PAIR
 from dupnet.files.atomic import write_csv
 from dupnet.files.workers import map_in_order
-from dupnet.images.reading import list_images, read_grey, read_image
+from dupnet.images.listing import list_images
+from dupnet.images.reading import read_grey, read_image
 
 THREADS = 2
 

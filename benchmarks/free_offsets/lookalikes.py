@@ -1,5 +1,4 @@
-"""What looks like agreement and is none: structure that repeats, and what every image of a collection
-carries.
+"""What looks like agreement and is none: structure that repeats, and what every image carries.
 
 Of images drawn or marked here no two show the same ground, so whatever is found among them is false.
 """
@@ -68,13 +67,13 @@ def long_roof(size: int, seed: int, period: int) -> Image:
 IRREGULAR = 6.0
 """Of structure as it is found: levels by which roofs differ."""
 
-REPEATED: dict[str, Callable[[int, int], Image]] = {
-    **{f"roofs of {period} px": partial(roofs, period=period, irregular=IRREGULAR) for period in (24, 37, 64)},
-    **{f"furrows of {period} px": partial(furrows, period=period, irregular=IRREGULAR) for period in (24, 37, 64)},
-    **{f"long roof, ribs of {period} px": partial(long_roof, period=period) for period in (16, 37, 64)},
-    **{f"equal roofs of {period} px": partial(roofs, period=period) for period in (24, 37)},
-    **{f"equal furrows of {period} px": partial(furrows, period=period) for period in (24, 64)},
-}  # fmt: skip
+REPEATED: dict[str, Callable[..., Image]] = {
+    **{f"roofs of {step} px": partial(roofs, period=step, irregular=IRREGULAR) for step in (24, 37, 64)},
+    **{f"furrows of {step} px": partial(furrows, period=step, irregular=IRREGULAR) for step in (24, 37, 64)},
+    **{f"long roof, ribs of {step} px": partial(long_roof, period=step) for step in (16, 37, 64)},
+    **{f"equal roofs of {step} px": partial(roofs, period=step) for step in (24, 37)},
+    **{f"equal furrows of {step} px": partial(furrows, period=step) for step in (24, 64)},
+}
 """Structure that repeats: size and seed -> an image."""
 
 

@@ -17,13 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.accuracy.pairs import airbus_held_out
 from dupnet.acquisitions.crops import cut_crops
 from dupnet.acquisitions.layouts import LAYOUTS, grid_places, random_places
 from dupnet.acquisitions.sea import synthetic_sea
 from dupnet.acquisitions.sources import fetch_derna, fetch_kitsap, read_acquisition
 from dupnet.images.reading import read_image
-from dupnet.training.recipe import COLUMNS
 
 Image = npt.NDArray[np.uint8]
 
@@ -68,6 +66,8 @@ def sources(raw: Path, airbus: Path | None) -> dict[str, Callable[[], Source]]:
 
 
 def _held_out(name: str, fetch: Callable[[Path], Path], raw: Path) -> Source:
+    from dupnet.training.recipe import COLUMNS  # imports TensorFlow
+
     first, end = COLUMNS[name]["test"]
     return Source(np.ascontiguousarray(read_acquisition(fetch(raw))[:, first:end]))
 
@@ -79,13 +79,14 @@ def _sea() -> Source:
 
 def _airbus(folder: Path) -> Source:
     """Images side by side, as square as they go; what is left over is left out."""
+    from benchmarks.accuracy.pairs import airbus_held_out  # imports TensorFlow
+
     names = airbus_held_out(folder / "images").drop_duplicates("group")["image"].tolist()
     rows = int(len(names) ** 0.5)
     cols = len(names) // rows
     images = [read_image(folder / "images" / name) for name in names[: rows * cols]]
-    return Source(
-        np.concatenate([np.concatenate(images[row * cols :][:cols], axis=1) for row in range(rows)])
-    )
+    lines = [np.concatenate(images[row * cols :][:cols], axis=1) for row in range(rows)]
+    return Source(np.concatenate(lines))
 
 
 def places_of(layout: str, picture: Image, n_images: int, seed: int) -> npt.NDArray[np.int64]:

@@ -1,0 +1,185 @@
+"""``python -m benchmarks.scaling.offsets [--raw DIR] [--sizes N ...]``: the cost of a search by N.
+
+Crops of 400 px anywhere in the part of Derna that nothing was learned from, each with its own colours and
+JPEG quality, are searched from scratch. So that images share as much ground in a large collection as in a
+small one, crops come from the acquisition's eight mirrored and turned versions, which `find` takes for
+other ground. Writes ``scaling_offsets.csv``, seconds and peak memory of each step for each number of images,
+and ``scaling_offsets_exponents.csv``, the power of N with which each step's seconds grow. Results of sizes
+measured before are kept, so that large ones can be run one at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from benchmarks.free_offsets.counting import LEAST, against_truth, counts
+from benchmarks.speed.measure import THREADS, floor
+from dupnet.acquisitions.crops import cut_crops
+from dupnet.acquisitions.layouts import random_places
+from dupnet.acquisitions.sources import fetch_derna, read_acquisition
+from dupnet.files.atomic import write_csv
+from dupnet.find import engine
+from dupnet.find.results import Clock, read_table
+
+SIZES = (1000, 2000, 4000)
+SIDE = 400
+VERSIONS = 8
+SURE_NARROW = 96
+"""Narrow side in pixels from which regions count for the recall that stands beside the cost."""
+
+WHOLE = "whole run"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure every size, and fit the exponents; see the module."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling.offsets", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="to fetch Derna into")
+    parser.add_argument("--acquisition", type=Path, help="another acquisition, all of it")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="images")
+    parser.add_argument("--work", type=Path, default=Path("output/benchmark/scaling"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.measure:
+        print(json.dumps(measure(*options.measure)))
+        return 0
+    path = options.out / "scaling_offsets.csv"
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["images"])
+    for n_images in options.sizes:
+        home = options.work / f"offsets-{n_images}"
+        if not (home / "truth.csv").exists():
+            shutil.rmtree(home, ignore_errors=True)
+            cut(lambda: acquisition(options), home, n_images)
+        rows = of_size(home)
+        table = pd.concat([table[table["images"] != n_images], rows], ignore_index=True)
+        table = table.sort_values("images", kind="stable")
+        write_csv(table, path)
+        print(rows.to_string(index=False), flush=True)
+        shutil.rmtree(home / "found")
+    fitted = exponents(table)
+    write_csv(fitted, options.out / "scaling_offsets_exponents.csv")
+    print(fitted.to_string(index=False))
+    return 0
+
+
+def acquisition(options: argparse.Namespace) -> npt.NDArray[np.uint8]:
+    """The part of Derna that is held out, or the acquisition that was named."""
+    if options.acquisition:
+        return read_acquisition(options.acquisition)
+    from dupnet.training.recipe import COLUMNS  # imports TensorFlow
+
+    first, end = COLUMNS["derna"]["test"]
+    return read_acquisition(fetch_derna(options.raw))[:, first:end]
+
+
+def cut(read: Callable[[], npt.NDArray[np.uint8]], home: Path, n_images: int) -> None:
+    """So many crops into ``home/images``, with ``home/truth.csv``."""
+    picture = read()
+    (home / "images").mkdir(parents=True)
+    truths = []
+    for version in range(VERSIONS):
+        n = n_images // VERSIONS + (version < n_images % VERSIONS)
+        turned = np.rot90(picture[:, ::-1] if version >= 4 else picture, version % 4)
+        places = random_places(*turned.shape[:2], n, (SIDE,), seed=version)
+        part = home / f"part{version}"
+        crops = cut_crops(
+            np.ascontiguousarray(turned), part, places,
+            hard=True, seed=version, another_day_share=0.0, prefix=f"{version}_", workers=THREADS,
+        )  # fmt: skip
+        truths.append(crops.truth)
+        for file in (part / "images").iterdir():
+            file.rename(home / "images" / file.name)
+        shutil.rmtree(part)
+    write_csv(pd.concat(truths), home / "truth.csv")
+
+
+def of_size(home: Path) -> pd.DataFrame:
+    """``images, step, seconds, of_floor, peak_mb`` of a collection, the whole run last, with its recall."""
+    images, found = home / "images", home / "found"
+    command = [sys.executable, "-m", "benchmarks.scaling.offsets", "--measure", images, found]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    steps = json.loads(done.stdout.splitlines()[-1])
+    table = pd.DataFrame(steps).assign(images=len(list(images.iterdir())))
+    table["of_floor"] = (table["seconds"] / floor(str(images))["seconds"]).round(3)
+    truth = pd.read_csv(home / "truth.csv")
+    narrow = truth[["height", "width"]].min(axis=1)
+    # Solid ground apart: what shows nothing cannot be found, and is a twentieth of these.
+    truth = truth.assign(narrow=narrow, decidable=narrow >= SURE_NARROW, share=0.0)
+    counted = counts(against_truth(truth[narrow >= LEAST], read_table(found / "overlaps.csv")))
+    last = table["step"] == WHOLE
+    for name in ("pairs", "recall", "wrong_offset", "false"):
+        table.loc[last, name] = counted[name]
+    columns = ["images", "step", "seconds", "of_floor", "peak_mb", "pairs", "recall", "wrong_offset", "false"]
+    return table[columns]
+
+
+def exponents(table: pd.DataFrame) -> pd.DataFrame:
+    """``step, exponent, sizes``: the power of N with which seconds grow, of steps measured at two sizes."""
+    rows = []
+    for step, part in table.groupby("step", sort=False):
+        if part["images"].nunique() > 1:
+            slope = np.polyfit(np.log(part["images"].astype(float)), np.log(part["seconds"]), 1)[0]
+            rows.append({"step": step, "exponent": round(float(slope), 3), "sizes": len(part)})
+    return pd.DataFrame(rows, columns=["step", "exponent", "sizes"])
+
+
+class _Peaks(Clock):
+    """A clock that also notes the most memory that the process held during each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak_mb: dict[str, float] = {}
+        _PEAKS.append(self)
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: proc(5)
+        with super().__call__(step):
+            yield
+        self.peak_mb[step] = max(self.peak_mb.get(step, 0.0), _peak_mb())
+
+
+_PEAKS: list[_Peaks] = []
+
+
+def _peak_mb() -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1000
+    raise OSError("/proc/self/status does not tell the peak memory; run the benchmark on Linux.")
+
+
+def measure(images: Path, out: Path) -> list[dict[str, Any]]:
+    """``step, seconds, peak_mb`` of a search from scratch, without its report; the last is the whole run."""
+    shutil.rmtree(out, ignore_errors=True)
+    with patch.object(engine, "Clock", _Peaks):
+        start = time.perf_counter()
+        engine.find_overlaps(images, out=out, report=False, workers=THREADS)
+        seconds = time.perf_counter() - start
+    clock = _PEAKS.pop()
+    steps = {**clock.seconds, WHOLE: seconds}
+    peaks = {**clock.peak_mb, WHOLE: max(clock.peak_mb.values())}
+    return [
+        {"step": step, "seconds": round(value, 4), "peak_mb": round(peaks[step], 1)}
+        for step, value in steps.items()
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
