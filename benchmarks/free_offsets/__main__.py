@@ -142,8 +142,9 @@ def searched(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     cached = sum(path.stat().st_size for path in (out / "cache").rglob("*") if path.is_file())
     cost = {
         "seconds": round(found["seconds"], 3),
-        "floor_seconds": round(floor["seconds"], 3),
-        "of_floor": round(found["seconds"] / floor["seconds"], 2),
+        "cpu_seconds": round(found["task_cpu_seconds"], 3),
+        "floor_cpu_seconds": round(floor["task_cpu_seconds"], 3),
+        "of_floor": round(found["task_cpu_seconds"] / floor["task_cpu_seconds"], 2),
         "cache_bytes_an_image": round(cached / n_images),
         "peak_mb": round(found["peak_mb"], 1),
     }
