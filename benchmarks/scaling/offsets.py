@@ -172,7 +172,7 @@ def _peak_mb() -> float:
 
 
 def measure(images: Path, out: Path) -> list[dict[str, Any]]:
-    """``step, seconds, cpu_seconds, peak_mb`` of a search from scratch but its report; the last is the whole."""
+    """``step, seconds, cpu_seconds, peak_mb`` of a search from scratch, but for its report; whole last."""
     shutil.rmtree(out, ignore_errors=True)
     with patch.object(engine, "Clock", _Peaks):
         start, before = time.perf_counter(), time.process_time()
