@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sources", nargs="+", help="of derna, kitsap, sea, airbus (default: all there are)")
     parser.add_argument("--layouts", nargs="+", default=list(sets.PLACES), choices=sets.PLACES)
     parser.add_argument("--n-images", type=int, default=240, help="crops of a collection (0: skip)")
-    parser.add_argument("--compared", type=int, default=48, help="crops, for every method (0: skip)")
+    parser.add_argument("--compared", type=int, default=40, help="crops, for every method (0: skip)")
     parser.add_argument("--lookalikes", type=int, default=12, help="images that only look alike (0: skip)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[101])
     parser.add_argument(
