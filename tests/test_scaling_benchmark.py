@@ -56,12 +56,12 @@ def test_exponents_are_those_of_the_seconds() -> None:
     sizes = np.array([1000, 2000, 4000])
     steps = {"linear": sizes / 100.0, "steep": (sizes / 1000.0) ** 1.5, "once": np.array([1.0])}
     rows = [
-        {"images": size, "step": step, "seconds": second}
+        {"images": size, "step": step, "seconds": second, "cpu_seconds": second * size}
         for step, seconds in steps.items()
         for size, second in zip(sizes, seconds, strict=False)
     ]
     fitted = offsets.exponents(pd.DataFrame(rows))
-    assert fitted.values.tolist() == [["linear", 1.0, 3], ["steep", 1.5, 3]]
+    assert fitted.values.tolist() == [["linear", 1.0, 2.0, 3], ["steep", 1.5, 2.5, 3]]
 
 
 def test_the_search_at_any_offset_is_measured_step_by_step(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ FOUND = (
     "a second version of another day for a tenth. To be found are pairs of one day whose common region is at "
     "least 32 px wide and shows something; a found one is exact to the pixel. Of another day are pairs of "
     "which at least 15 % of the common region differs; those of which less does are counted apart. The "
-    "floor: decode every file in colour with two threads."
+    "floor: the processor time to decode every file in colour."
 )
 METHODS = (
     "The same collections for every method, smaller: features with RANSAC and hashes compare all pairs. "
@@ -96,7 +96,7 @@ def _find_row(name: str, layout: str, part: pd.DataFrame, narrow: pd.DataFrame) 
         f"{total['false'] + total['false_altered']:.0f}",
         f"{accepted} of {total['other_day']:,.0f}",
         f"{total['slightly_changed_accepted']:.0f} of {total['slightly_changed']:,.0f}",
-        f"{total['seconds'] / total['floor_seconds']:.1f}",
+        f"{total['cpu_seconds'] / total['floor_cpu_seconds']:.1f}",
         f"{np.average(part['cache_bytes_an_image'], weights=part['images']):,.0f}",
     ]
 

@@ -110,13 +110,14 @@ def cut(read: Callable[[], npt.NDArray[np.uint8]], home: Path, n_images: int) ->
 
 
 def of_size(home: Path) -> pd.DataFrame:
-    """``images, step, seconds, of_floor, peak_mb`` of a collection, the whole run last, with its recall."""
+    """``images, step, seconds, cpu_seconds, of_floor, peak_mb`` of a collection, the whole run last, with its
+    recall; ``of_floor``: processor time by that of decoding every file in colour."""
     images, found = home / "images", home / "found"
     command = [sys.executable, "-m", "benchmarks.scaling.offsets", "--measure", images, found]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     steps = json.loads(done.stdout.splitlines()[-1])
     table = pd.DataFrame(steps).assign(images=len(list(images.iterdir())))
-    table["of_floor"] = (table["seconds"] / floor(str(images))["seconds"]).round(3)
+    table["of_floor"] = (table["cpu_seconds"] / floor(str(images))["task_cpu_seconds"]).round(3)
     truth = pd.read_csv(home / "truth.csv")
     narrow = truth[["height", "width"]].min(axis=1)
     # Solid ground apart: what shows nothing cannot be found, and is a twentieth of these.
@@ -125,33 +126,38 @@ def of_size(home: Path) -> pd.DataFrame:
     last = table["step"] == WHOLE
     for name in ("pairs", "recall", "wrong_offset", "false"):
         table.loc[last, name] = counted[name]
-    columns = ["images", "step", "seconds", "of_floor", "peak_mb", "pairs", "recall", "wrong_offset", "false"]
-    return table[columns]
+    columns = ["images", "step", "seconds", "cpu_seconds", "of_floor", "peak_mb"]
+    return table[[*columns, "pairs", "recall", "wrong_offset", "false"]]
 
 
 def exponents(table: pd.DataFrame) -> pd.DataFrame:
-    """``step, exponent, sizes``: the power of N with which seconds grow, of steps measured at two sizes."""
+    """``step, exponent, cpu_exponent, sizes``: the powers of N with which seconds and processor time grow, of
+    steps measured at two sizes."""
     rows = []
     for step, part in table.groupby("step", sort=False):
         if part["images"].nunique() > 1:
-            slope = np.polyfit(np.log(part["images"].astype(float)), np.log(part["seconds"]), 1)[0]
-            rows.append({"step": step, "exponent": round(float(slope), 3), "sizes": len(part)})
-    return pd.DataFrame(rows, columns=["step", "exponent", "sizes"])
+            images = np.log(part["images"].astype(float))
+            slopes = [np.polyfit(images, np.log(part[name]), 1)[0] for name in ("seconds", "cpu_seconds")]
+            rows.append([step, *np.round(slopes, 3), len(part)])
+    return pd.DataFrame(rows, columns=["step", "exponent", "cpu_exponent", "sizes"])
 
 
 class _Peaks(Clock):
-    """A clock that also notes the most memory that the process held during each step."""
+    """A clock that also notes the processor time of each step, and the most memory that the process held."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.cpu_seconds: dict[str, float] = {}
         self.peak_mb: dict[str, float] = {}
         _PEAKS.append(self)
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: proc(5)
+        before = time.process_time()
         with super().__call__(step):
             yield
+        self.cpu_seconds[step] = self.cpu_seconds.get(step, 0.0) + time.process_time() - before
         self.peak_mb[step] = max(self.peak_mb.get(step, 0.0), _peak_mb())
 
 
@@ -166,17 +172,23 @@ def _peak_mb() -> float:
 
 
 def measure(images: Path, out: Path) -> list[dict[str, Any]]:
-    """``step, seconds, peak_mb`` of a search from scratch, without its report; the last is the whole run."""
+    """``step, seconds, cpu_seconds, peak_mb`` of a search from scratch, but for its report; whole last."""
     shutil.rmtree(out, ignore_errors=True)
     with patch.object(engine, "Clock", _Peaks):
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         engine.find_overlaps(images, out=out, report=False, workers=THREADS)
-        seconds = time.perf_counter() - start
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - before
     clock = _PEAKS.pop()
     steps = {**clock.seconds, WHOLE: seconds}
+    spent = {**clock.cpu_seconds, WHOLE: cpu_seconds}
     peaks = {**clock.peak_mb, WHOLE: max(clock.peak_mb.values())}
     return [
-        {"step": step, "seconds": round(value, 4), "peak_mb": round(peaks[step], 1)}
+        {
+            "step": step,
+            "seconds": round(value, 4),
+            "cpu_seconds": round(spent[step], 4),
+            "peak_mb": round(peaks[step], 1),
+        }
         for step, value in steps.items()
     ]
 
