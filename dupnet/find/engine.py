@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 from dupnet.files.workers import n_workers
 from dupnet.find.collection import CACHE, Images, check_call, list_call, locked, open_collection
 from dupnet.find.describe import recorded_weights
+from dupnet.find.footprints import contradictions
 from dupnet.find.groups import MAX_STACK, Resolution, resolve
 from dupnet.find.judgements import heed
 from dupnet.find.results import Clock, FindResult, conclude, write_all
@@ -181,6 +182,14 @@ def find_overlaps(
             counts={**search.counts, "ignored": run.collection.ignored},
             seconds=run.clock.seconds,
         )
+        if search.surveyed:
+            result.georeference = contradictions(
+                search.surveyed,
+                result.overlaps,
+                result.revisits,
+                resolution.refused,
+                search.described.images,
+            )
         if out is not None:
             result = heed(result, work, ignore=ignore_judgements)
             shown = result.folders if report else None

@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.find import footprints
 from dupnet.find.cache import Cache
 from dupnet.find.collection import Collection
 from dupnet.find.describe import Described, describe_all
+from dupnet.find.footprints import Surveyed
 from dupnet.find.overlaps import KEY, Judge, concatenate
 from dupnet.find.point_index import describe_points, open_points
 from dupnet.find.point_search import (
@@ -68,6 +70,8 @@ class Search(NamedTuple):
     grid: Grid | None
     searched: dict[str, Any]
     counts: dict[str, Any]
+    surveyed: Surveyed | None = None
+    """What files say of where their images lie, if any does."""
 
 
 def held_against(run: Run, described: Described) -> npt.NDArray[np.bool_] | None:
@@ -156,16 +160,30 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
     read = reader(run.collection.files, described, run.rendering)
     with run.clock("refine offsets"):
         proposals = concatenate([refine_offsets(proposals, read, run.workers)])
+    judge = region_judge(read, described, run.weights, run.workers)
+    with run.clock("georeferences"):
+        surveyed = footprints.survey(
+            run.collection.files, described, held_against(run, described), run.workers
+        )
+        if surveyed:
+            proposed = footprints.propose(surveyed, proposals, described, read, run.workers)
+            judge = footprints.confirming(judge, proposed)
+            proposals = concatenate([proposals, proposed.table])
     is_one_size = (described.sizes == described.sizes[0]).all()
     grid = Grid.of_image(*_size(described.sizes), step) if step and is_one_size else None
-    searched = {
+    searched: dict[str, Any] = {
         "offsets": "any",
         "grid": step if tiles_searched else None,
         "smallest_region": CELL_SIZE,
     }
-    judge = region_judge(read, described, run.weights, run.workers)
+    if surveyed:
+        searched["georeferences"] = {
+            "images": len(surveyed.georeferences),
+            "pairs": len(surveyed.pairs),
+            "skipped": surveyed.n_skipped,
+        }
     proposals = with_places(proposals, len(described.images))
-    return Search(described, proposals, judge, CELL_SIZE, grid, searched, counts)
+    return Search(described, proposals, judge, CELL_SIZE, grid, searched, counts, surveyed)
 
 
 def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
