@@ -34,6 +34,7 @@ from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
 from dupnet.find.tile_search import search_tiles
 from dupnet.find.verification import refine_offsets
 from dupnet.find.votes import EXACT_FROM
+from dupnet.images.image import MAX_PIXELS
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
 from dupnet.tiles import CELL_SIZE, TILE_SIZE, Grid
@@ -154,6 +155,7 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
     if tiles_searched:
         assert step is not None
         weak = weak_images(found.points, step)
+        weak = weak[described.sizes[weak].prod(axis=1) <= MAX_PIXELS]  # tiles are cut from whole images
         of_tiles, more = _proposed_by_tiles(run, described, weak, Tiling(step, step), stack)
         proposals = concatenate([proposals, of_tiles])
         counts |= more
