@@ -84,16 +84,16 @@ def test_pairs_are_those_of_a_plain_loop() -> None:
             y, x = (places[other] - places[one]).tolist()
             if abs(y) < 300 and abs(x) < 300:
                 wanted.append((f"{one:02d}.tif", f"{other:02d}.tif", y, x, 300 - abs(y), 300 - abs(x)))
-    found = footprint_pairs(georeferences)
+    found = footprint_pairs(georeferences).pairs
     assert tuple(found.columns) == FOOTPRINT_COLUMNS
     assert len(wanted) > 10
     pd.testing.assert_frame_equal(found, pd.DataFrame(wanted, columns=FOOTPRINT_COLUMNS), check_dtype=False)
 
 
 def test_chips_that_touch_share_nothing() -> None:
-    assert footprint_pairs({"a": chip(0, 0), "b": chip(0, 300), "c": chip(300, 0)}).empty
-    assert footprint_pairs({"a": chip(0, 0)}).empty
-    assert footprint_pairs({}).empty
+    assert footprint_pairs({"a": chip(0, 0), "b": chip(0, 300), "c": chip(300, 0)}).pairs.empty
+    assert footprint_pairs({"a": chip(0, 0)}).pairs.empty
+    assert footprint_pairs({}).pairs.empty
 
 
 def test_other_grids_have_no_offset() -> None:
@@ -106,7 +106,7 @@ def test_other_grids_have_no_offset() -> None:
         900, 900, ((east - west) / 900, 0.0, west, 0.0, (south - north) / 900, north), "EPSG:3857"
     )
     quarter = Georeference(2000, 2000, (0.0, 0.5, 500_000.0, 0.5, 0.0, 5_699_000.0), UTM)
-    table = footprint_pairs({"a": one, "b": chip(10, 10, size=1000, step=1.0), "c": web, "d": quarter})
+    table = footprint_pairs({"a": one, "b": chip(10, 10, size=1000, step=1.0), "c": web, "d": quarter}).pairs
     assert table[["image1", "image2"]].to_numpy().tolist() == [
         ["a", "b"], ["a", "c"], ["a", "d"], ["b", "c"], ["b", "d"], ["c", "d"]
     ]  # fmt: skip
@@ -114,7 +114,7 @@ def test_other_grids_have_no_offset() -> None:
 
 
 def test_files_that_name_no_system_are_compared_with_each_other_alone() -> None:
-    table = footprint_pairs({"a": chip(0, 0), "b": chip(9, 9, crs=""), "c": chip(5, 6, crs="")})
+    table = footprint_pairs({"a": chip(0, 0), "b": chip(9, 9, crs=""), "c": chip(5, 6, crs="")}).pairs
     assert table[["image1", "image2", "y_offset", "x_offset"]].to_numpy().tolist() == [["b", "c", -4.0, -3.0]]
 
 
@@ -125,7 +125,7 @@ def test_a_rotated_grid_has_offsets_too() -> None:
     y, x = 37, -12
     other = Georeference(200, 200, (a, b, 100 + a * x + b * y, b, -a, 200 + b * x - a * y), UTM)
     assert predicted_offset(one, other) == pytest.approx((y, x))
-    table = footprint_pairs({"one": one, "other": other})
+    table = footprint_pairs({"one": one, "other": other}).pairs
     assert table[["y_offset", "x_offset", "height", "width"]].iloc[0].tolist() == pytest.approx(
         [y, x, 163, 188]
     )
@@ -140,7 +140,7 @@ def found(*rows: tuple[str, str, int, int]) -> pd.DataFrame:
 
 def test_where_files_and_pixels_agree_nothing_is_said() -> None:
     georeferences = {"a": chip(0, 0), "b": chip(100.4, 50), "c": chip(0, 250)}
-    pairs = footprint_pairs(georeferences)
+    pairs = footprint_pairs(georeferences).pairs
     assert len(pairs) == 3
     # a and c share a strip of 50 pixels, which need not be confirmed; plain.jpg says nothing of its place.
     overlaps = found(("a", "b", 102, 51), ("b", "plain.jpg", 7, 7))
@@ -158,7 +158,7 @@ def test_where_they_disagree_the_reason_is_given() -> None:
         "d": chip(100, 0, step=0.6),
         "e": chip(60, 60),
     }
-    pairs = footprint_pairs(georeferences)
+    pairs = footprint_pairs(georeferences).pairs
     overlaps = found(("a", "b", 100, 90), ("a", "c", 0, 0), ("a", "d", 5, 5))
     table = disagreements(pairs, overlaps, NONE, georeferences)
     rows = {
@@ -183,5 +183,5 @@ def test_chips_of_one_scene_from_their_files(tmp_path: Path) -> None:
         origin = from_origin(500_000 + 10 * x, 5_700_000 - 10 * y, 10, 10)
         formats.raster(formats.DEEP, crs=UTM, transform=origin)(tmp_path / name)
     georeferences = {name: read_georeference(tmp_path / name) for name in places}
-    table = footprint_pairs({name: one for name, one in georeferences.items() if one is not None})
+    table = footprint_pairs({name: one for name, one in georeferences.items() if one is not None}).pairs
     assert table.to_numpy().tolist() == [["a.tif", "b.tif", 30.0, 40.0, 66.0, 88.0]]

@@ -40,11 +40,12 @@ from dupnet.files.storage import Folder
 from dupnet.files.workers import n_workers
 from dupnet.find.collection import CACHE, RECORD, combine, locked, parse_record
 from dupnet.find.describe import recorded_weights
-from dupnet.find.engine import across, searched_tiles, tiling_of
+from dupnet.find.engine import across, tiling_of
 from dupnet.find.groups import resolve
 from dupnet.find.results import Clock, FindResult, conclude, write_all
 from dupnet.find.scoring import ScoredOnce
 from dupnet.find.search import EXACT_UP_TO
+from dupnet.find.steps import searched_tiles
 from dupnet.find.tile_index import Tiling, columns
 from dupnet.find.tile_search import SEARCH_THRESHOLD, propose_by_tiles
 from dupnet.images.reading import Sources

@@ -11,7 +11,8 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,7 @@ from dupnet.files.identity import Identity, identity_of
 from dupnet.files.workers import map_in_order
 from dupnet.find.cache import Arrays, Cache, Entry
 from dupnet.images.image import Mask, UnreadableImage
+from dupnet.images.parts import GreyParts, MaskParts, open_parts
 from dupnet.images.reading import load, load_image, none_usable
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights, load_weights
@@ -35,6 +37,7 @@ __all__ = [
     "Described",
     "Describer",
     "describe_all",
+    "entry_in_parts",
     "read_entry",
     "settle",
     "unusable_names",
@@ -231,6 +234,24 @@ def read_entry(
         raise UnreadableImage(path, "changed while it was read; run again")
     height, width = grey.shape
     return Entry(before, height, width, 0, 0, note), grey, valid
+
+
+@contextmanager
+def entry_in_parts(
+    path: Path, *, check_content: bool = False, rendering: Rendering = Rendering()
+) -> Iterator[tuple[Entry, GreyParts, MaskParts]]:
+    """As :func:`read_entry`, of an image too large to be decoded at once, which is read within the block.
+
+    Raises
+    ------
+    UnreadableImage
+        As :func:`read_entry`; also where that shows within the block.
+    """
+    before = _identity(path, check_content)
+    with open_parts(path, rendering) as (grey, valid, note):
+        yield Entry(before, *grey.shape, 0, 0, note), grey, valid
+    if _identity(path, False)[:2] != before[:2]:
+        raise UnreadableImage(path, "changed while it was read; run again")
 
 
 def _is_text(image: str) -> bool:

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dupnet.images.parts import GreyParts, MaskParts
+
 __all__ = ["COARSE", "FINE", "LEVELS", "SMALL_BELOW", "UNITS", "Level", "raw_patches"]
 
 Grey = npt.NDArray[np.uint8]
@@ -86,7 +88,7 @@ Block = tuple[int, int, int, int]
 Found = tuple[Float, Float, Mask, Float]
 
 
-def raw_patches(grey: Grey, valid: Mask | None, level: Level, dense: bool) -> Found:
+def raw_patches(grey: Grey | GreyParts, valid: Mask | MaskParts | None, level: Level, dense: bool) -> Found:
     """Full-resolution positions, polarity and band-passed patches (n, side * side) of the points of a
     level."""
     if grey.ndim != 2 or grey.dtype != np.uint8:
@@ -98,8 +100,13 @@ def raw_patches(grey: Grey, valid: Mask | None, level: Level, dense: bool) -> Fo
         rim_radius, inner_radius = level.small_radius, level.small_radius
     else:
         rim_radius, inner_radius = level.rim_radius, level.dense_radius if dense else level.inner_radius
-    reduced = _reduce(grey, level.scale)
-    unfit = None if valid is None or valid.all() else _reduce((~valid).astype(np.uint8) * 255, level.scale)
+    reduced: Grey | _Reduced
+    reduced = _Reduced(grey, level.scale) if isinstance(grey, GreyParts) else _reduce(grey, level.scale)
+    unfit: Grey | _Reduced | None
+    if isinstance(valid, MaskParts):
+        unfit = _Reduced(valid, level.scale)
+    else:
+        unfit = None if valid is None or valid.all() else _reduce(_invalid(valid), level.scale)
     parts = [
         _in_block(reduced, unfit, level, block, rim_radius, inner_radius)
         for block in _blocks(reduced.shape[0], reduced.shape[1], level, inner_radius is not None)
@@ -135,7 +142,12 @@ def _blocks(height: int, width: int, level: Level, everywhere: bool) -> Iterator
 
 
 def _in_block(
-    reduced: Grey, unfit: Grey | None, level: Level, block: Block, rim_radius: int, inner_radius: int | None
+    reduced: Grey | _Reduced,
+    unfit: Grey | _Reduced | None,
+    level: Level,
+    block: Block,
+    rim_radius: int,
+    inner_radius: int | None,
 ) -> Found:
     """The points inside a block, from the block and as much around it as decides about them."""
     top, bottom, left, right = block
@@ -241,6 +253,25 @@ def _reduce(image: Grey, scale: int) -> Grey:
         return np.zeros((height, width), np.uint8)
     whole = np.ascontiguousarray(image[: height * scale, : width * scale])
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+class _Reduced:
+    """What :func:`_reduce` makes of an image, or of where it is not valid, part by part."""
+
+    def __init__(self, image: GreyParts | MaskParts, scale: int) -> None:
+        self._image = image
+        self._scale = scale
+        self.shape = image.shape[0] // scale, image.shape[1] // scale
+
+    def __getitem__(self, area: tuple[slice, slice]) -> Grey:
+        rows, cols = (slice(part.start * self._scale, part.stop * self._scale) for part in area)
+        if isinstance(self._image, MaskParts):
+            return _reduce(_invalid(self._image[rows, cols]), self._scale)
+        return _reduce(self._image[rows, cols], self._scale)
+
+
+def _invalid(valid: Mask) -> Grey:
+    return np.asarray((~valid).astype(np.uint8) * 255, np.uint8)
 
 
 def _square(radius: int) -> Grey:

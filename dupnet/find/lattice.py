@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dupnet.images.parts import GreyParts, MaskParts
 from dupnet.network.descriptors import Weights, describe_cells, load_weights, verify_bytes
 from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS
 
 __all__ = [
     "EMPTY",
     "EVIDENCE",
+    "OnLattice",
     "SOLID",
     "VALID",
     "Cells",
+    "CellsOfParts",
     "Described",
     "all_tiles",
     "blocks_at",
@@ -43,6 +46,9 @@ TILE_SIDES = (8, 4, 2)
 
 CELLS_AT_A_TIME = 1152
 """Cells described at a time: 18 tiles of 256 px, whose numbers, 5 MB, stay near the processor."""
+
+CELLS_OF_PARTS = 2**15
+"""Cells described at a time of an image that is read part by part: 34 MB of pixels."""
 
 SOLID_LEVELS = (4, 251)
 """Levels up to which, and from which on, a pixel is black or white within what JPEG leaves of a solid one."""
@@ -66,6 +72,19 @@ class Described(NamedTuple):
     flags: Bytes
 
 
+class OnLattice(Protocol):
+    """The cells of an image on a lattice."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        ...
+
+    def block(self, top: int, left: int, rows: int, cols: int) -> tuple[Bytes, Bytes]:
+        """Data and flags (rows, cols) of the cells whose first pixel lies at (top, left) of the image."""
+        ...
+
+
 @dataclass(frozen=True)
 class Cells:
     """What is kept of an image on a lattice: as :class:`Described`, but for (rows, cols) cells.
@@ -77,11 +96,38 @@ class Cells:
     flags: Bytes
     phase: tuple[int, int]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self.data.nbytes + self.flags.nbytes
+
     def block(self, top: int, left: int, rows: int, cols: int) -> tuple[Bytes, Bytes]:
-        """Data and flags (rows, cols) of the cells whose first pixel lies at (top, left) of the image."""
+        """As :meth:`OnLattice.block`."""
         row, col = (top - self.phase[0]) // CELL_SIZE, (left - self.phase[1]) // CELL_SIZE
         area = np.s_[row : row + rows, col : col + cols]
         return self.data[area], self.flags[area]
+
+
+@dataclass(frozen=True)
+class CellsOfParts:
+    """The same of an image that is read part by part: cells are described where they are asked for."""
+
+    grey: GreyParts
+    valid: MaskParts
+    weights: Weights
+    nbytes: int = 0
+
+    def block(self, top: int, left: int, rows: int, cols: int) -> tuple[Bytes, Bytes]:
+        """As :meth:`OnLattice.block`."""
+        step = max(1, CELLS_OF_PARTS // max(cols, 1))
+        found = []
+        for row in range(0, rows, step):
+            y = top + row * CELL_SIZE
+            area = np.s_[y : y + min(step, rows - row) * CELL_SIZE, left : left + cols * CELL_SIZE]
+            found.append(describe_on_lattice(self.grey[area], self.valid[area], weights=self.weights))
+        if not found:
+            return self.grey[0:0, 0:0].reshape(0, cols, 0), np.zeros((0, cols), np.uint8)
+        return np.concatenate([part.data for part in found]), np.concatenate([part.flags for part in found])
 
 
 def describe_on_lattice(
@@ -124,17 +170,26 @@ def describe_on_lattice(
     return Cells(found.data.reshape(*shape, found.data.shape[1]), found.flags.reshape(shape), phase)
 
 
-def blocks_at(grey: Bytes, valid: Mask | None, ys: Numbers, xs: Numbers) -> tuple[Bytes, Bytes]:
+def blocks_at(
+    grey: Bytes | GreyParts, valid: Mask | MaskParts | None, ys: Numbers, xs: Numbers
+) -> tuple[Bytes, Bytes]:
     """The pixels of cells whose upper left pixels lie at (ys, xs), arrays that broadcast: (m, 32, 32) uint8.
 
     Beside them :data:`VALID`, :data:`EMPTY` or 0 of each, (m,) uint8.
     """
-    blocks: Bytes = _windows(grey)[ys, xs].reshape(-1, CELL_SIZE, CELL_SIZE)
+    blocks: Bytes = _cut(grey, ys, xs).reshape(-1, CELL_SIZE, CELL_SIZE)
     if valid is None:
         return blocks, np.full(len(blocks), VALID, np.uint8)
-    shown = _windows(valid)[ys, xs].reshape(len(blocks), -1)
+    shown = _cut(valid, ys, xs).reshape(len(blocks), -1)
     flags = np.where(shown.all(axis=1), VALID, np.where(shown.any(axis=1), 0, EMPTY))
     return blocks, flags.astype(np.uint8)
+
+
+def _cut(image: npt.NDArray[Any] | GreyParts | MaskParts, ys: Numbers, xs: Numbers) -> npt.NDArray[Any]:
+    if isinstance(image, np.ndarray):
+        return np.asarray(_windows(image)[ys, xs])
+    places = zip(*(at.ravel().tolist() for at in np.broadcast_arrays(ys, xs)), strict=True)
+    return np.stack([image[y : y + CELL_SIZE, x : x + CELL_SIZE] for y, x in places])
 
 
 def _windows(image: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from dupnet.find.cache import Arrays, Cache, Entry
-from dupnet.find.describe import read_entry, versions
+from dupnet.find.describe import entry_in_parts, read_entry, versions
 from dupnet.find.points import CODE_LENGTH, POINTS_VERSION, find_points, load_directions
-from dupnet.images.image import UnreadableImage
+from dupnet.images.image import TooLarge, UnreadableImage
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
 
@@ -48,10 +48,14 @@ def describe_points(
     found: dict[str, tuple[Entry, Arrays] | str] = {}
     for name in names:
         try:
-            entry, grey, valid = read_entry(files[name], check_content=check_content, rendering=rendering)
+            try:
+                entry, grey, valid = read_entry(files[name], check_content=check_content, rendering=rendering)
+                points = find_points(grey, valid, dense=dense)
+            except TooLarge:
+                with entry_in_parts(files[name], check_content=check_content, rendering=rendering) as parts:
+                    entry, points = parts[0], find_points(*parts[1:], dense=dense)
         except UnreadableImage as error:
             found[name] = error.reason
             continue
-        points = find_points(grey, valid, dense=dense)
         found[name] = entry._replace(n_rows=len(points.kinds)), points._asdict()
     return found

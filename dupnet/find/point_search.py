@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import pandas as pd
 from dupnet.find.cache import Cache
 from dupnet.find.describe import Described
 from dupnet.find.join import join
-from dupnet.find.lattice import Cells, describe_on_lattice
+from dupnet.find.lattice import CellsOfParts, OnLattice, describe_on_lattice
 from dupnet.find.overlaps import KEY, PLACE, Judge
 from dupnet.find.overlays import overlay_points
 from dupnet.find.placement import Relations, spanned
@@ -25,6 +25,8 @@ from dupnet.find.recent import Recent
 from dupnet.find.regions import Image
 from dupnet.find.verification import judge
 from dupnet.find.votes import PointTable, grid_of, propose
+from dupnet.images.image import TooLarge
+from dupnet.images.parts import GreyParts, MaskParts, load_parts
 from dupnet.images.reading import load_image
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
@@ -185,7 +187,12 @@ def reader(
     """A function from an image's number to its pixels, which remembers the last of them."""
 
     def read(number: int) -> Image:
-        image = load_image(files[described.images[number]], grey=True, rendering=rendering)
+        path = files[described.images[number]]
+        try:
+            image = load_image(path, grey=True, rendering=rendering)
+        except TooLarge:
+            # What is done to these pixels is to ask for their shape, and to cut regions out of them.
+            return cast(Image, load_parts(path, rendering)[:2])
         return image.pixels, image.valid
 
     return Recent(read, _pixel_bytes, PIXEL_BYTES)
@@ -194,8 +201,10 @@ def reader(
 def region_judge(read: Callable[[int], Image], described: Described, weights: Weights, workers: int) -> Judge:
     """A judge of regions, which reads the images where it needs them."""
 
-    def cells(number: int, phase: tuple[int, int]) -> Cells:
+    def cells(number: int, phase: tuple[int, int]) -> OnLattice:
         grey, valid = read(number)
+        if isinstance(grey, GreyParts):
+            return CellsOfParts(grey, cast(MaskParts, valid), weights)
         return describe_on_lattice(grey, valid, phase, weights)
 
     return partial(
@@ -212,8 +221,8 @@ def _pixel_bytes(image: Image) -> int:
     return image[0].nbytes + (0 if image[1] is None else image[1].nbytes)
 
 
-def _cell_bytes(cells: Cells) -> int:
-    return cells.data.nbytes
+def _cell_bytes(cells: OnLattice) -> int:
+    return cells.nbytes
 
 
 def _codes(cache: Cache, rows: npt.NDArray[np.int64], folder: Path) -> npt.NDArray[np.int8]:

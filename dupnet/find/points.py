@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.find.extrema import FINE, LEVELS, UNITS, Level, raw_patches
+from dupnet.images.parts import GreyParts, MaskParts
 
 __all__ = [
     "CODE_LENGTH",
@@ -118,8 +119,8 @@ def is_fine(kinds: npt.NDArray[np.uint8]) -> Mask:
 
 
 def find_points(
-    grey: Grey,
-    valid: Mask | None = None,
+    grey: Grey | GreyParts,
+    valid: Mask | MaskParts | None = None,
     directions: Directions | None = None,
     *,
     dense: bool = False,
@@ -129,7 +130,8 @@ def find_points(
     Parameters
     ----------
     grey : (height, width) uint8
-        Of any size; where a side is too short for one patch there are no points.
+        Of any size; where a side is too short for one patch there are no points. An image too large to be
+        decoded at once as :class:`dupnet.images.parts.Parts` has it: the points are the same.
     valid : (height, width) bool, optional
         False where the image holds no data (collars, padding); no point's patch touches such a pixel.
     directions : Directions, optional

@@ -21,7 +21,7 @@ from dupnet.find.lattice import (
     EVIDENCE,
     SOLID,
     VALID,
-    Cells,
+    OnLattice,
     blocks_at,
     describe_blocks,
     folded_tiles,
@@ -134,7 +134,7 @@ class _Plan(NamedTuple):
 def compare_regions(
     regions: Sequence[Region],
     images: Sequence[tuple[Callable[[], Image], Callable[[], Image]]],
-    cells: Sequence[tuple[Callable[[], Cells], Callable[[], Cells]]],
+    cells: Sequence[tuple[Callable[[], OnLattice], Callable[[], OnLattice]]],
     phases: Sequence[tuple[int, int]],
     weights: Weights | None = None,
 ) -> Compared:

@@ -24,6 +24,7 @@ from dupnet.find.describe import Described, versions
 from dupnet.find.groups import MAX_STACK, Resolution
 from dupnet.find.names import ImageNames
 from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, REVISIT_COLUMNS, as_table, image_index
+from dupnet.images.georeference import DISAGREEMENT_COLUMNS
 from dupnet.images.listing import locate
 from dupnet.images.reading import Sources
 from dupnet.images.stretch import Rendering
@@ -57,6 +58,8 @@ _TABLES = {
 }
 """Columns of each table."""
 
+_GEOREFERENCE = "georeference.csv"
+
 _TEXT = ("image", "image1", "image2", "overlap_tag", "verdict", "reason", "note", "split")
 _WHOLE = ("row", "col", "row_offset", "col_offset", "y_residual", "x_residual")
 """Whole numbers that may be missing."""
@@ -86,8 +89,15 @@ class FindResult:
     searched: Mapping[str, Any]
     """``offsets``: "any" or "grid"; ``grid``: its step in pixels, or None; ``smallest_region``: narrow side
     in pixels from which a common region was searched; ``against``: whether only pairs across two sides
-    were; ``judgements``: those by eye that were heeded, if any (:mod:`dupnet.find.judgements`)."""
+    were; ``judgements``: those by eye that were heeded, if any (:mod:`dupnet.find.judgements`);
+    ``georeferences``, if any file has one: ``images`` that do, ``pairs`` of footprints that were compared,
+    and those ``skipped``."""
     counts: Mapping[str, Any]
+    georeference: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=list(DISAGREEMENT_COLUMNS))
+    )
+    """Where georeferences and pixels disagree (:data:`dupnet.images.georeference.DISAGREEMENT_COLUMNS`);
+    written only where a file has a georeference."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -112,6 +122,13 @@ class FindResult:
                 lines[0] += f" Nearly blank tiles on the grid of {searched['grid']} px, too."
         if searched["against"]:
             lines.append("Not searched: pairs within either side, for only pairs across the two were.")
+        if known := searched.get("georeferences"):
+            left_out = f" ({known['skipped']} more, of stacks, were not)" if known["skipped"] else ""
+            lines.append(
+                f"Georeferences: {known['images']} images have one; {known['pairs']} pairs whose footprints "
+                f"overlap were compared, too{left_out}. Pixels and georeferences disagree on "
+                f"{len(self.georeference)} pairs (georeference.csv)."
+            )
         if len(self.unreadable):
             lines.append(f"Not searched: {len(self.unreadable)} files that were left out (unreadable.csv).")
         if judged := searched.get("judgements"):
@@ -253,6 +270,10 @@ def write_tables(result: FindResult, out: str | os.PathLike[str]) -> None:
     """Write the tables into the folder ``out`` as CSV, the overlaps as Parquet too where pyarrow is there."""
     for name in _TABLES:
         write_csv(getattr(result, name), Path(out, f"{name}.csv"))
+    if "georeferences" in result.searched:
+        write_csv(result.georeference, Path(out, _GEOREFERENCE))
+    else:
+        Path(out, _GEOREFERENCE).unlink(missing_ok=True)
     if writes_parquet():
         write_parquet(result.overlaps, Path(out, "overlaps.parquet"))
     else:  # what an earlier run wrote tells of another result
@@ -343,7 +364,8 @@ def read_results(
             "run it again into that folder, or into another one."
         ) from None
     tables = {}
-    for name, columns in _TABLES.items():
+    optional = {"georeference": DISAGREEMENT_COLUMNS} if "georeferences" in about["searched"] else {}
+    for name, columns in (_TABLES | optional).items():
         path = Path(folder, f"{name}.csv")
         tables[name] = read_table(path)
         if missing := [column for column in columns if column not in tables[name]]:

@@ -27,7 +27,7 @@ from dupnet.find.agreement import (
     is_elsewhere,
     refine_offset,
 )
-from dupnet.find.lattice import Cells, all_tiles
+from dupnet.find.lattice import OnLattice, all_tiles
 from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, PLACE, REFUSED, REVISIT, SCORE_DECIMALS, UNDECIDABLE
 from dupnet.find.regions import Compared, Image, Region, common_region, compare_regions
 from dupnet.network.comparison import score_pairs
@@ -115,7 +115,7 @@ def judge(
     pairs: pd.DataFrame,
     shapes: npt.ArrayLike,
     read: Callable[[int], Image],
-    cells: Callable[[int, tuple[int, int]], Cells],
+    cells: Callable[[int, tuple[int, int]], OnLattice],
     weights: Weights | None = None,
     workers: int | None = None,
 ) -> pd.DataFrame:
@@ -224,7 +224,7 @@ def _judge_part(
     wanted: _Wanted,
     shapes: Numbers,
     read: Callable[[int], Image],
-    cells: Callable[[int, tuple[int, int]], Cells],
+    cells: Callable[[int, tuple[int, int]], OnLattice],
     weights: Weights,
 ) -> dict[str, npt.NDArray[Any]]:
     regions, images, lattices, phases = [], [], [], []

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "collars": ["collar_mask"],
-        "georeference": ["Georeference", "footprint_pairs", "read_georeference"],
+        "georeference": ["Footprints", "Georeference", "footprint_pairs", "read_georeference"],
         "image": ["MAX_PIXELS", "Image", "UnreadableImage"],
         "jpeg": ["encode_jpeg"],
         "listing": ["Listing", "check_present", "list_collection", "list_images", "locate", "read_file_list"],

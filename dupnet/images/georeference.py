@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,13 +24,16 @@ from dupnet.images.stretch import Rendering
 __all__ = [
     "DISAGREEMENT_COLUMNS",
     "FOOTPRINT_COLUMNS",
+    "Footprints",
     "Georeference",
     "disagreements",
     "footprint_pairs",
+    "predicted_offset",
     "read_georeference",
 ]
 
 Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int64]
 
 TOLERANCE = 2.0
 """Pixels by which an offset that was found may differ from the predicted one: each file's corner is rounded
@@ -39,14 +42,30 @@ to a pixel when a chip is cut, and products of one scene are registered to about
 LEAST_SIDE = 64
 """Side in pixels of the smallest common region of two footprints that the pixels should confirm."""
 
+MOST_DRIFT = 0.5
+"""Pixels by which the far corner of an image may lie beside the grid of another that it is a part of."""
+
+QUERIES_AT_A_TIME = 256
+"""Footprints that are looked up together: of a stack of 10,000 images, 2.5 million pairs."""
+
 POINTS_A_SIDE = 5
 """Points of each side of a footprint that are projected, for straight sides become curves."""
 
 FOOTPRINT_COLUMNS = ("image1", "image2", "y_offset", "x_offset", "height", "width")
-"""Columns of :func:`footprint_pairs`, as of ``overlaps.csv``; offsets in fractions of a pixel."""
+"""Columns of :class:`Footprints`, as of ``overlaps.csv``; offsets in fractions of a pixel."""
 
 DISAGREEMENT_COLUMNS = ("image1", "image2", "predicted_y", "predicted_x", "found_y", "found_x", "reason")
 """Columns of ``georeference.csv``: offsets of image 2 in image 1, in pixels."""
+
+
+class Footprints(NamedTuple):
+    """Pairs of images whose footprints overlap."""
+
+    pairs: pd.DataFrame
+    """:data:`FOOTPRINT_COLUMNS`, image1 < image2, sorted. ``height, width``: of the common region, in
+    pixels."""
+    n_skipped: int
+    """Pairs that were left out, since there are too many of one image."""
 
 
 class Georeference(NamedTuple):
@@ -110,7 +129,9 @@ def _name_of(wkt: str) -> str:
     return wkt if number is None else f"EPSG:{number}"
 
 
-def footprint_pairs(georeferences: Mapping[str, Georeference]) -> pd.DataFrame:
+def footprint_pairs(
+    georeferences: Mapping[str, Georeference], against: Collection[str] | None = None, most: int | None = None
+) -> Footprints:
     """The pairs of images whose footprints overlap.
 
     Offsets are missing (NaN) where one image is no shifted part of the grid of the other: of another
@@ -120,34 +141,74 @@ def footprint_pairs(georeferences: Mapping[str, Georeference]) -> pd.DataFrame:
     ----------
     georeferences : mapping
         Image to where it lies.
-
-    Returns
-    -------
-    pandas.DataFrame
-        :data:`FOOTPRINT_COLUMNS`, image1 < image2, sorted. ``height, width`` of the common region in pixels.
+    against : collection of str, optional
+        Only pairs of which one image is among these, and one is not.
+    most : int, optional
+        Of how many pairs an image is the first at most: those of one grid before others, and of these the
+        ones that share most. The pairs of a stack would otherwise grow with the square of its images.
     """
     import shapely
 
     images = sorted(georeferences)
     rows: list[tuple[str, str, float, float, float, float]] = []
+    n_skipped = 0
     for members in _comparable(images, georeferences):
         outlines = _in_one_system([georeferences[image] for image in members])
         usable = [number for number, outline in enumerate(outlines) if np.isfinite(outline).all()]
-        polygons = shapely.polygons([outlines[number] for number in usable])
-        first, second = shapely.STRtree(polygons).query(polygons, predicate="intersects")
-        for one, other in zip(first[first < second], second[first < second], strict=True):
-            image1, image2 = members[usable[one]], members[usable[other]]
-            offset = predicted_offset(georeferences[image1], georeferences[image2])
-            height, width = _common(offset, georeferences[image1], georeferences[image2])
-            if offset is None:
-                if shapely.area(shapely.intersection(polygons[one], polygons[other])) == 0:
+        names = [members[number] for number in usable]
+        polygons = np.asarray(shapely.polygons([outlines[number] for number in usable]))
+        tree = shapely.STRtree(polygons)
+        sides = np.array([name in against for name in names]) if against is not None else None
+        for start in range(0, len(names), QUERIES_AT_A_TIME):
+            first, second = tree.query(polygons[start : start + QUERIES_AT_A_TIME], predicate="intersects")
+            first = first + start
+            wanted = first < second if sides is None else (first < second) & (sides[first] != sides[second])
+            first, second = first[wanted], second[wanted]
+            if most is not None:
+                chosen = _largest(first, second, polygons, [georeferences[name] for name in names], most)
+                n_skipped += len(first) - len(chosen)
+                first, second = first[chosen], second[chosen]
+            for one, other in zip(first.tolist(), second.tolist(), strict=True):
+                image1, image2 = names[one], names[other]
+                offset = predicted_offset(georeferences[image1], georeferences[image2])
+                height, width = _common(offset, georeferences[image1], georeferences[image2])
+                if offset is None:
+                    if shapely.area(shapely.intersection(polygons[one], polygons[other])) == 0:
+                        continue
+                elif height < 1 or width < 1:
                     continue
-            elif height < 1 or width < 1:
-                continue
-            y, x = (math.nan, math.nan) if offset is None else offset
-            rows.append((image1, image2, y, x, height, width))
+                y, x = (math.nan, math.nan) if offset is None else offset
+                rows.append((image1, image2, y, x, height, width))
     table = pd.DataFrame(rows, columns=list(FOOTPRINT_COLUMNS))
-    return table.sort_values(["image1", "image2"], ignore_index=True)
+    return Footprints(table.sort_values(["image1", "image2"], ignore_index=True), n_skipped)
+
+
+def _largest(
+    first: Numbers,
+    second: Numbers,
+    polygons: npt.NDArray[np.object_],
+    georeferences: list[Georeference],
+    most: int,
+) -> Numbers:
+    """Which pairs to keep of each first image: so many of one grid that share the largest boxes."""
+    import shapely
+
+    if not len(first) or np.bincount(first).max() <= most:
+        return np.arange(len(first))
+    bounds = shapely.bounds(polygons)
+    low = np.maximum(bounds[first, :2], bounds[second, :2])
+    high = np.minimum(bounds[first, 2:], bounds[second, 2:])
+    area = np.prod(high - low, axis=1)
+    systems = np.unique([one.crs for one in georeferences], return_inverse=True)[1].ravel()
+    scale = np.array([one.transform for one in georeferences])[:, [0, 1, 3, 4]].reshape(-1, 2, 2)
+    size = np.array([(one.width, one.height) for one in georeferences], np.float64)
+    drift = np.linalg.solve(scale[first], scale[second]) - np.eye(2)
+    beside = np.einsum("nij,nj->ni", np.abs(drift), size[second]).max(axis=1) > MOST_DRIFT
+    beside |= systems[first] != systems[second]
+    order = np.lexsort([second, -area, beside, first])
+    ordered = first[order]
+    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    return np.sort(order[rank < most])
 
 
 def predicted_offset(one: Georeference, other: Georeference) -> tuple[float, float] | None:
@@ -160,7 +221,7 @@ def predicted_offset(one: Georeference, other: Georeference) -> tuple[float, flo
     shape = inverse @ np.array([[a2, b2], [d2, e2]])
     # How far the corners of the other would lie beside this grid.
     drift = np.abs(shape - np.eye(2)) @ np.array([other.width, other.height])
-    if drift.max() > 0.5:
+    if drift.max() > MOST_DRIFT:
         return None
     x, y = inverse @ np.array([c2 - c, f2 - f])
     return float(y), float(x)
@@ -177,7 +238,7 @@ def disagreements(
     Parameters
     ----------
     pairs : pandas.DataFrame
-        As :func:`footprint_pairs` gives it.
+        :attr:`Footprints.pairs`.
     overlaps, revisits : pandas.DataFrame
         What was found: ``image1, image2, y_offset, x_offset`` at least.
     georeferences : mapping

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MAX_FILE_BYTES", "MAX_PIXELS", "Image", "UnreadableImage", "check_size"]
+__all__ = ["MAX_FILE_BYTES", "MAX_PIXELS", "Image", "TooLarge", "UnreadableImage", "check_size"]
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -41,16 +41,23 @@ class UnreadableImage(ValueError):
         self.reason = reason
 
 
-def check_size(height: int, width: int, tile_size: int | None = None, most: int = MAX_PIXELS) -> None:
+class TooLarge(UnreadableImage):
+    """A file of more pixels than are decoded at once."""
+
+
+def check_size(height: int, width: int, tile_size: int | None = None, most: int | None = None) -> None:
     """Check a size before any pixel is decoded.
 
     Raises
     ------
+    TooLarge
+        If there are more than ``most`` pixels; :data:`MAX_PIXELS` by default.
     UnreadableImage
-        If there are more than ``most`` pixels, none at all, or not a whole number of tiles.
+        If there is none at all, or not a whole number of tiles.
     """
+    most = MAX_PIXELS if most is None else most
     if height * width > most:
-        raise UnreadableImage("image", f"{height} x {width} pixels; at most {most} pixels are decoded")
+        raise TooLarge("image", f"{height} x {width} pixels; at most {most} pixels are decoded")
     if height < 1 or width < 1:
         raise UnreadableImage("image", f"{height} x {width} pixels")
     if tile_size and (height % tile_size or width % tile_size):

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -113,6 +114,12 @@ class Raster:
     def is_stretched(self) -> bool:
         """Whether its samples are stretched to 8 bits by limits that are to be chosen."""
         return bool(self.dtype != np.uint8)
+
+    def fixed(self, rendering: Rendering) -> Rendering:
+        """A rendering by which files of this kind get the limits of this one."""
+        if self._limits is None or not self.is_stretched:
+            return rendering
+        return replace(rendering, by_kind={**rendering.by_kind, self.kind: tuple(self._limits)})
 
     def read(self, region: Region | None = None, *, grey: bool) -> Image:
         """A region as RGB or grey, with what is valid in it; None: all of it.

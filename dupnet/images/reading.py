@@ -303,7 +303,7 @@ def _load(path: str | os.PathLike[str], grey: bool, tile_size: int | None, rende
             return read_raster(path, kind.driver, grey=grey, tile_size=tile_size, rendering=rendering)
         return decode(_read_bytes(path), grey=grey, tile_size=tile_size, rendering=rendering)
     except UnreadableImage as error:
-        raise UnreadableImage(path, error.reason) from None
+        raise type(error)(path, error.reason) from None
     except OSError as error:
         raise UnreadableImage(path, f"cannot be opened: {error.strerror or error}") from None
 

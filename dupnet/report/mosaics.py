@@ -121,7 +121,8 @@ def write_mosaics(
         written.append((number, path.name, len(by_number[number]), reduction, *picture.shape[:2]))
     if lost:
         warnings.warn(
-            f"{len(lost)} images can no longer be read, such as {lost[0]!r}; their ground stays grey.",
+            f"{len(lost)} images can no longer be read, or are too large to be read at once, such as "
+            f"{lost[0]!r}; their ground stays grey.",
             stacklevel=2,
         )
     return pd.DataFrame(written, columns=["mosaic", "file", "images", "reduction", "height", "width"])
