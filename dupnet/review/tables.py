@@ -62,10 +62,9 @@ def as_pairs(table: pd.DataFrame, name: str, grid: Callable[[], Grid]) -> pd.Dat
         else [""] * len(table)
     )
     has_offsets = {"y_offset", "x_offset"} <= columns
+    nowhere = pd.Series("", index=table.index, dtype=object)
     y, x = (
-        pixel_offsets(table[axis], name).array
-        if has_offsets
-        else pd.array([pd.NA] * len(table), dtype="Int64")
+        pixel_offsets(table[axis] if has_offsets else nowhere, name).array
         for axis in ("y_offset", "x_offset")
     )
     missing = np.flatnonzero(np.asarray(y.isna() | x.isna()))
