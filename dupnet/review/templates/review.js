@@ -76,7 +76,7 @@ function showState() {
     byId("announcement").textContent = "All pairs are judged.";
     return;
   }
-  byId("facts").textContent = `Overlap ${where(pair)}. ${said(pair)}`;
+  byId("facts").textContent = `The ${where(pair)}. ${said(pair)}`;
   byId("announcement").textContent = `${pair.image1} and ${pair.image2}. ${byId("facts").textContent}`;
   tiles = [];
   showTiles();
@@ -85,7 +85,7 @@ function showState() {
 }
 
 const words = (verdict) => verdict.replace("_", " ");
-const where = (pair) => `${pair.overlap_tag ? `${pair.overlap_tag}, ` : ""}offset ${pair.y_offset}, ${pair.x_offset} px`;
+const where = (pair) => `overlap ${pair.overlap_tag ? `${pair.overlap_tag} ` : ""}at ${pair.y_offset}, ${pair.x_offset} px`;
 
 // Of an altered overlap the score is the share of its ground that agrees, not that of a tile.
 function said(pair) {
