@@ -365,7 +365,8 @@ def test_a_table_of_pairs_is_read_in_its_own_tiles(found, tmp_path):
     with open_review(tmp_path / "pairs.csv", tmp_path / "images").judgements:
         pass
     opened = open_review(tmp_path / "pairs.csv", tmp_path / "images")
-    assert (opened.grid.rows, opened.grid.tile_size) == (3, SIZE)
+    assert opened.state(0)["pair"]["y_offset"] == opened.state(0)["pair"]["x_offset"] == -SIZE
+    assert {(part["height"], part["width"]) for part in opened.tiles(0)} == {(SIZE, SIZE)}
     opened.judgements.close()
     with pytest.raises(ValueError, match=f"tile_size is 96, but the table is of tiles of {SIZE} px"):
         open_review(tmp_path / "pairs.csv", tmp_path / "images", tile_size=96)

@@ -17,10 +17,11 @@ from dupnet.images.listing import Folders
 from dupnet.images.reading import UnreadableImage
 from dupnet.images.stretch import Rendering, read_rendering
 from dupnet.network.descriptors import load_weights
+from dupnet.pairs.table import tile_size_of
 from dupnet.review.judgements import Judgements, labels, read_judgements
 from dupnet.review.queue import Review, read_image
 from dupnet.review.tables import as_pairs, read_table
-from dupnet.tiles import TILE_SIZE, Grid
+from dupnet.tiles import Grid
 
 __all__ = ["export_labels", "judgements_path", "open_review"]
 
@@ -46,7 +47,7 @@ def open_review(
         File for the answers; without it ``judgements.csv`` in the output folder, or beside the table with the
         table's name before it.
     tile_size
-        Side of a tile; without it the one that ``find`` was run with, or 256 for a table.
+        Side of a tile; without it the one that ``find`` was run with, or a table of pairs holds, or 256.
     weights
         File of the network that scores single tiles; without it the one that ``find`` was run with, or the
         shipped one for a table.
@@ -105,8 +106,9 @@ def open_review(
         revisits = read_table(source / "revisits.csv").assign(verdict="revisit")
         tables += [read_table(source / "rejected.csv").assign(verdict="rejected"), revisits]
     table = pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True)
+    tile_size = tile_size_of(table, tile_size)
     height, width = _first_size(table, folders)
-    step = stride or tile_size or TILE_SIZE
+    step = stride or tile_size
     pairs = as_pairs(table, os.fspath(table_path), partial(Grid.of_image, height, width, step))
     is_whole = not height % step and not width % step
     grid = Grid.of_image(height, width, step) if is_whole else None
@@ -114,7 +116,7 @@ def open_review(
         pairs,
         folders,
         Judgements(answers, grid, reviewer),
-        tile_size=tile_size or TILE_SIZE,
+        tile_size=tile_size,
         stride=stride,
         places=places,
         rendering=rendering,
