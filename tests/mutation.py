@@ -43,6 +43,7 @@ MODULES = {
     "files.storage": ["test_storage"],
     "review.judgements": ["test_judgements"],
     "review.notebook": ["test_review"],
+    "review.opening": ["test_review", "test_wiring::TestReview"],
     "review.page": ["test_review"],
     "review.queue": ["test_review", "test_wiring::TestReview"],
     "review.tables": ["test_review"],

@@ -23,7 +23,7 @@ return images.length > 0 && images.every((image) => image.complete && image.natu
 """
 SCORED = """
 const tiles = [...document.querySelectorAll("#tiles button")].slice(1);
-return tiles.every((button) => button.textContent.includes(":"));
+return tiles.length > 0 && tiles.every((button) => button.textContent.includes(":"));
 """
 
 
@@ -46,14 +46,15 @@ def main(images):
             wait_for(driver, lambda d: d.execute_script(LOADED))
             save(driver, "report_phone")
         review = open_review(folder)
-        server, address = make_server(review)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
         for name, size in (("review_desktop", DESKTOP), ("review_phone", PHONE)):
+            server, address = make_server(review)  # an address opens once
+            threading.Thread(target=server.serve_forever, daemon=True).start()
             with chromium(*size) as driver:
                 driver.get(address)
                 wait_for(driver, lambda d: d.execute_script(LOADED) and d.execute_script(SCORED))
                 save(driver, name)
-        server.shutdown()
+            server.shutdown()
+            server.server_close()
         review.judgements.close()
 
 

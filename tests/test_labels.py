@@ -14,9 +14,9 @@ from dupnet.commands.cli import main
 from dupnet.images.reading import read_image
 from dupnet.network.comparison import compare
 from dupnet.network.descriptors import load_weights, weights_bytes
-from dupnet.pairs.labels import OUTCOMES, judge_labels, outcome_counts, read_labels, tile_pairs
+from dupnet.pairs.labels import COLUMNS, OUTCOMES, judge_labels, outcome_counts, read_labels, tile_pairs
 from dupnet.pairs.reader import PairReader
-from dupnet.review import Judgements, export_labels
+from dupnet.review import Judged, Judgements, export_labels
 from dupnet.tiles import Grid, overlap_of_tag, overlaps, split_tiles
 
 SIZE = 64
@@ -55,13 +55,51 @@ LABELS = labels_of(
 
 def test_each_shared_tile_is_a_pair() -> None:
     labels = labels_of(*(("a.png", "b.png", overlap.tag, 1) for overlap in overlaps()))
-    pairs = tile_pairs(labels)
+    sizes = dict.fromkeys(("a.png", "b.png"), (768, 768))
+    pairs = tile_pairs(labels, sizes)
     assert len(pairs) == sum(overlap.n_tiles for overlap in overlaps()) == 81
     for number, overlap in enumerate(overlaps()):
         rows = pairs[pairs["overlap"] == number]
-        assert (tuple(rows["tile1"]), tuple(rows["tile2"])) == (overlap.tiles1, overlap.tiles2)
+        for end, tiles in (("1", overlap.tiles1), ("2", overlap.tiles2)):
+            assert tuple(rows[f"y{end}"] // 256 * 3 + rows[f"x{end}"] // 256) == tiles
+            assert not (rows[f"y{end}"] % 256).any() and not (rows[f"x{end}"] % 256).any()
     with pytest.raises(ValueError, match="overlap tag '8' is unknown"):
-        tile_pairs(labels_of(("a.png", "b.png", "8", 1)))
+        tile_pairs(labels_of(("a.png", "b.png", "8", 1)), sizes)
+
+
+def test_an_overlap_off_the_grid_is_covered_by_tiles_from_end_to_end() -> None:
+    labels = pd.DataFrame({"image1": ["a"] * 2, "image2": ["b"] * 2, "is_duplicate": [1, 1]})
+    labels = labels.assign(overlap_tag="", y_offset=[-100, 30], x_offset=[40, 470])
+    pairs = tile_pairs(labels, {"a": (300, 500), "b": (420, 400)}, 128)
+    # The first is 300 x 400 px, the second, 30 px wide, narrower than a tile.
+    assert (pairs["overlap"] == 0).all()
+    assert pairs[["y1", "x1"]].drop_duplicates().to_numpy().tolist() == [
+        [y, x] for y in (0, 86, 172) for x in (40, 131, 221, 312)
+    ]
+    assert (pairs["y2"] - pairs["y1"] == 100).all() and (pairs["x1"] - pairs["x2"] == 40).all()
+    with pytest.raises(ValueError, match=r"a and b share nothing at offset \(300, 0\)"):
+        tile_pairs(labels.assign(y_offset=300, x_offset=0), {"a": (300, 500), "b": (420, 400)}, 128)
+
+
+def test_labels_off_the_grid_are_judged_by_their_pixels(folder: Path, tmp_path: Path) -> None:
+    """Crops of other sizes at any place, one of which shows something else; with and without tags."""
+    scene = read_image(folder / "left.png")
+    cv2.imwrite(str(tmp_path / "whole.png"), scene)
+    cv2.imwrite(str(tmp_path / "crop.png"), scene[17:180, 9:150])
+    other = scene[17:180, 9:150].copy()
+    other[-64:, -64:] = np.random.default_rng(9).integers(0, 256, (64, 64, 3))
+    cv2.imwrite(str(tmp_path / "other.png"), other)
+    (tmp_path / "labels.csv").write_text(
+        "image1,image2,overlap_tag,y_offset,x_offset,is_duplicate\n"
+        "whole.png,crop.png,,17,9,1\nwhole.png,crop.png,,17,12,0\nwhole.png,other.png,,17,9,0\n"
+        "whole.png,whole.png,08,,,1\ncrop.png,whole.png,,-17,100,1\n"
+    )
+    labels = read_labels(tmp_path / "labels.csv")
+    judged = judge_labels(labels, tmp_path, 0.5, tile_size=SIZE)
+    assert judged["n_tiles"].tolist() == [9, 9, 9, 9, 0]
+    verdicts = ["duplicate", "not_duplicate", "not_duplicate", "duplicate", "undecidable"]
+    assert judged["verdict"].tolist() == verdicts
+    assert judge_labels(labels.iloc[4:], tmp_path, 0.5, tile_size=SIZE)["n_tiles"].tolist() == [0]
 
 
 def test_verdicts_and_outcomes(folder: Path) -> None:
@@ -109,6 +147,12 @@ def test_labels_without_their_images_are_refused(folder: Path) -> None:
         ("a page\nwith\nsome, text\n", r"labels\.csv' is not a CSV table"),
         ("image1,image2,overlap_tag,is_duplicate\na,b,08,yes\n", "is_duplicate is 'yes'"),
         ("image1,image2,overlap_tag,is_duplicate\na,b,08,1\na,b,08,0\n", "a and b, overlap 08, are labelled"),
+        ("image1,image2,y_offset,x_offset,is_duplicate\na,b,1.5,0,1\n", "y_offset is '1.5' in a row"),
+        ("image1,image2,y_offset,x_offset,is_duplicate\na,b,1,,1\n", "a and b have neither overlap_tag nor"),
+        (
+            "image1,image2,y_offset,x_offset,is_duplicate\na,b,1,2,1\na,b,1,2,0\n",
+            r"overlap at \(1, 2\), are labelled",
+        ),
     ],
 )
 def test_tables_that_are_no_labels(text: str, message: str, tmp_path: Path) -> None:
@@ -123,15 +167,20 @@ def test_labels_are_read_as_text_and_once(tmp_path: Path) -> None:
     table.to_parquet(tmp_path / "labels.parquet")
     for name in ("labels.csv", "labels.parquet"):
         read = read_labels(tmp_path / name)
-        assert read.to_numpy().tolist() == [["1e5", "NA", "08", 1], ["a", "b", "18", 0]]
+        assert read.columns.tolist() == list(COLUMNS)
+        rows = read[["image1", "image2", "overlap_tag", "is_duplicate"]].to_numpy().tolist()
+        assert rows == [["1e5", "NA", "08", 1], ["a", "b", "18", 0]]
 
 
 def test_from_judgements_to_counts(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a person judged in the review is exported, and `dupnet evaluate --labels` scores it."""
     verdicts = ["duplicate", "duplicate", "not_duplicate", "duplicate", "undecidable"]
+    grid = Grid(tile_size=SIZE)
     with Judgements(tmp_path / "pairs_judgements.csv") as judgements:
         for row, verdict in zip(LABELS.itertuples(), verdicts, strict=True):
-            judgements.judge(row.image1, row.image2, row.overlap_tag, verdict)
+            overlap = overlap_of_tag(row.overlap_tag, grid)
+            offset = overlap.row_offset * SIZE, overlap.col_offset * SIZE
+            judgements.judge(Judged(row.image1, row.image2, *offset, row.overlap_tag), verdict)
     assert export_labels(tmp_path / "pairs.csv", tmp_path / "labels.csv") == 4
     command = ["evaluate", "--labels", str(tmp_path / "labels.csv"), str(folder), "--tile-size", str(SIZE)]
     assert main([*command, "--out", str(tmp_path / "out")]) == 0

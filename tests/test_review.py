@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.parse
+import urllib.request
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +16,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from chromium import chromium, needs_chromium, page_errors, wait_for
+from results import found as made_result
+from results import written
 
 from dupnet.commands.cli import main
+from dupnet.find.engine import find_overlaps
 from dupnet.metrics.pair_metrics import subtract_channel_medians
 from dupnet.network.descriptors import load_weights, weights_bytes
 from dupnet.report.previews import difference_map, encode
-from dupnet.review import Judgements, Review, export_labels, open_review, read_judgements, widget
+from dupnet.review import Judgements, Review, export_labels, open_review, read_judgements, serve, widget
 from dupnet.review.page import make_server
 from dupnet.review.tables import as_pairs, read_table
-from dupnet.tiles import Grid, overlaps
+from dupnet.tiles import Grid, overlap_of_tag, overlaps
 
 SIZE = 64  # pixels a tile: the smallest that the shipped network scores
 N_PAIRS = 12
@@ -71,12 +76,11 @@ def test_least_certain_first_and_unscored_last(review):
     assert scores.isna().tolist() == sorted(scores.isna().tolist())
 
 
-def test_tiles_too_small_to_judge_are_undecidable(review, monkeypatch):
-    assert {one["verdict"] for one in review.tile_scores(0)} <= {"duplicate", "not_duplicate", "undecidable"}
-    assert max(one["score"] for one in review.tile_scores(0)) > 0
-    monkeypatch.setattr("dupnet.review.queue.SMALLEST_TILE", SIZE + 1)
-    scores = review.tile_scores(0)
-    assert scores and all(one == {"score": 0.0, "verdict": "undecidable"} for one in scores)
+def test_tiles_too_small_to_judge_have_no_score(review, monkeypatch):
+    assert max(one["score"] for one in review.tiles(0)) > 0
+    monkeypatch.setattr("dupnet.find.region_tiles.SMALLEST_TILE", SIZE + 1)
+    scores = review.tiles(1)
+    assert scores and all(one["score"] is None for one in scores)
 
 
 def test_tiles_are_scored_by_the_network_that_found_them(found, tmp_path, monkeypatch, capsys):
@@ -92,7 +96,7 @@ def test_tiles_are_scored_by_the_network_that_found_them(found, tmp_path, monkey
     def highest(**options):
         opened = open_review(found, **options)
         with opened.judgements:
-            return max(one["score"] for one in opened.tile_scores(0))
+            return max(one["score"] for one in opened.tiles(0))
 
     run = json.loads((found / "run.json").read_text())
     assert highest() > 0.5 > highest(weights=tmp_path / "own.npz")
@@ -102,7 +106,7 @@ def test_tiles_are_scored_by_the_network_that_found_them(found, tmp_path, monkey
     opened = []
     monkeypatch.setattr("dupnet.review.serve", lambda review, *_, **__: opened.append(review))
     assert main(["review", str(found), "--weights", str(tmp_path / "shipped.npz")]) == 0
-    assert max(one["score"] for one in opened[0].tile_scores(0)) > 0.5
+    assert max(one["score"] for one in opened[0].tiles(0)) > 0.5
     opened[0].judgements.close()
     (tmp_path / "own.npz").unlink()
     assert main(["review", str(found)]) == 2
@@ -111,8 +115,11 @@ def test_tiles_are_scored_by_the_network_that_found_them(found, tmp_path, monkey
 
 def test_pairs_are_judged_once_skipped_undone(review):
     assert review.next_pair() == 0
-    assert review.judge(0, "duplicate")
-    assert not review.judge(0, "not_duplicate")
+    assert review.judge(0, "duplicate") == ""
+    assert review.judge(0, "duplicate") == "", "asked again, as after a lost answer"
+    assert review.judge(0, "not_duplicate").startswith(
+        "Not kept: this pair was judged duplicate before. Take"
+    )
     assert review.next_pair(0) == 1
     assert review.next_pair(1) == 2  # pair 1 is skipped, not lost
     for pair in range(2, N_PAIRS):
@@ -123,7 +130,9 @@ def test_pairs_are_judged_once_skipped_undone(review):
     state = review.state(None)
     assert state["counts"] == {"duplicate": 1, "not_duplicate": 1, "undecidable": N_PAIRS - 2}
     assert review.undo() == 1 and review.next_pair() == 1
-    assert not review.judge(5, "duplicate")
+    assert review.undo(5) == 5 and review.next_pair(1) == 5
+    assert review.undo(5) is None
+    assert review.judge(5, "duplicate") == "" and "duplicate before" in review.judge(5, "undecidable")
     with pytest.raises(ValueError, match="pair is 99"):
         review.judge(99, "duplicate")
 
@@ -138,8 +147,13 @@ def test_pictures_show_the_shared_pixels(review):
     for end, region in enumerate(regions, 1):
         assert np.array_equal(review.picture(pair, f"levels{end}"), subtract_channel_medians(region))
     assert not np.array_equal(review.picture(pair, "image1"), review.picture(pair, "image2"))
-    tiles = [review.picture(pair, "region1", tile) for tile in range(len(overlap["tiles1"]))]
-    columns = len({index % 3 for index in overlap["tiles1"]})
+    parts = review.tiles(pair)
+    assert overlap["y_offset"] % SIZE == overlap["x_offset"] % SIZE == 0
+    tiles = [review.picture(pair, "region1", tile) for tile in range(len(parts))]
+    columns = len({part["left"] for part in parts})
+    shared = overlap_of_tag(overlap["overlap_tag"], Grid(3, 3, SIZE))
+    names = [f"{one} ↔ {two}" for one, two in zip(shared.tiles1, shared.tiles2, strict=True)]
+    assert [part["name"] for part in parts] == names
     rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
     assert np.array_equal(np.vstack(rows), regions[0])
     for wrong in ({"tile": len(tiles)}, {"tile": -1}):
@@ -152,20 +166,160 @@ def test_pictures_show_the_shared_pixels(review):
 def test_unchanged_pair_has_no_difference_and_every_tile_equals(review):
     pair = next(p for p in range(N_PAIRS) if "crop 0 " in review.pairs["image2"][p])
     assert not review.picture(pair, "absolute").any()
-    for tile in range(len(review.state(pair)["pair"]["tiles1"])):
+    for tile in range(len(review.tiles(pair))):
         assert np.array_equal(review.picture(pair, "region1", tile), review.picture(pair, "region2", tile))
+
+
+def pairs_table(*rows):
+    columns = ["image1", "image2", "overlap_tag", "y_offset", "x_offset", "score", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def test_names_that_lead_elsewhere_are_refused(found, tmp_path):
     cv2.imwrite(str(tmp_path / "secret.png"), np.zeros((96, 96, 3), np.uint8))
-    for name in ("../secret.png", str(tmp_path / "secret.png"), "..", "", "vanished.png"):
-        pairs = pd.DataFrame(
-            [("centre.png", name, "08", 0.5, "")],
-            columns=["image1", "image2", "overlap_tag", "score", "verdict"],
-        )
+    for name in (
+        "../secret.png",
+        "a/../../secret.png",
+        str(tmp_path / "secret.png"),
+        "..",
+        "",
+        "vanished.png",
+    ):
+        pairs = pairs_table(("centre.png", name, "08", 0, 0, 0.5, ""))
         with Judgements(tmp_path / "j.csv") as judgements:
             with pytest.raises(ValueError, match=r"leads elsewhere|not in the folder"):
-                Review(pairs, tmp_path / "images", judgements, Grid(3, 3, SIZE)).picture(0, "image2")
+                Review(pairs, tmp_path / "images", judgements, tile_size=SIZE).picture(0, "image2")
+
+
+@pytest.fixture(scope="module")
+def off_grid(tmp_path_factory):
+    """Crops of one scene of several sizes at any place, in folders, searched at any offset."""
+    folder = tmp_path_factory.mktemp("off_grid")
+    rng = np.random.default_rng(5)
+    scene = cv2.resize(rng.integers(0, 256, (160, 190, 3), dtype=np.uint8), None, fx=4, fy=4)
+    scene = cv2.add(scene, rng.integers(0, 30, scene.shape, dtype=np.uint8))
+    places = {
+        "a/one.png": (3, 5, 300, 340),
+        "a/two.png": (96, 41, 256, 400),
+        "three.png": (211, 133, 400, 333),
+    }
+    for name, (y, x, height, width) in places.items():
+        path = folder / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), scene[y : y + height, x : x + width])
+    find_overlaps(folder / "images", out=folder / "out", report=False)
+    return folder / "out"
+
+
+def test_pairs_at_any_offset_of_any_sizes(off_grid, tmp_path, capsys):
+    opened = open_review(off_grid, judgements=tmp_path / "j.csv")
+    with opened.judgements:
+        assert len(opened.pairs) == 3 and (opened.pairs["overlap_tag"] == "").all()
+        for pair in range(3):
+            shown, row = opened.state(pair)["pair"], opened.pairs.loc[pair]
+            assert (shown["y_offset"], shown["x_offset"]) == (row["y_offset"], row["x_offset"])
+            assert np.array_equal(opened.picture(pair, "region1"), opened.picture(pair, "region2"))
+            parts = opened.tiles(pair)
+            # The lowest score of what is shown is that of the table, and what is shown is what was scored.
+            assert min(part["score"] for part in parts if part["score"] is not None) == row["score"]
+            for number, part in enumerate(parts):
+                picture = opened.picture(pair, "absolute", number)
+                assert picture.shape[:2] == (part["height"], part["width"]) and min(picture.shape[:2]) >= 64
+        opened.judge(0, "not_duplicate")
+    labels = tmp_path / "labels.csv"
+    judgements = ["--judgements", str(tmp_path / "j.csv")]
+    assert main(["review", str(off_grid), *judgements, "--export", str(labels)]) == 0
+    row = opened.pairs.loc[0]
+    assert labels.read_text().splitlines()[1] == f"{row.image1},{row.image2},,{row.y_offset},{row.x_offset},0"
+    with pytest.raises(ValueError, match="counts in pixels: leave it out"):
+        open_review(off_grid, tile_size=256)
+    # The labels are a table of pairs themselves.
+    again = open_review(labels, off_grid.parent / "images", tmp_path / "k.csv")
+    with again.judgements:
+        assert np.array_equal(again.picture(0, "region1"), opened.picture(0, "region1"))
+    capsys.readouterr()
+    images = str(off_grid.parent / "images")
+    assert main(["evaluate", "--labels", str(labels), images, "--tile-size", "128"]) == 0
+    assert " not_duplicate 1 0 1 0 " in " ".join(capsys.readouterr().out.split()), (
+        "it is one, whatever we said"
+    )
+
+
+def test_what_follows_from_judgements_is_not_asked(off_grid, tmp_path):
+    opened = open_review(off_grid, judgements=tmp_path / "j.csv")
+    with opened.judgements:
+        opened.judge(0, "duplicate")
+        assert opened.next_pair() == 1
+        opened.judge(1, "duplicate")
+        assert opened.next_pair() is None
+        state = opened.state(2)
+        assert (state["judged"], state["implied"], state["contradictions"]) == (2, 1, 0)
+        assert state["pair"]["judged"] is None and state["pair"]["implied"] == "duplicate"
+        said = opened.judge(2, "not_duplicate")
+        assert said.startswith("Kept, but it contradicts other judgements")
+        assert opened.state(None)["contradictions"] == 1
+        assert opened.undo() == 2 and opened.state(None)["contradictions"] == 0
+        assert opened.undo(1) == 1 and opened.next_pair() == 1
+
+
+def test_pairs_are_listed_by_name_and_kind(review):
+    assert review.listed()["total"] == N_PAIRS and len(review.listed(start=10)["pairs"]) == 2
+    assert [pair["id"] for pair in review.listed()["pairs"]] == list(range(N_PAIRS))
+    assert review.listed("CENTRE")["total"] == 8 and review.listed("nowhere")["total"] == 0
+    review.judge(3, "not_duplicate")
+    for kind, n in {"judged": 1, "not_duplicate": 1, "open": N_PAIRS - 1, "undecidable": 4}.items():
+        listed = review.listed(kind=kind)
+        assert listed["total"] == n, kind
+    assert review.listed(kind="judged")["pairs"][0]["judged"] == "not_duplicate"
+
+
+def test_close_refusals_on_request(tmp_path, monkeypatch, capsys):
+    result = made_result([(0, 0, 0), (0, 0, 40), (1, 0, 0)], revisits=[(0, 2, 5, 6)], rejected=[(1, 2, 7, 8)])
+    folder = written(result, tmp_path / "out")
+    for name in result.groups["image"]:
+        cv2.imwrite(str(tmp_path / name), np.zeros((100, 100, 3), np.uint8))
+    opened = []
+    monkeypatch.setattr("dupnet.review.serve", lambda review, *_, **__: opened.append(review))
+    for option in ([], ["--near"]):
+        assert main(["review", str(folder), "--images", str(tmp_path), *option]) == 0
+        opened[-1].judgements.close()
+    assert len(opened[0].pairs) == 1
+    assert sorted(opened[1].pairs["verdict"]) == ["duplicate", "rejected", "revisit"]
+    assert opened[1].listed(kind="revisit")["pairs"][0]["y_offset"] == 5
+    (tmp_path / "t.csv").write_text("image1,image2,y_offset,x_offset\n000.jpg,001.jpg,0,0\n")
+    assert main(["review", str(tmp_path / "t.csv"), "--images", str(tmp_path), "--near"]) == 2
+    assert "--near goes with the output folder" in capsys.readouterr().err
+
+
+def test_the_command_hands_on_what_it_is_told(found, tmp_path, monkeypatch):
+    served = []
+    monkeypatch.setattr("dupnet.review.serve", lambda *given, **named: served.append((given, named)))
+    command = ["review", str(found), "--reviewer", "Ann", "--port", "5012", "--no-browser"]
+    assert main([*command, "--judgements", str(tmp_path / "mine.csv")]) == 0
+    (opened, port), named = served[0]
+    assert (port, named) == (5012, {"open_browser": False})
+    assert opened.judgements.reviewer == "Ann" == opened.state(0)["reviewer"]
+    assert opened.judgements.path == tmp_path / "mine.csv"
+    opened.judge(0, "duplicate")
+    assert opened.state(0)["pair"]["by"] == "Ann"
+    opened.judgements.close()
+    assert main(["review", str(found)]) == 0
+    assert served[1][0][1] == 0 and served[1][1] == {"open_browser": True}
+    served[1][0][0].judgements.close()
+
+
+def test_pairs_of_two_collections_show_pictures(off_grid, tmp_path):
+    (tmp_path / "other").mkdir()
+    image = cv2.imread(str(off_grid.parent / "images" / "a" / "one.png"))
+    cv2.imwrite(str(tmp_path / "other" / "copy.png"), image[10:, 7:])
+    find_overlaps(off_grid.parent / "images", out=tmp_path / "out", against=tmp_path / "other", report=False)
+    opened = open_review(tmp_path / "out")
+    with opened.judgements:
+        names = set(opened.pairs["image1"]) | set(opened.pairs["image2"])
+        assert "other/copy.png" in names and "a/one.png" in names
+        for pair in range(len(opened.pairs)):
+            assert np.array_equal(opened.picture(pair, "region1"), opened.picture(pair, "region2"))
+            assert opened.picture(pair, "image2").ndim == 3
 
 
 def test_any_table_of_pairs_will_do(tmp_path):
@@ -174,18 +328,31 @@ def test_any_table_of_pairs_will_do(tmp_path):
         "labels": head + "overlap_tag,is_duplicate\na,b,07,1\na,c,88,0\n",
         "offsets": head + "row_offset,col_offset\na,b,0,-1\na,c,2,2\n",
         "tiles": "image1,tile1,image2,tile2\na,0,b,1\na,3,b,4\na,8,c,0\n",
+        "both": head + "overlap_tag,y_offset,x_offset\na,b,07,0,-256\na,c,88,,\n",
     }
     for name, text in tables.items():
         (tmp_path / name).write_text(text)
-        pairs = as_pairs(read_table(tmp_path / name), name, Grid())
+        pairs = as_pairs(read_table(tmp_path / name), name, Grid)
         assert pairs["overlap_tag"].tolist() == ["07", "88"], name
+        assert pairs[["y_offset", "x_offset"]].to_numpy().tolist() == [[0, -256], [512, 512]]
         assert pairs["score"].isna().all() and (pairs["verdict"] == "").all()
+    (tmp_path / "pixels").write_text(head + "y_offset,x_offset\na,b,3,-4\na,b,3,-4\na,b,3,-5\n")
+
+    def no_grid():
+        raise AssertionError("pixels need no grid")
+
+    pairs = as_pairs(read_table(tmp_path / "pixels"), "pixels", no_grid)
+    assert pairs[["y_offset", "x_offset"]].to_numpy().tolist() == [[3, -4], [3, -5]]
+    assert (pairs["overlap_tag"] == "").all()
     (tmp_path / "tiles").write_text("image1,tile1,image2,tile2\na,0,b,1\na,3,b,2\n")
-    pairs = as_pairs(read_table(tmp_path / "tiles"), "tiles", Grid(2, 2))
+    pairs = as_pairs(read_table(tmp_path / "tiles"), "tiles", lambda: Grid(2, 2))
     assert pairs["overlap_tag"].tolist() == ["02", "13"]
     (tmp_path / "odd").write_text("image1,image2\na,b\n")
-    with pytest.raises(ValueError, match="lacks overlap_tag"):
-        as_pairs(read_table(tmp_path / "odd"), "odd", Grid())
+    with pytest.raises(ValueError, match="lacks y_offset and x_offset"):
+        as_pairs(read_table(tmp_path / "odd"), "odd", no_grid)
+    (tmp_path / "odd").write_text("image1,image2,y_offset,x_offset\na,b,0,half\n")
+    with pytest.raises(ValueError, match="odd: x_offset is 'half' in a row"):
+        as_pairs(read_table(tmp_path / "odd"), "odd", no_grid)
     for name in ("photo.csv", "photo.parquet"):
         (tmp_path / name).write_text("")
         with pytest.raises(ValueError, match=f"{name}' is not a "):
@@ -198,7 +365,8 @@ def test_a_table_of_pairs_is_read_in_its_own_tiles(found, tmp_path):
     with open_review(tmp_path / "pairs.csv", tmp_path / "images").judgements:
         pass
     opened = open_review(tmp_path / "pairs.csv", tmp_path / "images")
-    assert (opened.grid.rows, opened.grid.tile_size) == (3, SIZE)
+    assert opened.state(0)["pair"]["y_offset"] == opened.state(0)["pair"]["x_offset"] == -SIZE
+    assert {(part["height"], part["width"]) for part in opened.tiles(0)} == {(SIZE, SIZE)}
     opened.judgements.close()
     with pytest.raises(ValueError, match=f"tile_size is 96, but the table is of tiles of {SIZE} px"):
         open_review(tmp_path / "pairs.csv", tmp_path / "images", tile_size=96)
@@ -243,7 +411,9 @@ def test_labels_are_exported_in_the_format_of_the_data(found, review):
         review.judge(pair, verdict)
     assert main(["review", str(found), "--export", str(found / "labels.csv")]) == 0
     table = pd.read_csv(found / "labels.csv", dtype={"overlap_tag": str})
-    assert table.columns.tolist() == ["image1", "image2", "overlap_tag", "is_duplicate"]
+    columns = ["image1", "image2", "overlap_tag", "y_offset", "x_offset"]
+    assert table.columns.tolist() == [*columns, "is_duplicate"]
+    assert table[columns].to_numpy().tolist() == review.pairs.loc[[0, 2], columns].to_numpy().tolist()
     assert table["overlap_tag"].tolist() == review.pairs["overlap_tag"][[0, 2]].tolist()
     assert table["is_duplicate"].tolist() == [1, 0]
 
@@ -261,13 +431,13 @@ def test_labels_replace_labels_alone(found, review):
 
 def test_widget_judges_like_the_page(review):
     shown = widget(review)
-    progress, title, choices, pictures, buttons = shown.children
+    progress, title, choices, pictures, buttons, told = shown.children
     view, tile = choices.children
     assert "overlap" in title.value and "<b>" not in title.value
     before = pictures.children[0].value
     view.value = "differences"
     assert pictures.children[0].value != before
-    whole, n_tiles = pictures.children[0].value, len(review.state(0)["pair"]["tiles1"])
+    whole, n_tiles = pictures.children[0].value, len(review.tiles(0))
     assert [value for _, value in tile.options] == [None, *range(n_tiles)]
     tile.value = n_tiles - 1
     assert pictures.children[0].value == encode(review.picture(0, "absolute", n_tiles - 1)) != whole
@@ -278,7 +448,10 @@ def test_widget_judges_like_the_page(review):
     by_name["duplicate"].click()
     assert review.judgements.table()["verdict"].tolist() == ["not_duplicate", "duplicate"]
     by_name["undo"].click()
-    assert progress.value == 1
+    assert progress.value == 1 and told.value == ""
+    review.judge(2, "undecidable")  # as from another window
+    by_name["duplicate"].click()
+    assert "judged undecidable before" in told.value
     for _ in range(N_PAIRS):
         by_name["undecidable"].click()
     assert title.value == "All pairs are judged." and by_name["next"].disabled
@@ -315,8 +488,8 @@ def request(port, path, method="GET", body=None, **headers):
     return answer, content
 
 
-def judge_request(port, cookie, pair=0, **headers):
-    body = json.dumps({"pair": pair, "verdict": "duplicate"}).encode()
+def judge_request(port, cookie, pair=0, verdict="duplicate", **headers):
+    body = json.dumps({"pair": pair, "verdict": verdict}).encode()
     headers = {"Content_Type": "application/json", "Cookie": cookie, **headers}
     return request(port, "/judge", "POST", body, **headers)
 
@@ -337,13 +510,21 @@ def test_only_its_opener_gets_anything(review):
         }.items():
             assert answer.getheader(name) == value
         cookie = cookie.split(";")[0]
+        assert token not in cookie
+        # The token has served its one opening; the cookie it is not.
+        name = cookie.split("=")[0]
+        for again in ({}, {"Cookie": f"{name}={token}"}, {"Cookie": f"{name}="}):
+            assert request(port, f"/?token={token}", **again)[0].status == 403
+        assert request(port, f"/?token={token}", Cookie=cookie)[0].status == 200
         paths = [
             "/",
             "/state",
             "/review.js",
             "/review.css",
             "/picture/0/image1",
-            "/scores/0",
+            "/tiles/0",
+            "/pairs?text=crop&kind=open&start=0",
+            "/state?pair=3",
             "/labels.csv",
             "/x",
         ]
@@ -353,9 +534,7 @@ def test_only_its_opener_gets_anything(review):
             refused = {
                 "no token": request(port, path),
                 "wrong token": request(port, f"{path}?token={token[:-1]}", Cookie=cookie[:-1]),
-                "token past the first page": (
-                    request(port, f"{path}?token={token}") if path != "/" else None
-                ),
+                "spent token": request(port, f"{path}?token={token}"),
                 "rebound name": request(port, path, Cookie=cookie, Host=f"rebound.test:{port}"),
                 "other port": request(port, path, Cookie=cookie, Host="127.0.0.1:1"),
                 "other origin": request(port, path, Cookie=cookie, Origin="http://rebound.test"),
@@ -364,8 +543,7 @@ def test_only_its_opener_gets_anything(review):
                 "sibling site": request(port, path, Cookie=cookie, Sec_Fetch_Site="same-site"),
             }
             for why, got in refused.items():
-                if got is not None:
-                    assert (got[0].status, got[1]) == (403, b""), (path, why)
+                assert (got[0].status, got[1]) == (403, b""), (path, why)
         assert request(port, f"/?token={token}", Host="rebound.test")[0].status == 403
         for headers in ({"Content_Type": "text/plain"}, {"Origin": "http://127.0.0.1:1"}, {"Cookie": "a=b"}):
             answer, content = judge_request(port, cookie, **headers)
@@ -377,6 +555,8 @@ def test_only_its_opener_gets_anything(review):
             "/picture/0/../../x",
             "/picture/99/image1",
             "/picture/0/x",
+            "/state?pair=99",
+            "/tiles/99",
             "/../review.py",
             "/review.html",
             "/%2e%2e/x",
@@ -393,6 +573,97 @@ def test_only_its_opener_gets_anything(review):
             answer, _ = request(port, "/judge", "POST", body, Content_Type="application/json", Cookie=cookie)
             assert 400 <= answer.status < 500, body
         assert len(review.judgements) == 1
+
+
+def test_the_token_is_not_spent_by_what_does_not_open_the_page(review):
+    with serving(review) as (port, token):
+        path = f"/?token={token}"
+        for headers in ({"Host": "rebound.test"}, {"Sec_Purpose": "prefetch;prerender"}, {"Origin": "null"}):
+            assert request(port, path, **headers)[0].status == 403
+        assert request(port, path, "POST", b"{}", Content_Type="application/json")[0].status == 403
+        assert request(port, f"/state?token={token}")[0].status == 403
+        assert request(port, f"/?token={token}x")[0].status == 403
+        answers = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(request(port, path)[0].status)) for _ in range(8)
+        ]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        assert sorted(answers) == [200, *[403] * 7]
+
+
+def test_twenty_clients_at_once(review):
+    """Each looks at a pair and judges one, the same that others judge."""
+    failed, told = [], []
+
+    def client(number):
+        try:
+            for path in ("/state", "/picture/0/absolute", f"/picture/{number % N_PAIRS}/image1", "/tiles/0"):
+                answer, content = request(port, path, Cookie=cookie)
+                assert answer.status == 200 and content, path
+            verdict = ("duplicate", "not_duplicate")[number // 10]
+            answer, content = judge_request(port, cookie, number % 10, verdict)
+            assert answer.status == 200
+            told.append(json.loads(content)["told"])
+        except Exception as error:  # a thread's own would be lost
+            failed.append(error)
+
+    with serving(review) as (port, token):
+        cookie = request(port, f"/?token={token}")[0].getheader("Set-Cookie").split(";")[0]
+        threads = [threading.Thread(target=client, args=(number,)) for number in range(20)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    assert failed == []
+    # Of two verdicts on one pair one is kept, and whoever gave the other is told.
+    assert len(review.judgements) == 10 == sum(one.startswith("Not kept") for one in told)
+    assert review.judgements.path.read_text().count("\n") == 11
+
+
+def test_a_second_verdict_is_told_and_taken_back_on_request(review):
+    with serving(review) as (port, token):
+        cookie = request(port, f"/?token={token}")[0].getheader("Set-Cookie").split(";")[0]
+
+        def post(path, **body):
+            headers = {"Content_Type": "application/json", "Cookie": cookie}
+            return json.loads(request(port, path, "POST", json.dumps(body).encode(), **headers)[1])
+
+        assert post("/judge", pair=0, verdict="duplicate")["told"] == ""
+        second = post("/judge", pair=0, verdict="undecidable")
+        assert "judged duplicate before" in second["told"] and second["pair"]["id"] == 0
+        assert second["pair"]["judged"] == "duplicate"
+        post("/judge", pair=4, verdict="duplicate")
+        undone = post("/undo", pair=0)
+        assert undone["pair"]["id"] == 0 and undone["pair"]["judged"] is None and undone["told"] == ""
+        assert "Nothing to take back" in post("/undo", pair=0)["told"]
+        assert post("/undo")["pair"]["id"] == 4
+        listed = json.loads(request(port, "/pairs?text=crop%200&kind=open", Cookie=cookie)[1])
+        assert listed["total"] == 2
+
+
+def test_the_browser_is_led_by_a_file_that_its_user_alone_can_read(review, monkeypatch):
+    """Its command line, which every user of the machine sees, does not hold the token."""
+    opened, looked = [], {}
+
+    class Server:
+        def serve_forever(self):
+            while not opened:
+                threading.Event().wait(0.01)
+            path = Path(urllib.request.url2pathname(urllib.parse.urlsplit(opened[0]).path))
+            looked.update(path=path, text=path.read_text(), mode=path.stat().st_mode & 0o777)
+            looked["folder"] = path.parent.stat().st_mode & 0o777
+            raise KeyboardInterrupt
+
+        def server_close(self):
+            pass
+
+    address = "http://127.0.0.1:1/?token=secret"
+    monkeypatch.setattr("dupnet.review.page.make_server", lambda review, port: (Server(), address))
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    serve(review)
+    assert opened[0].startswith("file://") and "secret" not in opened[0]
+    assert f"url={address}" in looked["text"] and not looked["path"].exists()
+    if sys.platform != "win32":
+        assert (looked["mode"], looked["folder"]) == (0o600, 0o700)
 
 
 def test_the_log_does_not_show_the_token(review, caplog, capfd):
@@ -432,8 +703,8 @@ def test_a_repeated_request_counts_once_and_labels_are_exported(review):
         key = review.pairs.loc[3]
         lines = request(port, "/labels.csv", Cookie=cookie)[1].decode().splitlines()
         assert lines == [
-            "image1,image2,overlap_tag,is_duplicate",
-            f"{key.image1},{key.image2},{key.overlap_tag},1",
+            "image1,image2,overlap_tag,y_offset,x_offset,is_duplicate",
+            f"{key.image1},{key.image2},{key.overlap_tag},{key.y_offset},{key.x_offset},1",
         ]
     assert review.judgements.path.read_text().count("\n") == 2
 
@@ -499,6 +770,8 @@ def test_ten_pairs_by_keyboard_survive_a_kill(found):
             assert pair_shown(driver) == "10"
             press(driver, "s")
             wait_for(driver, lambda d: pair_shown(d) == "11")
+            press(driver, "b")
+            wait_for(driver, lambda d: pair_shown(d) == "10")
             press(driver, "z")
             wait_for(driver, lambda d: pair_shown(d) == "9")
             for key, after in (("n", "10"), ("d", "11"), ("d", "done")):
@@ -508,7 +781,7 @@ def test_ten_pairs_by_keyboard_survive_a_kill(found):
     expected = [names[key] for key in given[:9]] + ["not_duplicate", "duplicate", "duplicate"]
     judged = read_judgements(found / "judgements.csv")
     assert judged["verdict"].tolist() == expected
-    assert not judged.duplicated(["image1", "image2", "overlap_tag"]).any()
+    assert not judged.duplicated(["image1", "image2", "y_offset", "x_offset"]).any()
 
 
 @needs_chromium
@@ -548,7 +821,24 @@ def test_views_and_tiles_by_keyboard_and_by_hand(review):
             assert grown == (n_shown == 1)
         driver.find_element("css selector", "[data-verdict=duplicate]").click()
         wait_for(driver, lambda d: pair_shown(d) == "1")
-        assert review.judgements.verdict(*review.pairs.iloc[0, :3]) == "duplicate"
+        assert len(review.judgements) == 1 and review.state(0)["pair"]["judged"] == "duplicate"
+        # The list: filter, jump; the help; and a verdict that was given elsewhere meanwhile is told.
+        press(driver, "l")
+        wait_for(driver, lambda d: len(d.find_elements("css selector", "#rows button")) == N_PAIRS)
+        driver.find_element("id", "filter").send_keys("crop 3")
+        wait_for(driver, lambda d: len(d.find_elements("css selector", "#rows button")) == 3)
+        driver.find_element("css selector", "#rows button").click()
+        wait_for(driver, lambda d: pair_shown(d) not in ("0", "1"))
+        number = int(pair_shown(driver))
+        press(driver, "?")
+        assert driver.find_element("id", "keys").is_displayed()
+        press(driver, "d")
+        driver.find_element("css selector", "#keys button").click()
+        assert pair_shown(driver) == str(number), "no verdict by what is typed into a dialog"
+        review.judge(number, "not_duplicate")
+        driver.find_element("css selector", "[data-verdict=duplicate]").click()
+        wait_for(driver, lambda d: "judged not duplicate before" in d.find_element("id", "told").text)
+        assert pair_shown(driver) == str(number)
         # Nothing is cut off at a phone's width, and no button is too small for a finger.
         assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
         heights = driver.execute_script(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from results import found
 
 from dupnet.find.judgements import apply_judgements, heed
 from dupnet.find.results import FindResult
-from dupnet.find.verdicts import key_of, offset_of, settle
+from dupnet.find.verdicts import COLUMNS, offset_of, settle
 from dupnet.tiles import Grid
 
 
@@ -68,21 +69,19 @@ def test_contradictions_are_listed_and_the_earlier_verdict_holds() -> None:
     assert settle(judged()).contradictions.empty
 
 
-def test_an_overlap_is_called_by_its_tag_or_its_offset() -> None:
-    assert key_of("07", 0, 256) == "07" and key_of("", -12, 340) == "-12+340" and key_of(None, 0, 0) == "+0+0"
-    assert offset_of("-12+340", None) == (-12, 340)
+def test_a_tag_says_where_an_overlap_lies_on_a_grid() -> None:
     assert offset_of("08", Grid()) == (0, 0) and offset_of("08", None) is None
     assert offset_of("18", Grid()) == (0, 256)
-    assert offset_of("99", Grid()) is None
+    assert offset_of("99", Grid()) is None and offset_of("", Grid()) is None
 
 
 # --- results --------------------------------------------------------------------------------------
 
 
-def heeded(result: FindResult, *rows: tuple[int, int, str, str]) -> FindResult:
+def heeded(result: FindResult, *rows: tuple[int, int, int, int, str]) -> FindResult:
     table = pd.DataFrame(
-        [(f"{one:03d}.jpg", f"{other:03d}.jpg", key, said) for one, other, key, said in rows],
-        columns=["image1", "image2", "overlap_tag", "verdict"],
+        [(f"{one:03d}.jpg", f"{other:03d}.jpg", y, x, said) for one, other, y, x, said in rows],
+        columns=["image1", "image2", "y_offset", "x_offset", "verdict"],
         dtype=object,
     )
     changed = apply_judgements(result, table)
@@ -94,7 +93,7 @@ def heeded(result: FindResult, *rows: tuple[int, int, str, str]) -> FindResult:
 
 def test_an_overlap_that_is_none_parts_the_groups() -> None:
     result = found([(0, 0, 0), (0, 0, 40), (1, 0, 0), (1, 0, 40)])
-    changed = heeded(result, (0, 1, "+0+40", "not_duplicate"))
+    changed = heeded(result, (0, 1, 0, 40, "not_duplicate"))
     assert changed.groups["group"].tolist() == [0, 1, 2, 2]
     assert changed.groups["mosaic"].tolist() == [0, 1, 2, 2]
     assert changed.groups["x"].tolist() == [0, 0, 0, 40]
@@ -106,7 +105,7 @@ def test_an_overlap_that_is_none_parts_the_groups() -> None:
 
 def test_an_overlap_that_was_not_found_joins_them() -> None:
     result = found([(0, 0, 0), (1, 0, 0), (2, 0, 0)])
-    changed = heeded(result, (0, 2, "+5-10", "duplicate"))
+    changed = heeded(result, (0, 2, 5, -10, "duplicate"))
     assert changed.groups["group"].tolist() == [0, 1, 0]
     assert changed.groups[["y", "x"]].values.tolist() == [[0, 10], [0, 0], [5, 0]]
     row = changed.overlaps.iloc[0]
@@ -115,24 +114,24 @@ def test_an_overlap_that_was_not_found_joins_them() -> None:
 
 def test_a_rejected_overlap_that_is_one_takes_its_place() -> None:
     result = found([(0, 0, 0), (1, 0, 0)], overlaps=[], rejected=[(0, 1, 0, 20)], groups=[0, 0])
-    changed = heeded(result, (0, 1, "+0+20", "duplicate"))
+    changed = heeded(result, (0, 1, 0, 20, "duplicate"))
     assert changed.rejected.empty and len(changed.overlaps) == 1
     assert changed.groups["mosaic"].tolist() == [0, 0] and changed.groups["x"].tolist() == [0, 20]
-    nothing = heeded(result, (0, 1, "+0+20", "not_duplicate"))
+    nothing = heeded(result, (0, 1, 0, 20, "not_duplicate"))
     assert nothing.rejected.empty and nothing.groups["group"].tolist() == [0, 1]
 
 
 def test_an_altered_or_undecidable_overlap_becomes_what_it_was_judged() -> None:
     result = found([(0, 0, 0), (0, 0, 0), (1, 0, 0)], overlaps=[(0, 1, 0, 0, "altered")])
-    assert heeded(result, (0, 1, "+0+0", "duplicate")).overlaps["verdict"].tolist() == ["duplicate"]
-    changed = heeded(result, (0, 1, "+0+0", "undecidable"))
+    assert heeded(result, (0, 1, 0, 0, "duplicate")).overlaps["verdict"].tolist() == ["duplicate"]
+    changed = heeded(result, (0, 1, 0, 0, "undecidable"))
     assert changed.overlaps["verdict"].tolist() == ["undecidable"]
     assert changed.groups["group"].tolist() == [0, 1, 2]
 
 
 def test_what_follows_from_judgements_counts_too() -> None:
     result = found([(0, 0, 0)] * 3 + [(1, 0, 0)])
-    changed = heeded(result, (0, 1, "+0+0", "duplicate"), (1, 2, "+0+0", "not_duplicate"))
+    changed = heeded(result, (0, 1, 0, 0, "duplicate"), (1, 2, 0, 0, "not_duplicate"))
     # 0 and 2 are none either, which nobody was asked.
     assert changed.searched["judgements"] == {"heeded": 2, "implied": 1, "contradictions": 0}
     assert changed.overlaps[["image1", "image2"]].values.tolist() == [["000.jpg", "001.jpg"]]
@@ -142,7 +141,7 @@ def test_what_follows_from_judgements_counts_too() -> None:
 def test_a_person_outweighs_the_search() -> None:
     """The chain over image 2 would put 0 and 1 onto each other; a person says that they are none."""
     result = found([(0, 0, 0), (0, 0, 0), (0, 0, 60)])
-    changed = heeded(result, (0, 1, "+0+0", "not_duplicate"))
+    changed = heeded(result, (0, 1, 0, 0, "not_duplicate"))
     mosaics = changed.groups["mosaic"].tolist()
     assert mosaics[0] != mosaics[1]
     assert len(changed.rejected) == 1 and changed.groups["group"].tolist() == [0, 0, 0]
@@ -150,37 +149,40 @@ def test_a_person_outweighs_the_search() -> None:
 
 def test_judgements_on_what_is_not_there_change_nothing() -> None:
     result = found([(0, 0, 0), (0, 0, 40)])
-    changed = heeded(
-        result, (0, 7, "+0+0", "duplicate"), (0, 1, "07", "not_duplicate"), (0, 1, "+0+500", "duplicate")
-    )
+    changed = heeded(result, (0, 7, 0, 0, "duplicate"), (0, 1, 0, 500, "duplicate"))
     pd.testing.assert_frame_equal(changed.overlaps, result.overlaps)
     pd.testing.assert_frame_equal(changed.groups, result.groups)
     # The other way round it is the same overlap.
-    table = pd.DataFrame([("001.jpg", "000.jpg", "+0-40", "not_duplicate")])
-    table.columns = pd.Index(["image1", "image2", "overlap_tag", "verdict"])
+    table = pd.DataFrame([("001.jpg", "000.jpg", 0, -40, "not_duplicate")])
+    table.columns = pd.Index(["image1", "image2", "y_offset", "x_offset", "verdict"])
     assert apply_judgements(result, table).overlaps.empty
 
 
 def test_groups_that_no_judgement_concerns_stay_as_they_are() -> None:
     rng = np.random.default_rng(0)
     result = found(np.stack([np.arange(60) // 3, *rng.integers(0, 60, (2, 60))], axis=1).tolist())
-    changed = heeded(result, (0, 1, key(result, 0), "not_duplicate"))
+    changed = heeded(result, (0, 1, *result.overlaps.loc[0, ["y_offset", "x_offset"]], "not_duplicate"))
     far = result.groups["group"] > 0
     for name in ("y", "x"):
         assert changed.groups.loc[far, name].equals(result.groups.loc[far, name])
     assert changed.groups.loc[far, "group"].diff().equals(result.groups.loc[far, "group"].diff())
 
 
-def key(result: FindResult, row: int) -> str:
-    overlap = result.overlaps.iloc[row]
-    return key_of(overlap["overlap_tag"], overlap["y_offset"], overlap["x_offset"])
+def test_a_tag_alone_counts_by_the_grid() -> None:
+    result = replace(found([(0, 0, 0), (0, 0, 256)], size=768), grid=Grid())
+    table = pd.DataFrame(
+        [("000.jpg", "001.jpg", "18", "not_duplicate"), ("000.jpg", "001.jpg", "99", "duplicate")],
+        columns=["image1", "image2", "overlap_tag", "verdict"],
+    )
+    assert apply_judgements(result, table).overlaps.empty
+    assert len(apply_judgements(replace(result, grid=None), table).overlaps) == 1
 
 
 def test_the_file_of_judgements_is_heeded_unless_it_is_to_be_ignored(tmp_path: Path) -> None:
     result = found([(0, 0, 0), (0, 0, 40)])
     assert heed(result, tmp_path) is result
     (tmp_path / "judgements.csv").write_text(
-        "time,image1,image2,overlap_tag,verdict\nnow,000.jpg,001.jpg,+0+40,not_duplicate\n"
+        ",".join(COLUMNS) + "\nnow,000.jpg,001.jpg,,0,40,not_duplicate,Ann\n"
     )
     assert heed(result, tmp_path).overlaps.empty
     assert heed(result, tmp_path, ignore=True) is result

@@ -387,14 +387,16 @@ class TestReview:
         run("review", found.out, "--no-browser")
         assert opened == []
         said = run("review", found.out)
-        assert len(opened) == 1 and opened[0] in said
+        token = said.split("token=")[1].split()[0]
+        assert len(opened) == 1 and opened[0].startswith("file:") and token not in opened[0]
 
     def test_judgements_and_export(self, found: SimpleNamespace, tmp_path: Path, run: Run) -> None:
         answers = tmp_path / "answers.csv"
         assert str(answers) in run("review", found.out, "--no-browser", "--judgements", answers)
         row = overlaps(found.out).iloc[0]
         with answers.open("a") as file:
-            file.write(f"2026-01-01T00:00:00+00:00,{row.image1},{row.image2},{row.overlap_tag},duplicate\n")
+            offset = f"{row.overlap_tag},{row.y_offset},{row.x_offset}"
+            file.write(f"2026-01-01T00:00:00+00:00,{row.image1},{row.image2},{offset},duplicate,\n")
         command = ("review", found.out, "--export", tmp_path / "labels.csv", "--judgements", answers)
         assert "1 labels written" in run(*command)
         assert len(pd.read_csv(tmp_path / "labels.csv")) == 1
@@ -408,7 +410,7 @@ class TestReview:
 
     def test_tile_size(self, found: SimpleNamespace, tmp_path: Path, run: Run) -> None:
         table = tmp_path / "pairs.csv"
-        overlaps(found.out).to_csv(table, index=False)
+        overlaps(found.out)[["image1", "image2", "overlap_tag"]].to_csv(table, index=False)
         command = ("review", table, "--no-browser", "--images", found.one)
         assert "(--tile-size)" in run(*command, status=2)
         assert "Judge the pairs at" in run(*command, *TILES)

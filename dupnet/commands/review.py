@@ -25,6 +25,10 @@ def add(commands: Commands) -> None:
     )
     add_weights(parser)
     parser.add_argument(
+        "--near", action="store_true", help="also what was refused closely: rejected overlaps and revisits"
+    )
+    parser.add_argument("--reviewer", metavar="NAME", default="", help="who judges, kept with the answers")
+    parser.add_argument(
         "--port", type=whole_number(0, 65535), default=0, help="port to listen on (default: a free one)"
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
@@ -40,5 +44,13 @@ def run(options: argparse.Namespace) -> None:
         n_labels = export_labels(options.dir, options.export, options.judgements)
         print(f"{n_labels} labels written to {options.export}")
         return
-    review = open_review(options.dir, options.images, options.judgements, options.tile_size, options.weights)
+    review = open_review(
+        options.dir,
+        options.images,
+        options.judgements,
+        options.tile_size,
+        options.weights,
+        options.reviewer,
+        options.near,
+    )
     serve(review, options.port, open_browser=not options.no_browser)

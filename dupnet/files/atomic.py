@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import time
 import uuid
 import zipfile
@@ -28,11 +29,13 @@ __all__ = [
     "check_keras_file",
     "check_replaceable",
     "claim",
+    "plain_name",
     "plain_names",
     "read_any",
     "read_csv",
     "read_parquet",
     "remove_partial",
+    "text_name",
     "write_csv",
     "write_parquet",
     "writes_parquet",
@@ -183,6 +186,16 @@ def plain_names(table: pd.DataFrame) -> pd.DataFrame:
             plain = table[column].str.replace(rf"^'(?={FORMULA[1:]})", "", regex=True)
             table = table.assign(**{column: plain})
     return table
+
+
+def text_name(name: str) -> str:
+    """A name as a CSV holds it: with an apostrophe before what a spreadsheet would compute."""
+    return f"'{name}" if re.match(FORMULA, name) else name
+
+
+def plain_name(name: str) -> str:
+    """The name that a CSV holds as :func:`text_name` writes it."""
+    return re.sub(rf"^'(?={FORMULA[1:]})", "", name)
 
 
 def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -24,7 +24,6 @@ from dupnet.find.overlaps import (
     image_index,
 )
 from dupnet.find.verdicts import (
-    COLUMNS,
     FILE,
     NOT_DUPLICATE,
     SAME_OFFSET,
@@ -74,8 +73,9 @@ def apply_judgements(result: FindResult, judgements: pd.DataFrame) -> FindResult
     result : FindResult
         What was found.
     judgements : DataFrame
-        ``image1, image2, overlap_tag, verdict``, in the order given. Those on images or overlaps that the
-        collection does not have are left out.
+        ``image1, image2, y_offset, x_offset, verdict``, in the order given; ``overlap_tag`` says where an
+        overlap lies that has no offset. Those on images or overlaps that the collection does not have are
+        left out.
 
     Returns
     -------
@@ -136,9 +136,12 @@ def apply_judgements(result: FindResult, judgements: pd.DataFrame) -> FindResult
 def _with_offsets(judgements: pd.DataFrame, result: FindResult) -> pd.DataFrame:
     """Judgements on the images of a result, with ``y_offset, x_offset`` of the overlaps that they name."""
     images = set(result.groups["image"])
+    names = ("image1", "image2", "overlap_tag", "y_offset", "x_offset", "verdict")
     rows = []
-    for image1, image2, key, verdict in judgements[list(COLUMNS[1:])].itertuples(index=False, name=None):
-        offset = offset_of(str(key), result.grid)
+    for image1, image2, tag, y, x, verdict in judgements.reindex(columns=names).itertuples(
+        index=False, name=None
+    ):
+        offset = offset_of(str(tag), result.grid) if pd.isna(y) or pd.isna(x) else (int(y), int(x))
         if offset is None or image1 not in images or image2 not in images or image1 == image2:
             continue
         if image1 > image2:

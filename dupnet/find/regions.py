@@ -39,7 +39,7 @@ from dupnet.network.descriptors import (
 )
 from dupnet.tiles import CELL_SIZE
 
-__all__ = ["NARROW", "Compared", "Region", "common_region", "compare_regions"]
+__all__ = ["NARROW", "Compared", "Region", "cell_corners", "common_region", "compare_regions"]
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -185,6 +185,17 @@ def compare_regions(
             data[side, begin:end], flags[side, begin:end] = described.data[part], described.flags[part]
             done = part.stop
     return _compared(data, flags, starts, plans)
+
+
+def cell_corners(region: Region, phase: tuple[int, int]) -> Numbers:
+    """Where the cells of a region begin, (m, 2) pixels from its upper left one, in the order of
+    :func:`compare_regions`."""
+    plan = _plan(region, phase)
+    own = np.column_stack([plan.ys, plan.xs]).astype(np.int64)
+    if not plan.on_lattice:
+        return own
+    block = np.indices(plan.block).reshape(2, -1).T * CELL_SIZE + plan.start
+    return np.concatenate([block, own])
 
 
 def _plan(region: Region, phase: tuple[int, int]) -> _Plan:

@@ -1,7 +1,8 @@
 """What a person judged by eye: verdicts on overlaps, and what follows from several of them.
 
-A table of judgements has ``image1, image2, overlap_tag, verdict``. Off the grid, where overlaps have no tag,
-the second image's offset in pixels stands in its place: ``+12-340`` (:func:`key_of`).
+A table of judgements has ``image1, image2, overlap_tag, y_offset, x_offset, verdict, reviewer``. An overlap
+is known by its two images and the offset, in pixels, of the second one's origin in the first one's frame;
+the tag is empty off the grid. Older files have tags alone: their offsets follow from the grid.
 
 If A and B were judged duplicates, and B and C, then A and C are duplicates at the sum of the offsets; and if
 C and D are none, then A and D are none. Where judgements contradict each other, the earlier one holds, and
@@ -17,11 +18,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.files.atomic import plain_name
 from dupnet.find.overlaps import DUPLICATE, KEY, UNDECIDABLE
 from dupnet.tiles import Grid, overlap_of_tag
 
@@ -29,20 +32,26 @@ __all__ = [
     "COLUMNS",
     "FILE",
     "NOT_DUPLICATE",
-    "Key",
+    "TAGS_ONLY",
     "VERDICTS",
+    "Judged",
+    "Judgement",
+    "Key",
     "Settled",
     "complete_rows",
-    "holding_verdicts",
-    "key_of",
+    "holding",
     "offset_of",
+    "parse",
     "read_judgements",
     "settle",
     "verdicts_table",
 ]
 
-COLUMNS = ("time", "image1", "image2", "overlap_tag", "verdict")
+COLUMNS = ("time", "image1", "image2", "overlap_tag", "y_offset", "x_offset", "verdict", "reviewer")
 """Columns of the file of judgements."""
+
+TAGS_ONLY = ("time", "image1", "image2", "overlap_tag", "verdict")
+"""Columns of older ones."""
 
 FILE = "judgements.csv"
 """Its name in the output folder of ``find``."""
@@ -55,16 +64,39 @@ VERDICTS = (DUPLICATE, NOT_DUPLICATE, UNDECIDABLE)
 SAME_OFFSET = 2
 """Pixels by which two offsets may differ and mean the same: places are exact to a pixel or two."""
 
-_OFFSET = re.compile(r"([+-]\d+)([+-]\d+)")
-
 Offset = npt.NDArray[np.int64]
 
-Key = tuple[str, str, str]
-"""``image1, image2`` and the tag of an overlap."""
+Key = tuple[str, str, int | None, int | None, str]
+"""What tells one overlap from another: ``image1, image2, y_offset, x_offset`` and an empty text; where no
+offset is known, None in their place and the tag."""
+
+
+class Judged(NamedTuple):
+    """An overlap that was, or can be, judged; without an offset where a tag alone is known of it."""
+
+    image1: str
+    image2: str
+    y_offset: int | None
+    x_offset: int | None
+    overlap_tag: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What tells it from others: not its tag, where its offset is known."""
+        return (*self[:4], "") if self.y_offset is not None else self[:]
+
+
+class Judgement(NamedTuple):
+    """What somebody said of an overlap."""
+
+    overlap: Judged
+    verdict: str
+    """One of :data:`VERDICTS`, or ``undo``."""
+    reviewer: str = ""
 
 
 def read_judgements(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """The verdicts that hold by a file: ``image1, image2, overlap_tag, verdict``; takes no lock.
+    """The verdicts that hold by a file, see :func:`verdicts_table`; takes no lock.
 
     Raises
     ------
@@ -75,25 +107,48 @@ def read_judgements(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     with open(path, "rb") as file:
         rows, _ = complete_rows(file, Path(path))
-    return verdicts_table(holding_verdicts(rows[1:]))
+    return verdicts_table(holding(parse(rows)))
 
 
-def holding_verdicts(rows: Sequence[Sequence[str]]) -> dict[Key, str]:
-    """The verdicts that hold after all rows of a file of judgements, in the order given."""
-    holding: dict[Key, str] = {}
-    for _time, image1, image2, tag, verdict in rows:
-        if verdict == "undo":
-            holding.pop((image1, image2, tag), None)
+def parse(rows: Sequence[Sequence[str]], grid: Grid | None = None) -> list[Judgement]:
+    """The judgements in the rows of a file, of which the first names the columns.
+
+    ``grid`` says where overlaps lie of which the tag alone is known.
+    """
+    found = []
+    for row in rows[1:]:
+        if len(row) == len(TAGS_ONLY):
+            _, image1, image2, tag, verdict = row
+            y, x, reviewer = "", "", ""
         else:
-            holding.setdefault((image1, image2, tag), verdict)
-    return holding
+            _, image1, image2, tag, y, x, verdict, reviewer = row
+            image1, image2, reviewer = plain_name(image1), plain_name(image2), plain_name(reviewer)
+        offset = (int(y), int(x)) if y else offset_of(tag, grid)
+        down, right = offset or (None, None)
+        found.append(Judgement(Judged(image1, image2, down, right, tag), verdict, reviewer))
+    return found
 
 
-def verdicts_table(verdicts: Mapping[Key, str]) -> pd.DataFrame:
-    """Verdicts as a table: ``image1, image2, overlap_tag, verdict``."""
+def holding(judgements: Sequence[Judgement]) -> dict[Key, Judgement]:
+    """The verdicts that hold after all judgements, in the order given."""
+    verdicts: dict[Key, Judgement] = {}
+    for one in judgements:
+        if one.verdict == "undo":
+            verdicts.pop(one.overlap.key, None)
+        else:
+            verdicts.setdefault(one.overlap.key, one)
+    return verdicts
+
+
+def verdicts_table(verdicts: Mapping[Key, Judgement]) -> pd.DataFrame:
+    """Verdicts as a table: :data:`COLUMNS` without the time; no offset where it is not known."""
+    rows = [
+        (one.image1, one.image2, one.overlap_tag, one.y_offset, one.x_offset, verdict, reviewer)
+        for one, verdict, reviewer in verdicts.values()
+    ]
     # As objects: pandas' own strings are UTF-8 and cannot hold a file name that is not.
-    rows = [(*key, verdict) for key, verdict in verdicts.items()]
-    return pd.DataFrame(rows, columns=list(COLUMNS[1:]), dtype=object)
+    table = pd.DataFrame(rows, columns=list(COLUMNS[1:]), dtype=object)
+    return table.astype({"y_offset": "Int64", "x_offset": "Int64"})
 
 
 def complete_rows(file: io.BufferedRandom | io.BufferedReader, path: Path) -> tuple[list[list[str]], int]:
@@ -115,20 +170,30 @@ def complete_rows(file: io.BufferedRandom | io.BufferedReader, path: Path) -> tu
             text = pending.decode("utf-8", "surrogateescape")
             rows.extend(csv.reader(io.StringIO(text, newline="")))
             pending = b""
-    known = {*VERDICTS, "undo"}
-    sound = not rows or (
-        tuple(rows[0]) == COLUMNS and all(len(row) == 5 and row[4] in known for row in rows[1:])
-    )
-    if not sound or (not rows and pending and not b",".join(c.encode() for c in COLUMNS).startswith(pending)):
+    started = any(",".join(columns).encode().startswith(pending) for columns in (COLUMNS, TAGS_ONLY))
+    if not _is_sound(rows) or (not rows and pending and not started):
         raise ValueError(
             f"{path} is not a table of judgements (columns {', '.join(COLUMNS)}); give another file name."
         )
     return rows, end
 
 
-def key_of(overlap_tag: object, y_offset: int, x_offset: int) -> str:
-    """What a judgement calls an overlap: its tag or, off the grid, its offset in pixels (``+12-340``)."""
-    return str(overlap_tag) if isinstance(overlap_tag, str) and overlap_tag else f"{y_offset:+d}{x_offset:+d}"
+def _is_sound(rows: Sequence[Sequence[str]]) -> bool:
+    if not rows:
+        return True
+    columns, known = tuple(rows[0]), {*VERDICTS, "undo"}
+    if columns not in (COLUMNS, TAGS_ONLY) or any(len(row) != len(columns) for row in rows):
+        return False
+    if columns == TAGS_ONLY:
+        return all(row[4] in known for row in rows[1:])
+    return all(
+        row[6] in known and ((not row[4] and not row[5]) or (_is_whole(row[4]) and _is_whole(row[5])))
+        for row in rows[1:]
+    )
+
+
+def _is_whole(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,9}", text) is not None
 
 
 @dataclass(frozen=True)
@@ -169,15 +234,12 @@ class Settled:
         )
 
 
-def offset_of(key: str, grid: Grid | None) -> tuple[int, int] | None:
-    """The offset in pixels of the overlap that a judgement names, see :func:`key_of`; None if it has none."""
-    found = _OFFSET.fullmatch(key)
-    if found:
-        return int(found[1]), int(found[2])
-    if grid is None:
+def offset_of(tag: str, grid: Grid | None) -> tuple[int, int] | None:
+    """The offset in pixels of the overlap that a tag names; None if the grid has none of that name."""
+    if grid is None or not tag:
         return None
     try:
-        overlap = overlap_of_tag(key, grid)
+        overlap = overlap_of_tag(tag, grid)
     except ValueError:
         return None
     return overlap.row_offset * grid.tile_size, overlap.col_offset * grid.tile_size

@@ -34,7 +34,7 @@ from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import Weights, join_cells, load_weights
 from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS
 
-__all__ = ["VERDICT_COLUMNS", "judge", "refine_offsets"]
+__all__ = ["VERDICT_COLUMNS", "decidable_tiles", "judge", "refine_offsets", "tile_scores"]
 
 Mask = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
@@ -293,9 +293,9 @@ def _score_tiles(
     for size in sorted(by_size):
         owner = np.repeat([number for number, _ in by_size[size]], [len(tiles) for _, tiles in by_size[size]])
         tiles = np.concatenate([tiles for _, tiles in by_size[size]]) + compared.starts[owner][:, None]
-        decidable = _decidable(compared, tiles)
+        decidable = decidable_tiles(compared, tiles)
         scores = np.full(len(owner), np.nan)
-        scores[decidable] = _scores(compared, tiles[decidable], weights)
+        scores[decidable] = tile_scores(compared, tiles[decidable], weights)
         np.add.at(counts[0], owner, 1)
         np.add.at(counts[1], owner, decidable)
         np.add.at(counts[2], owner, scores < weights.threshold)
@@ -303,7 +303,7 @@ def _score_tiles(
     return counts[0], counts[1], counts[2], lowest
 
 
-def _scores(compared: Compared, tiles: Numbers, weights: Weights) -> npt.NDArray[np.float32]:
+def tile_scores(compared: Compared, tiles: Numbers, weights: Weights) -> npt.NDArray[np.float32]:
     """Scores (n_tiles,) of tiles (n_tiles, cells) of all regions."""
     if not len(tiles):
         return np.zeros(0, np.float32)
@@ -311,7 +311,7 @@ def _scores(compared: Compared, tiles: Numbers, weights: Weights) -> npt.NDArray
     return score_pairs(first, second, weights, workers=1)
 
 
-def _decidable(compared: Compared, tiles: Numbers) -> Mask:
+def decidable_tiles(compared: Compared, tiles: Numbers) -> Mask:
     """Which tiles carry evidence in both images."""
     first, second = (
         evidence[tiles].sum(axis=1) >= MIN_EVIDENCE_CELLS
@@ -382,8 +382,8 @@ def _agreeing_share(compared: Compared, number: int, weights: Weights) -> float:
     if min(rows, cols) < ALTERED_TILE or seen.sum() < ALTERED_CELLS:
         return 0.0
     tiles = all_tiles(rows, cols, ALTERED_TILE) + block.start
-    tiles = tiles[_decidable(compared, tiles)]
-    agreeing = tiles[_scores(compared, tiles, weights) >= weights.threshold]
+    tiles = tiles[decidable_tiles(compared, tiles)]
+    agreeing = tiles[tile_scores(compared, tiles, weights) >= weights.threshold]
     agrees = np.zeros(rows * cols, bool)
     agrees[agreeing.ravel() - block.start] = True
     return float((agrees & seen).sum() / seen.sum())

@@ -51,7 +51,8 @@ class PairReader:
     Parameters
     ----------
     pairs
-        The table; only image1, tile1, image2, tile2 and is_duplicate are used.
+        The table; only image1, tile1, image2, tile2 and is_duplicate are used. In place of tiles it may say
+        at which pixel they begin: y1, x1, y2, x2.
     folder
         Where the images are.
     augment
@@ -88,6 +89,11 @@ class PairReader:
         workers: int | None = None,
         cached_images: int = CACHED_IMAGES,
     ) -> None:
+        if {"y1", "x1", "y2", "x2"} <= set(pairs.columns):
+            corners = {
+                f"tile{end}": list(zip(pairs[f"y{end}"], pairs[f"x{end}"], strict=True)) for end in "12"
+            }
+            pairs = pairs.assign(**corners)
         columns = ("image1", "tile1", "image2", "tile2", "is_duplicate")
         missing = [column for column in columns if column not in pairs.columns]
         if missing or not len(pairs):
@@ -102,6 +108,7 @@ class PairReader:
         self._seed = seed
         self._pool = ThreadPoolExecutor(n_workers(workers))
         self._tiles = lru_cache(maxsize=cached_images)(self._read_tiles)
+        self._pixels = lru_cache(maxsize=cached_images)(self._read_pixels)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -139,7 +146,17 @@ class PairReader:
         for start in range(0, len(self), size):
             yield self.batch(range(start, min(start + size, len(self))), epoch)
 
-    def _tile(self, image: str, tile: int) -> Image:
+    def _tile(self, image: str, tile: int | tuple[int, int]) -> Image:
+        if isinstance(tile, tuple):
+            (top, left), pixels = tile, self._pixels(image)
+            part = pixels[top : top + self.tile_size, left : left + self.tile_size]
+            if min(tile) < 0 or part.shape[:2] != (self.tile_size, self.tile_size):
+                raise ValueError(
+                    f"{image}: the table names a tile of {self.tile_size} px at ({top}, {left}), but the "
+                    f"image has {pixels.shape[0]} x {pixels.shape[1]} pixels; name the folder that the table "
+                    "is of."
+                )
+            return np.ascontiguousarray(part)
         tiles = self._tiles(image)
         if not 0 <= tile < len(tiles):
             raise ValueError(
@@ -150,6 +167,9 @@ class PairReader:
 
     def _tile_of_row(self, row: int) -> Image:
         return self._tile(self._rows[row][0], self._rows[row][1])
+
+    def _read_pixels(self, image: str) -> Image:
+        return load(self._folder / image, grey=False)[0]
 
     def _read_tiles(self, image: str) -> Image:
         pixels, _ = load(self._folder / image, grey=False, tile_size=self.tile_size)

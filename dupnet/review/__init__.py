@@ -6,14 +6,16 @@ keeps the answers; :func:`serve` (``page``) is for a browser, :func:`widget` (``
 
 from __future__ import annotations
 
-from dupnet.review.judgements import VERDICTS, Judgements, labels, read_judgements
+from dupnet.review.judgements import VERDICTS, Judged, Judgements, labels, read_judgements
 from dupnet.review.notebook import widget
+from dupnet.review.opening import export_labels, open_review
 from dupnet.review.page import serve
-from dupnet.review.queue import PICTURES, Review, export_labels, open_review
+from dupnet.review.queue import PICTURES, Review
 
 __all__ = [
     "PICTURES",
     "VERDICTS",
+    "Judged",
     "Judgements",
     "Review",
     "export_labels",

@@ -1,8 +1,9 @@
 """A person's verdicts on overlaps, kept so that none is lost and none counts twice: an append-only CSV.
 
-One row a judgement: ``time`` (UTC, ISO 8601), ``image1, image2, overlap_tag``, and ``verdict``:
-``duplicate``, ``not_duplicate``, ``undecidable``, or ``undo``, which takes back the verdict on that overlap.
-What holds now follows from reading the rows in order.
+One row a judgement (:data:`dupnet.find.verdicts.COLUMNS`): ``time`` (UTC, ISO 8601), the overlap by its two
+images, its tag where it has one and its offset in pixels, ``verdict`` (``duplicate``, ``not_duplicate``,
+``undecidable``, or ``undo``, which takes back the verdict on that overlap), and who said so. What holds now
+follows from reading the rows in order.
 """
 
 from __future__ import annotations
@@ -11,35 +12,45 @@ import csv
 import io
 import os
 import threading
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
+from dupnet.files.atomic import atomic_path, text_name
 from dupnet.find.verdicts import (
     COLUMNS,
     VERDICTS,
+    Judged,
+    Judgement,
     Key,
     complete_rows,
-    holding_verdicts,
+    holding,
+    parse,
     read_judgements,
     verdicts_table,
 )
+from dupnet.tiles import Grid
 
-__all__ = ["COLUMNS", "VERDICTS", "Judgements", "labels", "read_judgements"]
+__all__ = ["COLUMNS", "VERDICTS", "Judged", "Judgement", "Judgements", "labels", "read_judgements"]
 
 
 class Judgements:
     """The verdicts in one file, open for more; use it as a context manager or :meth:`close` it.
 
     Opening takes a lock: a second process that judges into the same file is refused. A last row that a crash
-    cut off was never confirmed to anyone and is removed.
+    cut off was never confirmed to anyone and is removed. An older file, with tags in place of offsets, is
+    written anew with both.
 
     Parameters
     ----------
     path
         The CSV; made, with its header, if it is not there.
+    grid
+        Where the tags of an older file lie.
+    reviewer
+        Who judges: the name that new rows bear.
 
     Raises
     ------
@@ -47,22 +58,27 @@ class Judgements:
         If the file is not a table of judgements, or another process has it open.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], grid: Grid | None = None, reviewer: str = "") -> None:
         self.path = Path(path)
+        self.reviewer = reviewer
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._mutex = threading.Lock()
-        self._file = open(self.path, "a+b")  # noqa: SIM115  # closed by close()
+        self._file = _open_locked(self.path)
         try:
-            _lock(self._file, self.path)
             rows, end = complete_rows(self._file, self.path)
-            self._file.truncate(end)
-            if not rows:
-                self._append(COLUMNS)
-                _sync_folder(self.path.parent)
+            judgements = parse(rows, grid)
+            if rows and tuple(rows[0]) != COLUMNS:
+                times = [row[0] for row in rows[1:]]
+                self._file = _rewritten(self.path, self._file, times, judgements)
+            else:
+                self._file.truncate(end)
+                if not rows:
+                    self._append(COLUMNS)
+                    _sync_folder(self.path.parent)
         except BaseException:
             self._file.close()
             raise
-        self._verdicts = holding_verdicts(rows[1:])
+        self._holding = holding(judgements)
 
     def __enter__(self) -> Judgements:
         return self
@@ -75,13 +91,13 @@ class Judgements:
         self._file.close()
 
     def __len__(self) -> int:
-        return len(self._verdicts)
+        return len(self._holding)
 
-    def verdict(self, image1: str, image2: str, overlap_tag: str) -> str | None:
-        """The verdict that holds on an overlap, or None."""
-        return self._verdicts.get((image1, image2, overlap_tag))
+    def of(self, overlap: Judged) -> Judgement | None:
+        """What holds of an overlap, or None."""
+        return self._holding.get(overlap.key)
 
-    def judge(self, image1: str, image2: str, overlap_tag: str, verdict: str) -> bool:
+    def judge(self, overlap: Judged, verdict: str) -> bool:
         """Write a verdict to disk; False, and nothing is written, if the overlap has one already.
 
         Returns only after the operating system confirmed that the row is on the disk.
@@ -93,53 +109,111 @@ class Judgements:
         """
         if verdict not in VERDICTS:
             raise ValueError(f"verdict is {verdict!r}; it must be one of {', '.join(VERDICTS)}.")
-        key = (image1, image2, overlap_tag)
         with self._mutex:
-            if key in self._verdicts:
+            if overlap.key in self._holding:
                 return False
-            self._append((_now(), *key, verdict))
-            self._verdicts[key] = verdict
+            judgement = Judgement(overlap, verdict, self.reviewer)
+            self._append(_row(_now(), judgement))
+            self._holding[overlap.key] = judgement
         return True
 
-    def undo(self, among: Container[Key] | None = None) -> Key | None:
-        """Take back the latest verdict that holds, by one more row; returns whose it was, or None.
+    def undo(self, among: Container[Key] | None = None) -> Judged | None:
+        """Take back the latest verdict that holds, by one more row; returns on what, or None.
 
-        ``among`` restricts it to the overlaps (``image1, image2, overlap_tag``) of one table.
+        Only what :attr:`reviewer` said is taken back. ``among`` restricts it to some overlaps, by their
+        :attr:`~dupnet.find.verdicts.Judged.key`.
         """
         with self._mutex:
-            for key in reversed(self._verdicts):
-                if among is None or key in among:
-                    self._append((_now(), *key, "undo"))
-                    del self._verdicts[key]
-                    return key
+            for key, (overlap, _, reviewer) in reversed(self._holding.items()):
+                if reviewer == self.reviewer and (among is None or key in among):
+                    self._append(_row(_now(), Judgement(overlap, "undo", self.reviewer)))
+                    del self._holding[key]
+                    return overlap
         return None
 
-    def table(self) -> pd.DataFrame:
-        """The verdicts that hold, in the order given: ``image1, image2, overlap_tag, verdict``."""
-        return verdicts_table(self._verdicts)
+    def can_undo(self, among: Container[Key]) -> bool:
+        """Whether :meth:`undo` would find something."""
+        with self._mutex:
+            return any(
+                one.reviewer == self.reviewer and key in among for key, one in reversed(self._holding.items())
+            )
 
-    def _append(self, row: tuple[str, ...]) -> None:
-        text = io.StringIO()
-        # csv leaves a lone carriage return bare, and then reads it as the end of the row.
-        bare = not any("\r" in field for field in row)
-        csv.writer(text, quoting=csv.QUOTE_MINIMAL if bare else csv.QUOTE_ALL, lineterminator="\n").writerow(
-            row
-        )
+    def table(self) -> pd.DataFrame:
+        """The verdicts that hold, in the order given, see :func:`dupnet.find.verdicts.verdicts_table`."""
+        with self._mutex:
+            return verdicts_table(self._holding)
+
+    def _append(self, row: Iterable[str]) -> None:
         # One write in append mode, then fsync: the row is there as a whole before anyone is told so.
-        self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        self._file.write(_line(row))
         self._file.flush()
         os.fsync(self._file.fileno())
 
 
 def labels(judged: pd.DataFrame) -> pd.DataFrame:
-    """Labels to train and evaluate with: ``image1, image2, overlap_tag, is_duplicate`` (1 or 0).
+    """Labels to train and evaluate with: ``image1, image2, overlap_tag, y_offset, x_offset, is_duplicate`` (1
+    or 0).
 
     ``judged`` is what :func:`read_judgements` gives; undecidable overlaps carry no label and are left out.
     """
     decided = judged[judged["verdict"] != "undecidable"].reset_index(drop=True)
-    table = decided[["image1", "image2", "overlap_tag"]].copy()
+    table = decided[["image1", "image2", "overlap_tag", "y_offset", "x_offset"]].copy()
     table["is_duplicate"] = (decided["verdict"] == "duplicate").astype(int)
     return table
+
+
+def _row(time: str, judgement: Judgement) -> tuple[str, ...]:
+    (image1, image2, y, x, tag), verdict, reviewer = judgement
+    offset = ("", "") if y is None or x is None else (str(y), str(x))
+    return (time, text_name(image1), text_name(image2), tag, *offset, verdict, text_name(reviewer))
+
+
+def _line(row: Iterable[str]) -> bytes:
+    fields, text = list(row), io.StringIO()
+    # csv leaves a lone carriage return bare, and then reads it as the end of the row.
+    bare = not any("\r" in field for field in fields)
+    csv.writer(text, quoting=csv.QUOTE_MINIMAL if bare else csv.QUOTE_ALL, lineterminator="\n").writerow(
+        fields
+    )
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _rewritten(
+    path: Path, old: io.BufferedRandom, times: list[str], judgements: list[Judgement]
+) -> io.BufferedRandom:
+    """The file with today's columns, locked before it takes the place of the old one."""
+    with atomic_path(path) as beside:
+        file = open(beside, "a+b")  # noqa: SIM115  closed by Judgements.close()
+        try:
+            _lock(file, path)
+            rows = [COLUMNS, *(_row(time, one) for time, one in zip(times, judgements, strict=True))]
+            file.write(b"".join(map(_line, rows)))
+            file.flush()
+            os.fsync(file.fileno())
+            if os.name == "nt":  # pragma: no cover  there an open file cannot be renamed
+                file.close()
+                old.close()
+        except BaseException:
+            file.close()
+            raise
+    if file.closed:  # pragma: no cover
+        return open(path, "a+b")
+    old.close()
+    _sync_folder(path.parent)
+    return file
+
+
+def _open_locked(path: Path) -> io.BufferedRandom:
+    while True:
+        file = open(path, "a+b")  # noqa: SIM115  closed by Judgements.close()
+        try:
+            _lock(file, path)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # another process has just put a newer one in its place
 
 
 def _lock(file: io.BufferedRandom, path: Path) -> None:

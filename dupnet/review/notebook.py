@@ -46,6 +46,7 @@ def widget(review: Review) -> Any:
         name: widgets.Button(description=name.replace("_", " ")) for name in (*VERDICTS, "undo", "next")
     }
     current: list[int | None] = [review.next_pair()]
+    told = widgets.HTML()
 
     def show(_change: object = None) -> None:
         """Text and pictures of the current pair."""
@@ -59,11 +60,14 @@ def widget(review: Review) -> Any:
             title.value = "All pairs are judged."
             return
         score = "" if pair["score"] is None else f", score {pair['score']:.3f}"
-        title.value = str(
-            escape(f"{pair['image1']} and {pair['image2']}, overlap {pair['overlap_tag']}{score}")
-        )
-        shared = zip(pair["tiles1"], pair["tiles2"], strict=True)
-        tiles = [ALL_TILES, *((f"{one} ↔ {two}", place) for place, (one, two) in enumerate(shared))]
+        where = f"overlap {pair['overlap_tag']}" if pair["overlap_tag"] else "overlap"
+        where += f" at ({pair['y_offset']}, {pair['x_offset']}) px"
+        judged = f", judged {pair['judged'].replace('_', ' ')}" if pair["judged"] else ""
+        title.value = str(escape(f"{pair['image1']} and {pair['image2']}, {where}{score}{judged}"))
+        tiles = [
+            ALL_TILES,
+            *((part["name"], place) for place, part in enumerate(review.tiles(pair["id"]))),
+        ]
         if list(tile.options) != tiles:
             tile.options = tiles  # and so back to all of them
         for picture, name in zip(pictures, VIEWS[view.value], strict=True):
@@ -73,11 +77,12 @@ def widget(review: Review) -> Any:
         name = next(name for name, known in buttons.items() if known is button)
         pair = current[0]
         tile.value = None
+        told.value = ""
         if name == "undo":
             current[0] = review.undo()
         elif pair is not None:
             if name != "next":
-                review.judge(pair, name)
+                told.value = str(escape(review.judge(pair, name)))
             current[0] = review.next_pair(pair)
         show()
 
@@ -88,5 +93,5 @@ def widget(review: Review) -> Any:
     show()
     choices = widgets.HBox([view, tile])
     return widgets.VBox(
-        [progress, title, choices, widgets.HBox(pictures), widgets.HBox(list(buttons.values()))]
+        [progress, title, choices, widgets.HBox(pictures), widgets.HBox(list(buttons.values())), told]
     )

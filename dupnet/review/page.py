@@ -1,13 +1,16 @@
 """The review in a browser: a page on the loopback address that nobody but its opener can use.
 
-The address carries a random token. The first request trades it for a cookie (HttpOnly, SameSite=Strict), and
-every other request must bring that cookie, be addressed to this very host and port (a foreign name that
-points to 127.0.0.1 is refused), and, where the browser names the page that asked, come from this one. Any
-other gets an empty 403. Pictures are asked for by the number of a pair, never by a path.
+The address carries a random token, which serves one opening: the first request that brings it gets a cookie,
+another secret (HttpOnly, SameSite=Strict), and every other request must bring that, be addressed to this
+very host and port (a foreign name that points to 127.0.0.1 is refused), and, where the browser names the page
+that asked, come from this one. Any other gets an empty 403. Pictures are asked for by the number of a pair,
+never by a path. The browser is given a file that only its user can read, which leads to the address: command
+lines are open to every user.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import sys
@@ -50,7 +53,7 @@ def create_app(review: Review, token: str, port: int) -> Flask:
     review
         What to judge.
     token
-        The secret that the first request must carry.
+        The secret that the first request must carry, and none after it.
     port
         Where it will be served; requests addressed elsewhere are refused.
     """
@@ -61,23 +64,35 @@ def create_app(review: Review, token: str, port: int) -> Flask:
     # Cookies do not know ports: two reviews on one machine need two names.
     cookie = f"dupnet_review_{port}"
     app.config["MAX_CONTENT_LENGTH"] = 10_000
+    session = secrets.token_urlsafe(32)
+    unused, mutex = [token], threading.Lock()
 
-    def is_token(given: str) -> bool:
-        return secrets.compare_digest(given.encode("utf-8", "replace"), token.encode())
+    def is_same(given: str, secret: str) -> bool:
+        return secrets.compare_digest(given.encode("utf-8", "replace"), secret.encode())
+
+    def spends_token() -> bool:
+        """Whether a request opens the page with the token; from then on the token opens nothing."""
+        with mutex:
+            if not unused or not is_same(request.args.get("token", ""), unused[0]):
+                return False
+            unused.clear()
+            return True
 
     @app.before_request
     def admit() -> Response | None:
         host, origin = request.host, request.headers.get("Origin")
-        opens = request.path == "/" and request.method == "GET" and is_token(request.args.get("token", ""))
         admitted = (
             host in hosts
             and (origin is None or origin == f"http://{host}")
-            and (opens or request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none"))
-            and (opens or is_token(request.cookies.get(cookie, "")))
             # A form of another page can post text, but not JSON.
             and (request.method in ("GET", "HEAD") or (request.method == "POST" and request.is_json))
         )
-        return None if admitted else Response(status=403)
+        within = request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
+        if admitted and within and is_same(request.cookies.get(cookie, ""), session):
+            return None
+        # What a browser loads beforehand must not use the token up.
+        opens = request.path == "/" and request.method == "GET" and "Sec-Purpose" not in request.headers
+        return None if admitted and opens and spends_token() else Response(status=403)
 
     @app.after_request
     def protect(response: Response) -> Response:
@@ -91,7 +106,7 @@ def create_app(review: Review, token: str, port: int) -> Flask:
     @app.get("/")
     def page() -> Response:
         response = Response(render_template("review.html"), mimetype="text/html")
-        response.set_cookie(cookie, token, httponly=True, samesite="Strict")
+        response.set_cookie(cookie, session, httponly=True, samesite="Strict")
         return response
 
     @app.get("/<name>")
@@ -103,7 +118,18 @@ def create_app(review: Review, token: str, port: int) -> Flask:
 
     @app.get("/state")
     def state() -> Response:
-        return jsonify(review.state(review.next_pair(request.args.get("after", -1, int))))
+        pair = request.args.get("pair", None, int)
+        if pair is not None and not 0 <= pair < len(review.pairs):
+            abort(404)
+        shown = review.next_pair(request.args.get("after", -1, int)) if pair is None else pair
+        return jsonify(review.state(shown))
+
+    @app.get("/pairs")
+    def pairs() -> Response:
+        asked = request.args
+        return jsonify(
+            review.listed(asked.get("text", ""), asked.get("kind", ""), asked.get("start", 0, int))
+        )
 
     @app.post("/judge")
     def judge() -> Response:
@@ -111,13 +137,20 @@ def create_app(review: Review, token: str, port: int) -> Flask:
         pair, verdict = (asked.get("pair"), asked.get("verdict")) if isinstance(asked, dict) else (None, None)
         if type(pair) is not int or verdict not in VERDICTS:
             abort(400)
-        review.judge(pair, verdict)  # returns when the row is on the disk, or was there before
-        return jsonify(review.state(review.next_pair(pair)))
+        told = review.judge(pair, verdict)  # returns when the row is on the disk, or was there before
+        stays = told.startswith("Not kept")
+        return jsonify(told=told, **review.state(pair if stays else review.next_pair(pair)))
 
     @app.post("/undo")
     def undo() -> Response:
-        pair = review.undo()
-        return jsonify(review.state(review.next_pair() if pair is None else pair))
+        asked = request.get_json()
+        wanted = asked.get("pair") if isinstance(asked, dict) else None
+        if wanted is not None and type(wanted) is not int:
+            abort(400)
+        pair = review.undo(wanted)
+        told = "" if pair is not None else "Nothing to take back: only who gave a judgement takes it back."
+        shown = pair if pair is not None else review.next_pair() if wanted is None else wanted
+        return jsonify(told=told, **review.state(shown))
 
     @app.get("/picture/<int:pair>/<name>")
     def picture(pair: int, name: str) -> Response:
@@ -126,9 +159,9 @@ def create_app(review: Review, token: str, port: int) -> Flask:
         data = encode(image, ".jpg", 90) if whole else encode(image)  # differences must arrive to the level
         return Response(data, mimetype="image/jpeg" if whole else "image/png")
 
-    @app.get("/scores/<int:pair>")
-    def scores(pair: int) -> Response:
-        return jsonify(review.tile_scores(pair))
+    @app.get("/tiles/<int:pair>")
+    def tiles(pair: int) -> Response:
+        return jsonify(review.tiles(pair))
 
     @app.get("/labels.csv")
     def export() -> Response:
@@ -209,12 +242,24 @@ def serve(review: Review, port: int = 0, open_browser: bool = True) -> None:
         f"Judge the pairs at {address}\nEvery answer is kept in {review.judgements.path}. Ctrl-C ends.\n"
     )
     sys.stdout.flush()
-    if open_browser:
-        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.server_close()
-        review.judgements.close()
+    with TemporaryDirectory(prefix="dupnet-review-") as folder:  # for this user alone
+        if open_browser:
+            leads = _redirect(address, Path(folder, "open.html"))
+            threading.Thread(target=webbrowser.open, args=(leads,), daemon=True).start()
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            server.server_close()
+            review.judgements.close()
+
+
+def _redirect(address: str, path: Path) -> str:
+    """A new file, readable by its owner alone, that leads a browser to an address; its own address."""
+    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+        file.write(
+            '<!doctype html><meta charset="utf-8"><title>DupNet review</title>'
+            f'<meta http-equiv="refresh" content="0; url={address}"><a href="{address}">DupNet review</a>\n'
+        )
+    return path.as_uri()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
+from collections import defaultdict
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.files.atomic import check_replaceable, write_csv
+from dupnet.find.region_tiles import ScoredTile, tiles_of_grid, tiles_of_region
+from dupnet.find.regions import Region, common_region
+from dupnet.find.verdicts import Settled, settle
+from dupnet.images.image import Image
 from dupnet.images.listing import Folders, locate
-from dupnet.images.reading import UnreadableImage, load
-from dupnet.images.stretch import Rendering, read_rendering
+from dupnet.images.reading import UnreadableImage, load, load_image
+from dupnet.images.stretch import Rendering
 from dupnet.metrics.pair_metrics import subtract_channel_medians
-from dupnet.network.descriptors import Weights, load_weights
-from dupnet.pairs.table import tile_size_of
+from dupnet.network.descriptors import Weights
 from dupnet.report.previews import (
     difference_map,
     outline,
@@ -27,11 +29,10 @@ from dupnet.report.previews import (
     shared_regions,
     shown_name,
 )
-from dupnet.review.judgements import VERDICTS, Judgements, labels, read_judgements
-from dupnet.review.tables import as_pairs, read_table
-from dupnet.tiles import SMALLEST_TILE, Grid, overlap_of_tag
+from dupnet.review.judgements import VERDICTS, Judged, Judgements
+from dupnet.tiles import CELL_SIZE, TILE_SIZE
 
-__all__ = ["PICTURES", "Review", "export_labels", "judgements_path", "open_review"]
+__all__ = ["PICTURES", "Review", "read_image"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -42,6 +43,9 @@ less its channel medians, with wrap-around; the difference as it is, and of the 
 WHOLE = 768
 """Longest side in pixels at which a whole image is shown; larger ones are reduced."""
 
+LISTED = 200
+"""Pairs that a list shows at most."""
+
 
 class Review:
     """Overlaps to judge, least certain first, and the judgements on them.
@@ -49,13 +53,18 @@ class Review:
     Parameters
     ----------
     pairs
-        As :func:`~dupnet.review.tables.as_pairs` gives it: ``image1, image2, overlap_tag, score, verdict``.
+        As :func:`~dupnet.review.tables.as_pairs` gives it: ``image1, image2, overlap_tag, y_offset, x_offset,
+        score, verdict``.
     images
         The folder, or several, that hold the images; a name is looked up in their order.
     judgements
         Where the answers go.
-    grid
-        The tiles of one image.
+    tile_size, stride
+        Side of the tiles of a grid, and its step (by default that side): what is scored of pairs that lie on
+        it.
+    places
+        Of images that were searched at any offset the place ``y, x``, in pixels, as seen from where the
+        lattice of their group begins: their pairs are scored on it, as the search did.
     rendering
         What to take of files of more than three bands or 8 bits.
     weights
@@ -64,7 +73,7 @@ class Review:
     Raises
     ------
     ValueError
-        If there is no pair, or the grid has no such overlap tag.
+        If there is no pair.
     """
 
     def __init__(
@@ -72,36 +81,49 @@ class Review:
         pairs: pd.DataFrame,
         images: Folders,
         judgements: Judgements,
-        grid: Grid = Grid(),
+        *,
+        tile_size: int = TILE_SIZE,
+        stride: int | None = None,
+        places: Mapping[str, tuple[int, int]] | None = None,
         rendering: Rendering = Rendering(),
         weights: Weights | None = None,
     ) -> None:
         if pairs.empty:
             raise ValueError("pairs is empty; there is nothing to judge.")
         self.judgements = judgements
-        self.grid = grid
-        self._read = lru_cache(maxsize=8)(partial(_read_from, images, rendering=rendering))
+        self._tile_size, self._stride, self._places = tile_size, stride or tile_size, places
+        self._read = lru_cache(maxsize=8)(partial(read_image, images, rendering=rendering))
+        self._read_grey = lru_cache(maxsize=8)(partial(_read_grey_from, images, rendering=rendering))
+        self._tiles = lru_cache(maxsize=32)(self._scored_tiles)
         self._weights = weights
         certainty = (pairs["score"].astype(float) - 0.5).abs().fillna(np.inf)
         # Stable, so that pairs of one certainty stay in the order of the table.
         self.pairs = pairs.iloc[np.argsort(certainty.to_numpy(), kind="stable")].reset_index(drop=True)
-        self._overlaps = {tag: overlap_of_tag(tag, self.grid) for tag in self.pairs["overlap_tag"].unique()}
-        self._keys = [
-            (str(a), str(b), str(tag)) for a, b, tag in self.pairs.iloc[:, :3].itertuples(index=False)
+        columns = ["image1", "image2", "y_offset", "x_offset", "overlap_tag"]
+        self._overlaps = [
+            Judged(str(one), str(two), int(y), int(x), str(tag))
+            for one, two, y, x, tag in self.pairs[columns].itertuples(index=False)
         ]
-        self._numbers = {key: number for number, key in enumerate(self._keys)}
+        self._numbers = {overlap.key: number for number, overlap in enumerate(self._overlaps)}
+        self._of_image: dict[str, list[int]] = defaultdict(list)
+        for number, overlap in enumerate(self._overlaps):
+            self._of_image[overlap.image1].append(number)
+        self._said: dict[int, str] = {}
+        self._settle()
 
     def next_pair(self, after: int = -1) -> int | None:
-        """The first pair without a judgement after pair ``after``, round the end; None if all have one."""
+        """The first pair after pair ``after``, round the end, without a judgement given or following from
+        others; None if all have one."""
         n_pairs = len(self.pairs)
         for step in range(1, n_pairs + 1):
             pair = (after + step) % n_pairs
-            if self.judgements.verdict(*self._keys[pair]) is None:
+            if pair not in self._said:
                 return pair
         return None
 
-    def judge(self, pair: int, verdict: str) -> bool:
-        """Put a verdict on disk; False if the pair has one already.
+    def judge(self, pair: int, verdict: str) -> str:
+        """Put a verdict on disk; what is to be told of it: that the pair has another one, which stays, or
+        that it contradicts others; else the empty text.
 
         Raises
         ------
@@ -109,60 +131,87 @@ class Review:
             If the verdict or the pair is unknown.
         """
         self._check(pair)
-        return self.judgements.judge(*self._keys[pair], verdict)
+        overlap, before = self._overlaps[pair], len(self._settled.contradictions)
+        if not self.judgements.judge(overlap, verdict):
+            known = self.judgements.of(overlap)
+            if known is None or known.verdict == verdict:
+                return ""
+            by = f" by {shown_name(known.reviewer)}" if known.reviewer else ""
+            return (
+                f"Not kept: this pair was judged {known.verdict.replace('_', ' ')} before{by}. Take that "
+                "back first to change it."
+            )
+        self._settle()
+        if len(self._settled.contradictions) <= before:
+            return ""
+        reasons = self._settled.contradictions["reason"]
+        return f"Kept, but it contradicts other judgements, of which the earliest hold: {reasons.iloc[-1]}."
 
-    def undo(self) -> int | None:
-        """Take back the latest judgement on a pair of this table; returns the pair, None if there is none."""
-        key = self.judgements.undo(self._numbers)
-        return None if key is None else self._numbers[key]
-
-    def state(self, pair: int | None) -> dict[str, Any]:
-        """What a screen shows beside the pictures, names made safe to look at; pair None: all are judged."""
-        done = [verdict for key in self._keys if (verdict := self.judgements.verdict(*key)) is not None]
-        counts = {verdict: done.count(verdict) for verdict in VERDICTS}
-        progress = {"judged": len(done), "total": len(self.pairs), "counts": counts, "can_undo": bool(done)}
-        if pair is None:
-            return {"pair": None, **progress}
-        row, overlap = self.pairs.iloc[pair], self._overlaps[self._keys[pair][2]]
-        shown = {
-            "id": pair,
-            "image1": shown_name(self._keys[pair][0]),
-            "image2": shown_name(self._keys[pair][1]),
-            "overlap_tag": overlap.tag,
-            "row_offset": overlap.row_offset,
-            "col_offset": overlap.col_offset,
-            "tiles1": overlap.tiles1,
-            "tiles2": overlap.tiles2,
-            "score": None if np.isnan(row["score"]) else float(row["score"]),
-            "verdict": row["verdict"],
-        }
-        return {"pair": shown, **progress}
-
-    def picture(self, pair: int, name: str, tile: int | None = None) -> Pixels:
-        """One of :data:`PICTURES` as RGB uint8; ``tile`` k: only the k-th shared tile.
+    def undo(self, pair: int | None = None) -> int | None:
+        """Take back the latest judgement on a pair of this table, or that on ``pair``; returns the pair, None
+        if there is none that this reviewer gave.
 
         Raises
         ------
         ValueError
-            If there is no such pair, picture or tile, or a name leads out of the folder.
+            If the pair is unknown.
+        """
+        if pair is not None:
+            self._check(pair)
+        among = self._numbers if pair is None else {self._overlaps[pair].key}
+        overlap = self.judgements.undo(among)
+        self._settle()
+        return None if overlap is None else self._numbers[overlap.key]
+
+    def state(self, pair: int | None) -> dict[str, Any]:
+        """What a screen shows beside the pictures, names made safe to look at; pair None: all are judged."""
+        given = [one for overlap in self._overlaps if (one := self.judgements.of(overlap)) is not None]
+        verdicts = [one.verdict for one in given]
+        progress = {
+            "judged": len(given),
+            "implied": sum(self.judgements.of(self._overlaps[number]) is None for number in self._said),
+            "total": len(self.pairs),
+            "counts": {verdict: verdicts.count(verdict) for verdict in VERDICTS},
+            "contradictions": len(self._settled.contradictions),
+            "can_undo": self.judgements.can_undo(self._numbers),
+            "reviewer": shown_name(self.judgements.reviewer),
+        }
+        return {"pair": None if pair is None else self._shown(pair), **progress}
+
+    def listed(self, text: str = "", kind: str = "", start: int = 0) -> dict[str, Any]:
+        """Pairs in their order, at most :data:`LISTED` from number ``start`` on: ``total`` and ``pairs``.
+
+        Only those with ``text`` in the name of an image, and of one kind: "open" (without a judgement),
+        "judged", or a verdict that a person or the search gave.
+        """
+        wanted = [number for number in range(len(self.pairs)) if self._is_listed(number, text.lower(), kind)]
+        start = max(0, start)
+        shown = [self._shown(number) for number in wanted[start : start + LISTED]]
+        return {"total": len(wanted), "pairs": shown}
+
+    def picture(self, pair: int, name: str, tile: int | None = None) -> Pixels:
+        """One of :data:`PICTURES` as RGB uint8; ``tile`` k: only the k-th of :meth:`tiles`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such pair, picture or tile, the images share nothing there, or a name leads out of
+            the folder.
         UnreadableImage
             If an image cannot be read (any more).
         """
         self._check(pair)
-        image1, image2, tag = self._keys[pair]
-        overlap = self._overlaps[tag]
+        overlap = self._overlaps[pair]
         if name not in PICTURES:
             raise ValueError(f"picture is {name!r}; it must be one of {', '.join(PICTURES)}.")
-        offset = overlap.row_offset * self.grid.tile_size, overlap.col_offset * self.grid.tile_size
+        offset = int(overlap.y_offset or 0), int(overlap.x_offset or 0)
+        images = self._read(overlap.image1), self._read(overlap.image2)
         if name in ("image1", "image2"):
-            whole = self._read(image1), self._read(image2)
             number = int(name == "image2")
-            box = region_boxes(whole[0].shape[:2], whole[1].shape[:2], *offset)[number]
-            image = reduce_to(whole[number], WHOLE)
-            return outline(image, box, image.shape[1] / whole[number].shape[1])
-        if tile is not None and not 0 <= tile < overlap.n_tiles:
-            raise ValueError(f"tile is {tile}; the overlap shares tiles 0 to {overlap.n_tiles - 1}.")
-        region1, region2 = shared_regions(self._read(image1), self._read(image2), *offset)
+            box = region_boxes(images[0].shape[:2], images[1].shape[:2], *offset)[number]
+            image = reduce_to(images[number], WHOLE)
+            return outline(image, box, image.shape[1] / images[number].shape[1])
+        region1, region2 = shared_regions(*images, *offset)
         match name:
             case "region1" | "region2":
                 shown = region1 if name == "region1" else region2
@@ -172,176 +221,129 @@ class Review:
                 shown = difference_map(region1, region2, medians=name == "medians")
         if tile is None:
             return shown
-        row, col = divmod(overlap.tiles1[tile], self.grid.cols)
-        top, left = divmod(overlap.tiles1[0], self.grid.cols)
-        size = self.grid.tile_size
-        return shown[
-            (row - top) * size : (row - top + 1) * size, (col - left) * size : (col - left + 1) * size
-        ]
+        tiles = self._tiles(pair)
+        if not 0 <= tile < len(tiles):
+            raise ValueError(f"tile is {tile}; the overlap has tiles 0 to {len(tiles) - 1}.")
+        part = tiles[tile]
+        return shown[part.top : part.top + part.height, part.left : part.left + part.width]
 
-    def tile_scores(self, pair: int) -> list[dict[str, Any]]:
-        """Score and verdict of each shared tile by the network of the review; raises as :meth:`picture`.
-
-        Tiles that are too small to judge (of a stride below 64 px) are undecidable.
-        """
-        from dupnet.network.comparison import UNDECIDABLE, compare
-
+    def tiles(self, pair: int) -> list[dict[str, Any]]:
+        """The tiles by which the search judged a pair: ``name``, ``top, left, height, width`` in the region,
+        and ``score`` by the network of the review, None where there is nothing to judge by; raises as
+        :meth:`picture`."""
         self._check(pair)
-        n_tiles = self._overlaps[self._keys[pair][2]].n_tiles
-        tiles1, tiles2 = (
-            np.stack([self.picture(pair, name, tile) for tile in range(n_tiles)])
-            for name in ("region1", "region2")
-        )
-        if tiles1.shape[1] < SMALLEST_TILE:
-            return [{"score": 0.0, "verdict": UNDECIDABLE}] * n_tiles
-        table = compare(tiles1, tiles2, self._weights)
-        return [{"score": float(row.score), "verdict": str(row.verdict)} for row in table.itertuples()]
+        region, step = self._region(pair), self._stride
+        shapes = [image.pixels.shape for image in self._grey(pair)]
+        cols = [shape[1] // step for shape in shapes]
+        is_numbered = step == self._tile_size and self._is_on_grid(pair)
+        found = []
+        for part in self._tiles(pair):
+            name = f"{part.top}, {part.left}"
+            if is_numbered:
+                one = (region.top1 + part.top) // step * cols[0] + (region.left1 + part.left) // step
+                two = (region.top2 + part.top) // step * cols[1] + (region.left2 + part.left) // step
+                name = f"{one} ↔ {two}"
+            found.append({"name": name, **part._asdict()})
+        return found
+
+    def _shown(self, pair: int) -> dict[str, Any]:
+        row, overlap = self.pairs.iloc[pair], self._overlaps[pair]
+        known = self.judgements.of(overlap)
+        return {
+            "id": pair,
+            "image1": shown_name(overlap.image1),
+            "image2": shown_name(overlap.image2),
+            "overlap_tag": overlap.overlap_tag,
+            "y_offset": overlap.y_offset,
+            "x_offset": overlap.x_offset,
+            "score": None if np.isnan(row["score"]) else float(row["score"]),
+            "verdict": row["verdict"],
+            "judged": known.verdict if known else None,
+            "by": shown_name(known.reviewer) if known else "",
+            "implied": self._said.get(pair) if known is None else None,
+        }
+
+    def _is_listed(self, pair: int, text: str, kind: str) -> bool:
+        overlap = self._overlaps[pair]
+        if text and text not in overlap.image1.lower() and text not in overlap.image2.lower():
+            return False
+        if kind in ("open", "judged"):
+            return (pair in self._said) == (kind == "judged")
+        return not kind or kind in (self._said.get(pair), self.pairs["verdict"].iat[pair])
+
+    def _settle(self) -> None:
+        """What all judgements say together, of the pairs of this table."""
+        judged = self.judgements.table().dropna(subset=["y_offset", "x_offset"])
+        rows = [
+            (one, two, int(y), int(x), said) if one < two else (two, one, -int(y), -int(x), said)
+            for one, two, y, x, said in judged[
+                ["image1", "image2", "y_offset", "x_offset", "verdict"]
+            ].itertuples(index=False)
+            if one != two
+        ]
+        columns = ["image1", "image2", "y_offset", "x_offset", "verdict"]
+        self._settled: Settled = settle(pd.DataFrame(rows, columns=columns, dtype=object))
+        near = [pair for image in self._settled.roots for pair in self._of_image.get(image, ())]
+        given = {pair: self.judgements.of(self._overlaps[pair]) for pair in near}
+        said = {pair: one.verdict for pair, one in given.items() if one is not None}
+        open_pairs = [pair for pair in near if pair not in said]
+        follows = self._settled.of(self.pairs.loc[open_pairs])
+        self._said = said | {pair: one for pair, one in follows.items() if one}
+
+    def _scored_tiles(self, pair: int) -> list[ScoredTile]:
+        one, two = ((image.pixels, image.valid) for image in self._grey(pair))
+        region = self._region(pair)
+        if self._is_on_grid(pair):
+            return tiles_of_grid(one, two, region, self._tile_size, self._stride, self._weights)
+        y, x = (self._places or {}).get(self._overlaps[pair].image1, (0, 0))
+        return tiles_of_region(one, two, region, (-y % CELL_SIZE, -x % CELL_SIZE), self._weights)
+
+    def _is_on_grid(self, pair: int) -> bool:
+        """Whether a pair consists of whole tiles, and was not searched at any offset."""
+        shapes = [image.pixels.shape for image in self._grey(pair)]
+        overlap = self._overlaps[pair]
+        lengths = (*shapes[0], *shapes[1], overlap.y_offset or 0, overlap.x_offset or 0)
+        return self._places is None and not any(length % self._stride for length in lengths)
+
+    def _grey(self, pair: int) -> tuple[Image, Image]:
+        overlap = self._overlaps[pair]
+        return self._read_grey(overlap.image1), self._read_grey(overlap.image2)
+
+    def _region(self, pair: int) -> Region:
+        overlap, (one, two) = self._overlaps[pair], self._grey(pair)
+        y, x = overlap.y_offset or 0, overlap.x_offset or 0
+        region_boxes(one.pixels.shape, two.pixels.shape, y, x)  # says so, if they share nothing
+        return common_region(one.pixels.shape, two.pixels.shape, y, x)
 
     def _check(self, pair: int) -> None:
         if not 0 <= pair < len(self.pairs):
             raise ValueError(f"pair is {pair}; there are pairs 0 to {len(self.pairs) - 1}.")
 
 
-def open_review(
-    source: str | os.PathLike[str],
-    images: Folders | None = None,
-    judgements: str | os.PathLike[str] | None = None,
-    tile_size: int | None = None,
-    weights: str | os.PathLike[str] | None = None,
-) -> Review:
-    """A review of what ``find`` wrote into a folder, or of any table of pairs.
-
-    Parameters
-    ----------
-    source
-        Output folder of ``find``, or a CSV or Parquet file (:func:`~dupnet.review.tables.as_pairs`).
-    images
-        Folder of the images; without it the one that ``find`` was run on, or ``images/`` beside the table.
-    judgements
-        File for the answers; without it ``judgements.csv`` in the output folder, or beside the table with the
-        table's name before it.
-    tile_size
-        Side of a tile; without it the one that ``find`` was run with, or a table of pairs holds, or 256.
-    weights
-        File of the network that scores single tiles; without it the one that ``find`` was run with, or the
-        shipped one for a table.
+def read_image(folders: Folders, name: str, rendering: Rendering = Rendering()) -> Pixels:
+    """An image of the folders by its name in a table: (height, width, 3) uint8 RGB.
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such folder or table.
     ValueError
-        If the folder of images or the network is not known, the tile size is another than that of the
-        output folder, or as :class:`Review`.
+        If the name leads out of the folders.
+    UnreadableImage
+        If there is no such image, or it cannot be read.
     """
-    source = Path(source)
-    folders: Folders | None = images
-    rendering = Rendering()
-    table_path, answers = source, judgements or judgements_path(source)
-    if source.is_dir():
-        table_path = source / "overlaps.csv"
-        if (source / "run.json").is_file():
-            run = json.loads((source / "run.json").read_text(encoding="utf-8"))
-            folders = images or run["folders"]
-            weights = _weights_of(run, weights, source)
-            rendering = read_rendering(run.get("options", {}).get("rendering", {}))
-            known_size = run["grid"]["tile_size"]
-            if tile_size not in (None, known_size):
-                raise ValueError(
-                    f"tile_size is {tile_size}; {os.fspath(source)!r} counts in tiles of {known_size} px: "
-                    "leave it out (--tile-size)."
-                )
-            tile_size = known_size
-    if not table_path.is_file():
-        raise FileNotFoundError(
-            f"There is no {os.fspath(table_path)!r}; give the output folder of `dupnet find` or a table."
-        )
-    if folders is None and (table_path.parent / "images").is_dir():
-        folders = table_path.parent / "images"
-    if folders is None:
-        raise ValueError(
-            f"The images of {os.fspath(table_path)!r} are not known; name their folder (--images)."
-        )
-    table = read_table(table_path)
-    grid = _grid_of(table, folders, tile_size_of(table, tile_size))
-    pairs = as_pairs(table, os.fspath(table_path), grid)
-    return Review(pairs, folders, Judgements(answers), grid, rendering, load_weights(weights))
+    return load(_located(folders, name), grey=False, rendering=rendering)[0]
 
 
-def _weights_of(
-    run: dict[str, Any], weights: str | os.PathLike[str] | None, source: Path
-) -> str | os.PathLike[str] | None:
-    """The file of the network that ``find`` was run with, unless another was asked for."""
-    known = run.get("options", {}).get("weights")
-    if weights is None and known is not None and not Path(known).is_file():
-        raise ValueError(
-            f"{os.fspath(source)!r} was found with a network that is not there any more ({known}); name its "
-            "file (--weights)."
-        )
-    return known if weights is None else weights
+def _read_grey_from(folders: Folders, name: str, rendering: Rendering) -> Image:
+    """As the search reads it: grey by the file's own luma, which RGB converted to grey is not."""
+    return load_image(_located(folders, name), grey=True, rendering=rendering)
 
 
-def judgements_path(source: str | os.PathLike[str]) -> Path:
-    """Where answers about a folder of ``find`` or about a table of pairs are kept."""
-    path = Path(source)
-    return path / "judgements.csv" if path.is_dir() else path.with_name(f"{path.stem}_judgements.csv")
-
-
-def export_labels(
-    source: str | os.PathLike[str],
-    path: str | os.PathLike[str],
-    judgements: str | os.PathLike[str] | None = None,
-) -> int:
-    """Write what was judged as labels to train and evaluate with; returns their number.
-
-    Parameters
-    ----------
-    source, judgements
-        As for :func:`open_review`.
-    path
-        The CSV to write: ``image1, image2, overlap_tag, is_duplicate``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If nothing was judged yet.
-    ValueError
-        If the judgements are none, or ``path`` is a file of another kind.
-    """
-    answers = Path(judgements or judgements_path(source))
-    if not answers.is_file():
-        raise FileNotFoundError(
-            f"There are no judgements to export ({os.fspath(answers)!r} is missing); judge pairs first: "
-            f"dupnet review {os.fspath(source)}"
-        )
-    table = labels(read_judgements(answers))
-    check_replaceable(path, table.columns)
-    write_csv(table, path)
-    return len(table)
-
-
-def _read_from(folders: Folders, name: str, rendering: Rendering = Rendering()) -> Pixels:
+def _located(folders: Folders, name: str) -> Path:
     # A name from a table of unknown origin does not lead out of the folder.
     parts = PurePath(name).parts
     if not parts or ".." in parts or PurePath(name).is_absolute():
         raise ValueError(f"image name {name!r} leads elsewhere; only files of the folder are shown.")
     try:
-        return load(locate(name, folders), grey=False, rendering=rendering)[0]
+        return locate(name, folders)
     except FileNotFoundError:
         raise UnreadableImage(name, "not in the folder of images") from None
-
-
-def _grid_of(table: pd.DataFrame, folders: Folders, tile_size: int) -> Grid:
-    """The tiles of the first image of the table that can be read."""
-    if table.empty:
-        raise ValueError("The table of pairs is empty; there is nothing to judge.")
-    reason = ""
-    for name in pd.unique(table[["image1", "image2"]].to_numpy().ravel())[:100]:
-        try:
-            height, width = _read_from(folders, str(name)).shape[:2]
-            return Grid.of_image(height, width, tile_size)
-        except UnreadableImage as error:
-            reason = reason or f"{error}. Name their folder (--images)."
-        except ValueError as error:
-            reason = reason or str(error)
-    raise ValueError(f"No image of these pairs can be shown: {reason}")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from dupnet.files.atomic import read_any
-from dupnet.tiles import Grid, overlap_at
+from dupnet.pairs.labels import pixel_offsets
+from dupnet.tiles import Grid, Overlap, overlap_at, overlap_of_tag
 
 __all__ = ["as_pairs", "read_table"]
+
+KEY = ["image1", "image2", "y_offset", "x_offset"]
 
 
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -32,16 +36,19 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     return table
 
 
-def as_pairs(table: pd.DataFrame, name: str, grid: Grid) -> pd.DataFrame:
+def as_pairs(table: pd.DataFrame, name: str, grid: Callable[[], Grid]) -> pd.DataFrame:
     """A table of pairs to judge in one form, rows of one overlap once; ``name`` is for messages.
 
-    The table needs ``image1, image2`` and one of: ``overlap_tag`` (what ``find`` writes, labels, truth);
-    ``row_offset, col_offset``; or ``tile1, tile2`` (a table of tile pairs), which stand for the overlap that
-    puts the two tiles onto each other. ``score`` and ``verdict`` are taken along where they are there.
+    The table needs ``image1, image2`` and one of: ``y_offset, x_offset`` in pixels (what ``find`` writes,
+    labels); ``overlap_tag`` (labels, truth); ``row_offset, col_offset``; or ``tile1, tile2`` (a table of tile
+    pairs), which stand for the overlap that puts the two tiles onto each other. ``score`` and ``verdict`` are
+    taken along where they are there. ``grid`` gives the tiles of one image, where tags or tiles are to be
+    converted to pixels.
 
     Returns
     -------
-    ``image1, image2, overlap_tag, score, verdict``; ``score`` NaN and ``verdict`` empty where unknown.
+    ``image1, image2, overlap_tag, y_offset, x_offset, score, verdict``; ``score`` NaN, tag and ``verdict``
+    empty where unknown.
 
     Raises
     ------
@@ -49,25 +56,48 @@ def as_pairs(table: pd.DataFrame, name: str, grid: Grid) -> pd.DataFrame:
         If a column is missing, or the grid has no such overlap.
     """
     columns = set(table.columns)
-    if "overlap_tag" in columns:
-        tags = [str(tag) for tag in table["overlap_tag"]]
-    elif {"row_offset", "col_offset"} <= columns:
-        offsets = zip(table["row_offset"].astype(int), table["col_offset"].astype(int), strict=True)
-        tags = [overlap_at(row, col, grid).tag for row, col in offsets]
-    elif {"tile1", "tile2"} <= columns:
-        tiles = zip(table["tile1"].astype(int), table["tile2"].astype(int), strict=True)
-        tags = [_tag_of_tiles(one, two, grid) for one, two in tiles]
-    else:
-        raise ValueError(f"{name} lacks overlap_tag (or row_offset and col_offset, or tile1 and tile2).")
-    pairs = table[["image1", "image2"]].astype(object)
-    pairs["overlap_tag"] = tags
-    pairs["score"] = (
-        pd.to_numeric(table["score"], errors="coerce").astype(float) if "score" in columns else np.nan
+    tags = (
+        table["overlap_tag"].fillna("").astype(str).tolist()
+        if "overlap_tag" in columns
+        else [""] * len(table)
     )
-    pairs["verdict"] = table["verdict"].astype(object) if "verdict" in columns else ""
-    return pairs.drop_duplicates(["image1", "image2", "overlap_tag"]).reset_index(drop=True)
+    has_offsets = {"y_offset", "x_offset"} <= columns
+    nowhere = pd.Series("", index=table.index, dtype=object)
+    y, x = (
+        pixel_offsets(table[axis] if has_offsets else nowhere, name).array
+        for axis in ("y_offset", "x_offset")
+    )
+    missing = np.flatnonzero(np.asarray(y.isna() | x.isna()))
+    if len(missing):
+        overlap = _on_grid(table, columns, name)
+        tiles = grid()
+        for row in missing.tolist():
+            found = overlap(row, tiles)
+            tags[row] = found.tag
+            y[row], x[row] = found.row_offset * tiles.tile_size, found.col_offset * tiles.tile_size
+    pairs = table[["image1", "image2"]].astype(object).reset_index(drop=True)
+    pairs = pairs.assign(overlap_tag=pd.Series(tags, dtype=object), y_offset=y, x_offset=x)
+    pairs = pairs.astype({"y_offset": np.int64, "x_offset": np.int64})
+    score = pd.to_numeric(table["score"], errors="coerce").to_numpy(float) if "score" in columns else np.nan
+    verdict = table["verdict"].astype(object).to_numpy() if "verdict" in columns else ""
+    return pairs.assign(score=score, verdict=verdict).drop_duplicates(KEY).reset_index(drop=True)
 
 
-def _tag_of_tiles(tile1: int, tile2: int, grid: Grid) -> str:
+def _on_grid(table: pd.DataFrame, columns: set[str], name: str) -> Callable[[int, Grid], Overlap]:
+    """A function from the number of a row and the tiles of an image to the overlap that the row names."""
+    if "overlap_tag" in columns:
+        return lambda row, grid: overlap_of_tag(str(table["overlap_tag"].iloc[row]), grid)
+    if {"row_offset", "col_offset"} <= columns:
+        return lambda row, grid: overlap_at(
+            int(table["row_offset"].iloc[row]), int(table["col_offset"].iloc[row]), grid
+        )
+    if {"tile1", "tile2"} <= columns:
+        return lambda row, grid: _of_tiles(int(table["tile1"].iloc[row]), int(table["tile2"].iloc[row]), grid)
+    raise ValueError(
+        f"{name} lacks y_offset and x_offset (or overlap_tag, row_offset and col_offset, or tile1 and tile2)."
+    )
+
+
+def _of_tiles(tile1: int, tile2: int, grid: Grid) -> Overlap:
     (row1, col1), (row2, col2) = divmod(tile1, grid.cols), divmod(tile2, grid.cols)
-    return overlap_at(row1 - row2, col1 - col2, grid).tag
+    return overlap_at(row1 - row2, col1 - col2, grid)

@@ -19,6 +19,8 @@ let view = "images";
 let tile = null; // number of the shared tile that is shown alone; null: the whole overlap
 let waiting = false;
 let flicker = 0;
+let tiles = []; // of the pair shown, with their scores, once they are known
+const seen = []; // pairs shown before, for the way back
 
 // Keeps the token out of the address bar, the history and any screenshot.
 history.replaceState(null, "", location.pathname);
@@ -30,13 +32,17 @@ async function ask(path, body) {
   return answer.json();
 }
 
-async function go(path, body) {
+async function go(path, body, remember = true) {
   if (waiting) return;
+  const before = state && state.pair ? state.pair.id : null;
   waiting = true;
   setButtons();
   try {
     state = await ask(path, body);
     byId("error").hidden = true;
+    byId("told").textContent = state.told || "";
+    byId("told").hidden = !state.told;
+    if (remember && before !== null && !(state.pair && state.pair.id === before)) seen.push(before);
     tile = null;
     showState();
   } catch (problem) {
@@ -52,13 +58,17 @@ function setButtons() {
   const idle = !waiting && state !== null;
   for (const button of [...verdictButtons, byId("next")]) button.disabled = !(idle && state.pair);
   byId("undo").disabled = !(idle && state.can_undo);
+  byId("back").disabled = !(idle && seen.length);
 }
 
 function showState() {
-  const { pair, judged, total, counts } = state;
+  const { pair, judged, implied, total, counts, contradictions, reviewer } = state;
   byId("progress").max = total;
-  byId("progress").value = judged;
+  byId("progress").value = judged + implied;
   byId("progress-text").textContent = `${judged} of ${total} judged: ${counts.duplicate} duplicate, ${counts.not_duplicate} not, ${counts.undecidable} undecidable`;
+  if (implied) byId("progress-text").textContent += `; ${implied} follow`;
+  if (contradictions) byId("progress-text").textContent += `; ${contradictions} contradict others`;
+  if (reviewer) byId("progress-text").textContent += `; judged by ${reviewer}`;
   byId("pair").hidden = !pair;
   byId("done").hidden = Boolean(pair);
   document.body.dataset.pair = pair ? pair.id : "done";
@@ -66,41 +76,57 @@ function showState() {
     byId("announcement").textContent = "All pairs are judged.";
     return;
   }
-  const score = pair.score === null ? "no score" : `score ${pair.score.toFixed(3)}`;
-  const verdict = pair.verdict ? `DupNet: ${pair.verdict.replace("_", " ")}, ` : "";
-  byId("facts").textContent = `Overlap ${pair.overlap_tag}: ${pair.tiles1.length} shared tile${pair.tiles1.length > 1 ? "s" : ""}. ${verdict}${score}`;
+  byId("facts").textContent = `The ${where(pair)}. ${said(pair)}`;
   byId("announcement").textContent = `${pair.image1} and ${pair.image2}. ${byId("facts").textContent}`;
+  tiles = [];
   showTiles();
   showPictures();
-  showScores(pair.id);
+  loadTiles(pair.id);
+}
+
+const words = (verdict) => verdict.replace("_", " ");
+const where = (pair) => `overlap ${pair.overlap_tag ? `${pair.overlap_tag} ` : ""}at ${pair.y_offset}, ${pair.x_offset} px`;
+
+// Of an altered overlap the score is the share of its ground that agrees, not that of a tile.
+function said(pair) {
+  const score = pair.score === null ? "no score" : pair.verdict === "altered" ? `${pair.score.toFixed(3)} of it agrees` : `score ${pair.score.toFixed(3)}`;
+  const parts = [`${pair.verdict ? `DupNet: ${words(pair.verdict)}, ` : ""}${score}`];
+  if (pair.judged) parts.push(`Judged: ${words(pair.judged)}${pair.by ? ` by ${pair.by}` : ""}`);
+  if (pair.implied) parts.push(`Follows from other judgements: ${words(pair.implied)}`);
+  return parts.join(". ");
 }
 
 function showTiles() {
-  const choices = [null, ...state.pair.tiles1.keys()];
+  const choices = [null, ...tiles.keys()];
   byId("tiles").replaceChildren(...choices.map((choice) => {
     const button = document.createElement("button");
     button.type = "button";
     button.dataset.tile = choice === null ? "all" : choice;
-    button.textContent = choice === null ? "All tiles" : `${state.pair.tiles1[choice]} ↔ ${state.pair.tiles2[choice]}`;
-    if (choice !== null) button.title = `Tile ${state.pair.tiles1[choice]} of the first image is tile ${state.pair.tiles2[choice]} of the second; its score`;
+    const part = tiles[choice];
+    button.textContent = choice === null ? "All tiles" : `${part.name}: ${part.score === null ? "–" : part.score.toFixed(3)}`;
+    if (choice !== null) button.title = `${part.height} x ${part.width} px from row ${part.top}, column ${part.left} of the overlap; its score`;
     button.setAttribute("aria-pressed", String(choice === tile));
     button.addEventListener("click", () => chooseTile(choice));
     return button;
   }));
 }
 
-async function showScores(id) {
-  let scores;
+async function loadTiles(id) {
+  let found;
   try {
-    scores = await ask(`scores/${id}`);
+    found = await ask(`tiles/${id}`);
   } catch {
     return; // the pair can be judged without them
   }
   if (!state.pair || state.pair.id !== id) return;
-  for (const button of byId("tiles").children) {
-    const score = scores[button.dataset.tile];
-    if (score) button.textContent += score.verdict === "undecidable" ? ": –" : `: ${score.score.toFixed(3)}`;
-  }
+  tiles = found;
+  showTiles();
+  const scores = tiles.map((part) => part.score).filter((score) => score !== null);
+  const lowest = scores.length ? Math.min(...scores) : null;
+  // A group's lattice may have begun elsewhere while it was searched: the same ground in other tiles.
+  const isBeside = lowest !== null && state.pair.verdict === "duplicate" && state.pair.score !== null && lowest.toFixed(3) !== state.pair.score.toFixed(3);
+  if (lowest !== null && state.pair.score === null) byId("facts").textContent += `, lowest tile ${lowest.toFixed(3)}`;
+  if (isBeside) byId("facts").textContent += ` (of tiles cut as below, a few pixels aside, ${lowest.toFixed(3)})`;
 }
 
 function figure(name, caption) {
@@ -173,27 +199,69 @@ function chooseTile(choice) {
 }
 
 function stepTile(step) {
-  const n = state.pair.tiles1.length;
+  const n = tiles.length;
   const place = ((tile === null ? -1 : tile) + 1 + step + n + 1) % (n + 1) - 1;
   chooseTile(place < 0 ? null : place);
 }
 
+// The list asks the server anew whenever the filter changes; an answer that was overtaken is dropped.
+let asked = 0;
+async function showList() {
+  const number = ++asked;
+  const query = new URLSearchParams({ text: byId("filter").value, kind: byId("kind").value });
+  let found;
+  try {
+    found = await ask(`pairs?${query}`);
+  } catch (problem) {
+    byId("listed").textContent = problem.message;
+    return;
+  }
+  if (number !== asked) return;
+  const more = found.total - found.pairs.length;
+  byId("listed").textContent = `${found.total} pairs${more ? `, the first ${found.pairs.length} shown` : ""}, least certain first`;
+  byId("rows").replaceChildren(...found.pairs.map((pair) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = `${pair.image1} and ${pair.image2}, ${where(pair)}. ${said(pair)}`;
+    button.addEventListener("click", () => {
+      byId("pairs").close();
+      go(`state?pair=${pair.id}`);
+    });
+    return button;
+  }));
+}
+
+function openList() {
+  byId("pairs").showModal();
+  showList();
+}
+
 const judge = (verdict) => { if (state && state.pair) go("judge", { pair: state.pair.id, verdict }); };
-const undo = () => { if (state && state.can_undo) go("undo", {}); };
+const undo = () => { if (state && state.can_undo) go("undo", state.pair && state.pair.judged ? { pair: state.pair.id } : {}); };
 const next = () => { if (state && state.pair) go(`state?after=${state.pair.id}`); };
+const back = () => { if (!waiting && seen.length) go(`state?pair=${seen.pop()}`, undefined, false); };
+const help = () => byId("keys").showModal();
 
 for (const button of viewButtons) button.addEventListener("click", () => chooseView(button.dataset.view));
 for (const button of verdictButtons) button.addEventListener("click", () => judge(button.dataset.verdict));
 byId("undo").addEventListener("click", undo);
 byId("next").addEventListener("click", next);
+byId("back").addEventListener("click", back);
+byId("list").addEventListener("click", openList);
+byId("help").addEventListener("click", help);
+byId("filter").addEventListener("input", showList);
+byId("kind").addEventListener("change", showList);
 
 document.addEventListener("keydown", (event) => {
   // A key held down must not judge a second pair.
-  if (event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.repeat || event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
   const key = event.key.toLowerCase();
   if (key in VERDICT_KEYS) judge(VERDICT_KEYS[key]);
   else if (key === "z") undo();
   else if (key === "s") next();
+  else if (key === "b") back();
+  else if (key === "l") openList();
+  else if (key === "?") help();
   else if (key >= "1" && key <= String(viewButtons.length)) chooseView(viewButtons[Number(key) - 1].dataset.view);
   else if (state && state.pair && (key === "arrowleft" || key === "arrowright")) stepTile(key === "arrowleft" ? -1 : 1);
   else return;
