@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from dupnet.images import reading as images
+from dupnet.images import tiles_on_disk
 from dupnet.images.listing import list_images
 from dupnet.images.reading import UnreadableImage, load, read_grey, read_image
-from dupnet.images import tiles_on_disk
 from dupnet.images.tiles_on_disk import save_tiles
 from dupnet.tiles import Grid, split_tiles
 

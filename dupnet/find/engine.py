@@ -29,11 +29,11 @@ from threadpoolctl import threadpool_limits
 
 from dupnet.files.workers import n_workers
 from dupnet.find.cache import Cache
+from dupnet.find.calls import check_call
 from dupnet.find.collection import (
     CACHE,
     Collection,
     Images,
-    check_call,
     list_call,
     locked,
     open_collection,
@@ -169,6 +169,8 @@ def find_overlaps(
 
     Raises
     ------
+    TypeError
+        If images are anything but paths.
     ValueError
         If the options do not fit together, no image can be used, or ``out`` holds something else.
     OSError
@@ -340,7 +342,8 @@ def _search_points(run: _Run, stack: ExitStack) -> _Search:
         weak = weak_images(found.points, step)
         of_tiles, more = _proposed_by_tiles(run, described, weak, Tiling(step, step), stack)
         proposals = concatenate([proposals, of_tiles])
-        counts |= more
+        skipped = counts["proposals_skipped"] + more.get("proposals_skipped", 0)
+        counts |= {**more, "proposals_skipped": skipped}
     read = reader(run.collection.files, described, run.rendering)
     with run.clock("refine offsets"):
         proposals = concatenate([refine_offsets(proposals, read, run.workers)])
