@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dupnet.files.identity import Identity, identity_of
+from dupnet.files.identity import Identity, identity_of, identity_to_keep, is_still
 from dupnet.find import cache as cache_module
 from dupnet.find.cache import Arrays, Cache, Entry
 
@@ -102,6 +102,13 @@ def test_a_process_killed_after_a_flush_has_lost_nothing_of_it(tmp_path: Path) -
         shutil.copytree(tmp_path / "cache", tmp_path / "killed")
     with Cache(tmp_path / "killed", {}, COLUMNS) as cache:
         assert_holds(cache, first, second)
+
+
+def test_closing_makes_all_last(tmp_path: Path) -> None:
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        append(cache, *IMAGES)
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        assert_holds(cache, *IMAGES)
 
 
 @pytest.mark.parametrize("name", ["journal.jsonl", *FILES])
@@ -278,6 +285,25 @@ def test_an_identity_tells_size_time_and_if_asked_content(tmp_path: Path) -> Non
     os.utime(file, ns=(5, 7))
     assert identity_of(file) == Identity(3, 7)
     assert identity_of(file, content=True).content != content
+
+
+def test_a_file_changed_within_one_tick_of_its_clock(tmp_path: Path) -> None:
+    """Its size and time are as before; of a file that was as young when it was read, the hash tells."""
+    file = tmp_path / "a"
+    file.write_bytes(b"one")
+    young = identity_to_keep(file)
+    time = file.stat().st_mtime_ns
+    assert is_still(file, young) and is_still(file, young, content=True)
+    file.write_bytes(b"two")
+    os.utime(file, ns=(time, time))
+    assert not is_still(file, young)
+    os.utime(file, ns=(5, 7))
+    old = identity_to_keep(file)
+    assert old == identity_of(file)
+    assert is_still(file, old) and not is_still(file, old, content=True)  # no hash of it is known
+    assert is_still(file, identity_to_keep(file, content=True), content=True)
+    file.write_bytes(b"three")
+    assert not is_still(file, old)
 
 
 @pytest.mark.parametrize("name", COLUMNS)

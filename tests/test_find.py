@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -210,10 +210,17 @@ def test_in_memory_as_on_disk(collection: Path, undisturbed: Path) -> None:
     pd.testing.assert_frame_equal(result.overlaps, read_results(undisturbed).overlaps, check_dtype=False)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_workers_change_nothing(workers: int, collection: Path, undisturbed: Path, tmp_path: Path) -> None:
-    find_overlaps(collection / "images", out=tmp_path, report=False, workers=workers)
-    assert table_bytes(tmp_path) == table_bytes(undisturbed)
+@pytest.mark.parametrize("grid", [None, 256])
+def test_workers_change_nothing(grid: int | None, collection: Path, tmp_path: Path) -> None:
+    """Points and descriptors, votes, scores and tables are the same bytes with one thread, two and four."""
+    found = []
+    for workers in (1, 2, 4):
+        out = tmp_path / str(workers)
+        result = find_overlaps(collection / "images", out=out, grid=grid, report=False, workers=workers)
+        rows = {path.name: path.read_bytes() for path in (out / "cache").glob("*/*.rows")}
+        assert len(rows) >= 4
+        found.append((table_bytes(out), rows, dict(result.counts)))
+    assert found[0] == found[1] == found[2]
 
 
 def test_content_alone_decides_what_is_scored_together() -> None:
@@ -359,6 +366,42 @@ def test_tiles_closer_than_side_by_side(tmp_path: Path) -> None:
 def test_wrong_options(options: dict[str, int], message: str, collection: Path) -> None:
     with pytest.raises(ValueError, match=message):
         find_overlaps(collection / "images", **options)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 8, 8, 3), np.uint8), r"type ndarray \(2, 8, 8, 3\); pass a folder.*dupnet\.compare"),
+        (pd.DataFrame({"image": ["a.png"]}), r"type DataFrame \(1, 1\); pass a folder"),
+        (pd.Series([1, 2]), "images holds 1 of type int; pass a folder"),
+        ([np.zeros((8, 8), np.uint8)], "images holds .* of type ndarray; pass a folder"),
+        ([["a.png"]], "of type list; pass a folder"),
+        (b"images", "type bytes; pass a folder"),
+        (5, "type int; pass a folder"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_images_that_are_no_paths(images: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=message):
+        dupnet.find_overlaps(images, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_column_of_paths(collection: Path) -> None:
+    paths = sorted((collection / "images").iterdir())[:2]
+    result = find_overlaps(pd.Series([str(path) for path in paths]))
+    assert len(result.groups) == 2
+
+
+def test_scratch_that_a_kill_left_goes(collection: Path, tmp_path: Path) -> None:
+    """What a join had on disk, which may be many gigabytes."""
+    left = tmp_path / "cache" / "join-of-a-killed-run"
+    left.mkdir(parents=True)
+    (tmp_path / "cache" / "lock").touch()
+    (left / "codes").write_bytes(b"1")
+    paths = sorted((collection / "images").iterdir())[:2]
+    find_overlaps(paths, out=tmp_path, report=False)
+    assert not left.exists()
 
 
 def test_wrong_assumption_about_tiles(collection: Path, tmp_path: Path) -> None:
@@ -616,10 +659,10 @@ def test_output_that_cannot_be_written(collection: Path, tmp_path: Path) -> None
 
 def test_a_folder_that_is_not_ours(collection: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(ValueError, match="none of `dupnet find`"):
+    with pytest.raises(ValueError, match="not an output folder of `dupnet find`"):
         find_overlaps(collection / "images", out=tmp_path)
     assert os.listdir(tmp_path) == ["thesis.tex"]
-    with pytest.raises(ValueError, match="none of `dupnet find`"):
+    with pytest.raises(ValueError, match="not an output folder of `dupnet find`"):
         find_overlaps(collection / "images", out=collection / "images")
 
 

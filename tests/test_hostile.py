@@ -136,7 +136,10 @@ TAKEN = {
 
 STOPPED = {
     "output of another collection": (another_collection, "choose another folder for the results"),
-    "output with files of another program": (files_of_another_program, "none of `dupnet find`"),
+    "output with files of another program": (
+        files_of_another_program,
+        "not an output folder of `dupnet find`",
+    ),
     "output that is a file": (an_output_that_is_a_file, "is a file; choose a folder for the results"),
 }
 """What stops a run: what is done, and a part of the message."""

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from dupnet.images import reading as images
+from dupnet.images import tiles_on_disk
 from dupnet.images.listing import list_images
 from dupnet.images.reading import UnreadableImage, load, read_grey, read_image
 from dupnet.images.tiles_on_disk import save_tiles
@@ -272,6 +273,69 @@ def test_saving_tiles_goes_on_where_it_was(tmp_path: Path) -> None:
     os.utime(folder / "a.png", ns=(later, later))
     save_tiles(folder, out)
     assert (out / "a_1.jpg").stat().st_ino != kept  # the image is younger than its tiles
+
+
+@pytest.mark.parametrize("change", ["older", "within one tick"])
+def test_tiles_of_an_image_that_was_replaced(change: str, tmp_path: Path) -> None:
+    """By an older file, whose time says nothing against the tiles, or by one of the same size and time."""
+    folder, out = tmp_path / "images", tmp_path / "tiles"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 512, 512, 3), dtype=np.uint8)
+    files = [cv2.imencode(".bmp", one)[1].tobytes() for one in pixels]  # of one size
+    image = folder / "a.bmp"
+    image.write_bytes(files[0])
+    state = image.stat()
+    save_tiles(folder, out)
+    before = (out / "a_1.jpg").read_bytes()
+    image.write_bytes(files[1])
+    time = state.st_mtime_ns - (10**12 if change == "older" else 0)
+    os.utime(image, ns=(time, time))
+    save_tiles(folder, out)
+    after = (out / "a_1.jpg").read_bytes()
+    assert after != before
+    save_tiles(folder, tmp_path / "anew")
+    assert after == (tmp_path / "anew" / "a_1.jpg").read_bytes()
+
+
+def test_a_smaller_image_leaves_no_tile_of_the_larger_one(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(format="PNG"))
+    out = tmp_path / "out"
+    save_tiles(tmp_path, out)
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 512, 3), dtype=np.uint8)
+    (tmp_path / "a.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    save_tiles(tmp_path, out)
+    assert list_images(out) == ["a_0.jpg", "a_1.jpg"]
+
+
+def test_tiles_of_two_images_are_never_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image replaced, the run stopped after its first tile, and the image put back."""
+    folder, out = tmp_path / "images", tmp_path / "tiles"
+    folder.mkdir()
+    first, second = np.random.default_rng(0).integers(0, 256, (2, 512, 512, 3), dtype=np.uint8)
+    image = folder / "a.png"
+    image.write_bytes(cv2.imencode(".png", first)[1].tobytes())
+    os.utime(image, ns=(10**18, 10**18))
+    save_tiles(folder, out)
+    wanted = {path.name: path.read_bytes() for path in out.glob("*.jpg")}
+    kept = image.read_bytes()
+    image.write_bytes(cv2.imencode(".png", second)[1].tobytes())
+    encode, n_encoded = tiles_on_disk.encode_jpeg, []
+
+    def stop(pixels: np.ndarray, quality: int) -> bytes:
+        n_encoded.append(1)
+        if len(n_encoded) == 2:
+            raise KeyboardInterrupt
+        return encode(pixels, quality)
+
+    monkeypatch.setattr(tiles_on_disk, "encode_jpeg", stop)
+    with pytest.raises(KeyboardInterrupt):
+        save_tiles(folder, out, workers=1)
+    monkeypatch.setattr(tiles_on_disk, "encode_jpeg", encode)
+    assert {path.name: path.read_bytes() for path in out.glob("*.jpg")} != wanted
+    image.write_bytes(kept)
+    os.utime(image, ns=(10**18, 10**18))
+    save_tiles(folder, out)
+    assert {path.name: path.read_bytes() for path in out.glob("*.jpg")} == wanted
 
 
 def test_tiles_of_images_in_folders(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_a_store_that_is_no_disk(
     find_on_cluster("memory://sharded/images", "", out=out.address, tile_size=64, report=False)
     assert "run.json" in out.files() and "report.html" not in out.files()
     assert not out.folder("mosaics").files()
-    with pytest.raises(ValueError, match="none of `dupnet find`"):
+    with pytest.raises(ValueError, match="not an output folder of `dupnet find`"):
         find_on_cluster("memory://sharded/images", "", out="memory://sharded/images", tile_size=64)
     with pytest.raises(ValueError, match="holds no file"):
         find_on_cluster("memory://sharded/none", "", out="memory://sharded/other", tile_size=64)

@@ -8,6 +8,7 @@ its temporary files away first.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -93,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _message(error: ValueError | OSError | MissingExtra) -> str:
     """What an error says; of the operating system's own the file and the reason, without a number."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = "" if error.filename is None else f"{os.fspath(error.filename)!r}: "
+        return f"{where}{os.strerror(error.errno)}; make room and run the same command again"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fspath(error.filename)!r}: {error.strerror}"
     return str(error)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from typing import Any, NamedTuple
 
-__all__ = ["Identity", "identity_of"]
+__all__ = ["Identity", "identity_of", "identity_to_keep", "is_still"]
+
+RECENT_SECONDS = 2.0
+"""Age up to which a second change may leave a file's time as it is: the coarsest clock of a file system in
+use, FAT's, ticks every two seconds."""
+
+RECENT = "recent:"
+"""Before the hash of a file that was as young when it was read: its time alone proves nothing."""
 
 
 class Identity(NamedTuple):
@@ -24,6 +32,36 @@ def identity_of(path: str | os.PathLike[str], content: bool = False) -> Identity
         return Identity(state.st_size, state.st_mtime_ns)
     with open(path, "rb") as file:
         return Identity(state.st_size, state.st_mtime_ns, hashlib.file_digest(file, _digest).hexdigest())
+
+
+def identity_to_keep(path: str | os.PathLike[str], content: bool = False) -> Identity:
+    """The identity of a file, to be compared with :func:`is_still` later.
+
+    Of a file that changed within the last :data:`RECENT_SECONDS` (or, by its clock, has yet to) the hash is
+    kept in any case, for it may change once more without a trace in its size and time.
+    """
+    found = identity_of(path, content)
+    if time.time_ns() - found.changed > RECENT_SECONDS * 1e9:
+        return found
+    found = identity_of(path, content=True)
+    return found._replace(content=RECENT + found.content)
+
+
+def is_still(path: str | os.PathLike[str], known: Identity, content: bool = False) -> bool:
+    """Whether a file is the one whose identity was kept; ``content`` compares the hash, too.
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    """
+    is_recent = known.content.startswith(RECENT)
+    now = identity_of(path)
+    if now[:2] != known[:2]:
+        return False
+    if not (content or is_recent):
+        return True
+    return identity_of(path, content=True).content == known.content.removeprefix(RECENT)
 
 
 def _digest() -> Any:

@@ -102,8 +102,9 @@ class Cache:
         self.close()
 
     def close(self) -> None:
-        """Make all last, and close the files."""
+        """Make all last that was appended, and close the files."""
         with suppress(OSError):
+            self.flush()
             self._sync()
         for file in (*self._rows.values(), self._journal):
             with suppress(OSError):  # a full disk: what was not flushed is described again

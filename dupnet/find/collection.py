@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,6 @@ from dupnet.images.listing import Listing, list_collection
 __all__ = [
     "RECORD",
     "Collection",
-    "check_call",
     "combine",
     "list_call",
     "locked",
@@ -36,6 +36,9 @@ Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 CACHE = "cache"
 LOCK, RECORD = "lock", "collection.json"
 """Folder, within the output folder, of all that is not a result."""
+
+SCRATCH = "join-"
+"""Beginning of the names of folders, within that one, of what a join holds on disk."""
 
 
 @dataclass(frozen=True)
@@ -100,49 +103,11 @@ def locked(out: Path) -> Iterator[None]:
     try:
         for folder in (out, out / CACHE):
             remove_partial(folder)
+        for folder in (out / CACHE).glob(f"{SCRATCH}*"):
+            shutil.rmtree(folder, ignore_errors=True)
         yield
     finally:
         lock.release()
-
-
-def check_call(
-    images: Images | None,
-    out: str | os.PathLike[str] | None,
-    against: str | os.PathLike[str] | None,
-    add: bool,
-    moved_to: Sequence[str | os.PathLike[str]],
-) -> list[str | os.PathLike[str]] | None:
-    """Check what a call names, as :func:`open_collection` takes it; returns its images as a list, or None.
-
-    Raises
-    ------
-    ValueError
-        If a path is empty or a URL, or ``out`` is needed and missing, or holds no collection.
-    NotADirectoryError
-        If a single path is a file.
-    """
-    named = [images] if isinstance(images, str | os.PathLike) else None if images is None else list(images)
-    for name, paths in (
-        ("images", named or []),
-        ("out", [out]),
-        ("against", [against]),
-        ("moved_to", moved_to),
-    ):
-        for path in paths:
-            if path == "":
-                raise ValueError(f"{name} is an empty path; name a folder ('.' is the current one).")
-            if path is not None and "://" in os.fspath(path):
-                raise ValueError(f"{os.fspath(path)!r} is a URL; give a scheduler (--scheduler) or a path.")
-    if isinstance(images, str | os.PathLike) and os.path.isfile(images):
-        raise NotADirectoryError(
-            f"{os.fspath(images)!r} is a file; give the folder of images, or a list of files."
-        )
-    if out is None and (add or moved_to or named is None):
-        needing = "add" if add else "moved_to" if moved_to else "a call without images"
-        raise ValueError(f"{needing} needs out, the folder of the collection.")
-    if out is not None and named is None and not Path(out, CACHE, RECORD).exists():
-        raise ValueError(f"{os.fspath(out)!r} holds no collection; name the images.")
-    return named
 
 
 def list_call(

@@ -24,7 +24,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from dupnet import __version__
-from dupnet.files.identity import Identity, identity_of
+from dupnet.files.identity import Identity, identity_to_keep, is_still
 from dupnet.files.workers import map_in_order
 from dupnet.find.cache import Arrays, Cache, Entry
 from dupnet.images.image import Mask, UnreadableImage
@@ -230,7 +230,7 @@ def read_entry(
     """
     before = _identity(path, check_content)
     grey, valid, note = load_image(path, grey=True, tile_size=tile_size, rendering=rendering)
-    if _identity(path, False)[:2] != before[:2]:
+    if not _is_still(path, before):
         raise UnreadableImage(path, "changed while it was read; run again")
     height, width = grey.shape
     return Entry(before, height, width, 0, 0, note), grey, valid
@@ -267,15 +267,21 @@ def _is_known(files: Mapping[str, Path], cache: Cache, check_content: bool, imag
     if entry is None:
         return False
     try:
-        now = identity_of(files[image], check_content)
+        return is_still(files[image], entry.identity, check_content)
     except OSError:  # reading it will tell why
         return False
-    return now == (entry.identity if check_content else entry.identity._replace(content=""))
 
 
 def _identity(path: Path, content: bool) -> Identity:
     try:
-        return identity_of(path, content)
+        return identity_to_keep(path, content)
     except OSError:
         load(path, grey=True)  # raises UnreadableImage, with the reason
         return Identity(-1, -1)
+
+
+def _is_still(path: Path, known: Identity) -> bool:
+    try:
+        return is_still(path, known)
+    except OSError:
+        return False

@@ -25,7 +25,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from dupnet.files.workers import n_workers
-from dupnet.find.collection import CACHE, Images, check_call, list_call, locked, open_collection
+from dupnet.find.calls import check_call
+from dupnet.find.collection import CACHE, Images, list_call, locked, open_collection
 from dupnet.find.describe import recorded_weights
 from dupnet.find.footprints import contradictions
 from dupnet.find.groups import MAX_STACK, Resolution, resolve
@@ -114,6 +115,8 @@ def find_overlaps(
 
     Raises
     ------
+    TypeError
+        If images are anything but paths.
     ValueError
         If the options do not fit together, no image can be used, or ``out`` holds something else.
     OSError

@@ -69,7 +69,7 @@ class Resolution(NamedTuple):
     rejected: pd.DataFrame
     revisits: pd.DataFrame
     refused: pd.DataFrame
-    n_stacked: int
+    n_stacked: int = 0
     """Images of stacks that were paired with the first image of their stack alone."""
 
 
@@ -172,8 +172,9 @@ def resolve(
     is_found = judged["verdict"].isin([DUPLICATE, ALTERED])
     is_found &= ~overlap_keys([judged]).isin(overlap_keys([rejected]))
     by_verdict = {verdict: judged[judged["verdict"] == verdict] for verdict in (REVISIT, REFUSED)}
+    found = concatenate([judged[is_found], implied])
     return Resolution(
-        concatenate([judged[is_found], implied]),
+        found[~_within_stacks(found, copies, first)].reset_index(drop=True),
         places,
         rejected,
         _elsewhere(by_verdict[REVISIT], places),
@@ -207,6 +208,21 @@ def _stacked(
     leader = first[stack.ravel()]
     copies = np.flatnonzero((count[stack.ravel()] > max_stack) & (leader != np.arange(len(spot))))
     return copies, leader[copies]
+
+
+def _within_stacks(
+    found: pd.DataFrame, copies: npt.NDArray[np.int64], leaders: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Overlaps of copies that were proposed, but with another image than their leader: (n,) bool.
+
+    Of a copy whose overlap with its leader is none, all are kept.
+    """
+    one, two = (found[end].to_numpy(np.int64) for end in KEY[:2])
+    n_images = max(int(two.max(initial=0)), int(copies.max(initial=0))) + 1
+    is_with_leader = np.isin(one * n_images + two, leaders * n_images + copies)
+    listed = np.zeros(n_images, np.bool_)
+    listed[two[is_with_leader]] = True
+    return np.asarray((listed[one] | listed[two]) & ~is_with_leader)
 
 
 def _implied(

@@ -57,6 +57,9 @@ MIN_COSINE = 0.8
 SLICE_POINTS = 2**21
 """Points that are held at a time: some 0.5 GB with all that a worker makes of them."""
 
+PAIRS_AT_A_TIME = 2**21
+"""Pairs of points that are given at a time: some 0.5 GB with all that their votes take."""
+
 _ORDER_BITS = 36  # signs of a key; with the kind 40 bits, beside 24 for the place within a slice
 _CELL_POINTS = 2**16  # about so many points share the signs that slices are cut by
 _MAX_PREFIX = 12
@@ -74,7 +77,8 @@ class Pairs(NamedTuple):
 
 @dataclass
 class Joined:
-    """What a join found. Iterating gives :class:`Pairs`, part by part, each of other (first) images.
+    """What a join found. Iterating gives :class:`Pairs`, part by part, each of other (first) images, and of
+    :data:`PAIRS_AT_A_TIME` at most, unless one image has more.
 
     ``recurring``: (n,) bool, points whose code recurs elsewhere in their own image. ``n_skipped``: pairs of
     points with equal keys that were not compared, in a table on average, since too many look alike.
@@ -87,8 +91,12 @@ class Joined:
     def __iter__(self) -> Iterator[Pairs]:
         for part in range(self.parts.n_parts):
             packed = self.parts.read(part)
-            if len(packed):
-                yield Pairs((packed >> np.uint64(32)).astype(np.int64), (packed & _LOW).astype(np.int64))
+            start = 0
+            while start < len(packed):
+                stop = self.parts.end_of_image(packed, min(start + PAIRS_AT_A_TIME, len(packed)) - 1)
+                some = np.asarray(packed[start:stop])
+                yield Pairs((some >> np.uint64(32)).astype(np.int64), (some & _LOW).astype(np.int64))
+                start = stop
 
     def close(self) -> None:
         """Remove the files of the pairs, where they are in files."""
@@ -330,6 +338,7 @@ class _Parts:
         while bounds[-1] + points < n:
             bounds.append(int(np.searchsorted(images, images[bounds[-1] + points], side="right")))
         self._bounds = np.array(bounds)
+        self._images = images
         self.n_parts = len(bounds)
         self._scratch = None if scratch is None else Path(scratch)
         self._held: list[Packed] = [np.zeros(0, np.uint64) for _ in bounds]
@@ -343,6 +352,12 @@ class _Parts:
         part = np.searchsorted(self._bounds, first, side="right") - 1
         for number in np.unique(part):
             self._append(int(number), packed[part == number])
+
+    def end_of_image(self, packed: Packed, at: int) -> int:
+        """Where the pairs end whose first point is of the image of that of pair ``at``."""
+        image = self._images[int(packed[at] >> np.uint64(32))]
+        end = int(np.searchsorted(self._images, image, side="right"))
+        return int(np.searchsorted(packed, np.uint64(end) << np.uint64(32)))
 
     def read(self, part: int) -> Packed:
         self._settle(part)
@@ -366,7 +381,8 @@ class _Parts:
         merged = np.unique(np.concatenate([self._stored(part), *self._waiting[part]]))
         self._waiting[part] = []
         if self._scratch is not None:
-            merged.tofile(self._file(part))
+            with open(self._file(part), "wb") as file:  # tofile hides what is wrong with a disk
+                file.write(merged.data)
             merged = np.memmap(self._file(part), np.uint64, "r") if len(merged) else merged
         self._held[part] = merged
 

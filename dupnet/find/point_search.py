@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.find.cache import Cache
+from dupnet.find.collection import SCRATCH
 from dupnet.find.describe import Described
 from dupnet.find.join import join
 from dupnet.find.lattice import CellsOfParts, OnLattice, describe_on_lattice
@@ -86,7 +87,7 @@ def search_points(
     ``is_against`` (n_images,): images held against the others; only overlaps between the two are proposed.
     ``scratch``: a folder for what does not fit into memory.
     """
-    copies, leaders = _equal_images(cache, described)
+    copies, leaders = _equal_images(cache, described, is_against)
     n_images = len(described.images)
     joined_images = np.setdiff1d(np.arange(n_images, dtype=np.int32), copies)
     names = [described.images[number] for number in joined_images]
@@ -95,7 +96,7 @@ def search_points(
     kinds = cache.read("kinds", rows)[:, 0]
     y, x = (cache.read(name, rows).reshape(-1).view(np.float32) for name in ("y", "x"))
     points = PointTable(y, x, kinds, images, described.sizes, dense)
-    with TemporaryDirectory(prefix="join-", dir=scratch) as folder:
+    with TemporaryDirectory(prefix=SCRATCH, dir=scratch) as folder:
         codes = _codes(cache, rows, Path(folder))
         overlay = overlay_points(y, x, codes, kinds, images, described.sizes)
         joined = join(
@@ -115,13 +116,17 @@ def search_points(
             "points_of_overlays": int(overlay.sum()),
             "matches_skipped": joined.n_skipped,
             "proposals": len(proposals),
+            "proposals_skipped": found.n_skipped,
             "proposals_false": round(found.n_false, 3),
         },
     )
 
 
-def _equal_images(cache: Cache, described: Described) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Images all of whose points equal those of an earlier image of their size, and that image of each.
+def _equal_images(
+    cache: Cache, described: Described, is_against: npt.NDArray[np.bool_] | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Images all of whose points equal those of an earlier image of their size, and that image of each; if
+    two sides are held against each other, an earlier one of its side.
 
     They are joined once: a crowd of copies would fill every bucket that it falls into.
     """
@@ -131,7 +136,8 @@ def _equal_images(cache: Cache, described: Described) -> tuple[npt.NDArray[np.in
         entry = cache.entries[image]
         if entry.n_rows < LEAST_EQUAL:
             continue
-        leader = leaders.setdefault((entry.checksum, entry.n_rows, entry.height, entry.width), number)
+        side = 0 if is_against is None else int(is_against[number])
+        leader = leaders.setdefault((entry.checksum, entry.n_rows, entry.height, entry.width, side), number)
         if leader == number:
             continue
         first, second = cache.rows_of([described.images[leader]]), cache.rows_of([image])
@@ -229,8 +235,8 @@ def _codes(cache: Cache, rows: npt.NDArray[np.int64], folder: Path) -> npt.NDArr
     """The codes of the points, (len(rows), CODE_LENGTH) int8, in memory or in a file of ``folder``."""
     if len(rows) * CODE_LENGTH <= IN_MEMORY:
         return cache.read("codes", rows).view(np.int8)
-    codes = np.memmap(folder / "codes", np.int8, "w+", shape=(len(rows), CODE_LENGTH))
-    for start in range(0, len(rows), ROWS_AT_A_TIME):
-        part = slice(start, start + ROWS_AT_A_TIME)
-        codes[part] = cache.read("codes", rows[part]).view(np.int8)
-    return codes
+    path = folder / "codes"
+    with open(path, "wb") as file:  # written, not mapped: a full disk is an error then, else it kills Python
+        for start in range(0, len(rows), ROWS_AT_A_TIME):
+            file.write(cache.read("codes", rows[start : start + ROWS_AT_A_TIME]).data)
+    return np.memmap(path, np.int8, "r", shape=(len(rows), CODE_LENGTH))

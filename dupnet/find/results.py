@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.files.atomic import atomic_path, read_csv, write_csv, write_parquet, writes_parquet
+from dupnet.find.crowds import MAX_PROPOSALS
 from dupnet.find.describe import Described, versions
 from dupnet.find.groups import MAX_STACK, Resolution
 from dupnet.find.names import ImageNames
@@ -141,6 +142,12 @@ class FindResult:
             lines.append(
                 f"Not listed: pairs within stacks of over {MAX_STACK} copies; {self.counts['stacked']} of "
                 "them are listed with the first image of their stack alone (--all-pairs lists every pair)."
+            )
+        if self.counts.get("proposals_skipped"):
+            lines.append(
+                f"Not judged: {self.counts['proposals_skipped']} likely overlaps of images that have over "
+                f"{MAX_PROPOSALS} of them, or over {MAX_STACK} copies; the strongest of each image were, and "
+                "what places imply."
             )
         n_undecidable = int((self.overlaps["verdict"] == "undecidable").sum())
         if n_undecidable:

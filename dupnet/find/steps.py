@@ -158,7 +158,8 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
         weak = weak[described.sizes[weak].prod(axis=1) <= MAX_PIXELS]  # tiles are cut from whole images
         of_tiles, more = _proposed_by_tiles(run, described, weak, Tiling(step, step), stack)
         proposals = concatenate([proposals, of_tiles])
-        counts |= more
+        skipped = counts["proposals_skipped"] + more.get("proposals_skipped", 0)
+        counts |= {**more, "proposals_skipped": skipped}
     read = reader(run.collection.files, described, run.rendering)
     with run.clock("refine offsets"):
         proposals = concatenate([refine_offsets(proposals, read, run.workers)])

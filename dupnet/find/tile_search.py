@@ -11,6 +11,7 @@ import pandas as pd
 
 from dupnet.files.workers import map_in_order
 from dupnet.find.cache import Cache
+from dupnet.find.crowds import strongest
 from dupnet.find.describe import Described
 from dupnet.find.overlaps import Judge
 from dupnet.find.scoring import ScoredOnce
@@ -100,7 +101,11 @@ def propose_by_tiles(
         How images were cut and described.
     """
     grid = tiling.grid(*described.sizes[0].tolist())
-    proposals = vote(found.rows1, found.rows2, found.cosine, grid)
+    voted = vote(found.rows1, found.rows2, found.cosine, grid)
+    away = voted[["y_offset", "x_offset"]].abs() // grid.tile_size
+    n_shared = (grid.rows - away["y_offset"]) * (grid.cols - away["x_offset"])
+    kept = strongest(voted.assign(n_expected=n_shared), described.sizes)
+    proposals = voted[kept].reset_index(drop=True)
 
     def judge(table: pd.DataFrame) -> pd.DataFrame:
         return judge_tiles(
@@ -120,6 +125,7 @@ def propose_by_tiles(
         "tiles_equal": found.n_equal,
         "candidates": len(found.rows1),
         "proposals": len(proposals),
+        "proposals_skipped": len(voted) - len(proposals),
     }
     return TileSearch(proposals, judge, grid, counts)
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.find.consensus import best_bins, distinct, medians, span
+from dupnet.find.crowds import strongest
 from dupnet.find.extrema import FINE, SMALL_BELOW
 from dupnet.find.join import Pairs
 from dupnet.find.points import is_fine
@@ -76,15 +77,17 @@ class Proposals(NamedTuple):
     """``table``: proposed offsets, columns as :data:`COLUMNS`, sorted by image1, image2, then most votes
     first.
 
-    ``n_false``: how many of them are accidents, by the control. ``false_matches``: matched points that
-    support no proposal, an image. ``thresholds``: least share of the expected votes that a number of votes
-    needed, above 1 where such proposals were all refused.
+    ``n_skipped``: sure offsets (at least :data:`EXACT_FROM` votes) of images with very many that were left
+    out, see :mod:`dupnet.find.crowds`. ``n_false``: how many of the table are accidents, by the control.
+    ``false_matches``: matched points that support no proposal, an image. ``thresholds``: least share of the
+    expected votes that a number of votes needed, above 1 where such proposals were all refused.
     """
 
     table: pd.DataFrame
     n_false: float
     false_matches: float
     thresholds: dict[int, float]
+    n_skipped: int = 0
 
 
 def propose(
@@ -113,20 +116,27 @@ def propose(
     """
     starts = np.searchsorted(points.images, np.arange(len(points.sizes) + 1))
     found, shuffled = [], []
-    n_matches = 0
+    real, accidents = _counts(_empty()), _counts(_empty())
+    n_matches = n_sure = 0
     for pairs in parts:
         n_matches += len(pairs.first)
         table, sure = tally(pairs, points, starts, recurring)
-        found.append(table)
         rest = Pairs(pairs.first[~sure], pairs.second[~sure])
-        shuffled.append(tally(rest, points, starts, recurring, shuffled=True)[0])
+        control = tally(rest, points, starts, recurring, shuffled=True)[0]
+        real += _counts(table)
+        accidents += _counts(control)
+        n_sure += _n_sure(table)
+        # All rows of an image1 are in one part: those of a crowd are never held together.
+        found.append(table[strongest(table, points.sizes, ends=("image1",))])
+        shuffled.append(control[strongest(control, points.sizes, ends=("image1",))])
     table = pd.concat([_empty(), *found], ignore_index=True)
     control = pd.concat([_empty(), *shuffled], ignore_index=True)
-    thresholds = _thresholds(table, control)
-    kept = table[_passes(table, thresholds)].reset_index(drop=True)
+    thresholds = _thresholds(real, accidents)
+    kept = table[_passes(table, thresholds)]
+    kept = kept[strongest(kept, points.sizes)].reset_index(drop=True)
     n_false = int(_passes(control, thresholds).sum())
     unexplained = (n_matches - int(kept["n_votes"].sum())) / max(1, len(points.sizes))
-    return Proposals(kept, n_false, max(0.0, unexplained), thresholds)
+    return Proposals(kept, n_false, max(0.0, unexplained), thresholds, n_sure - _n_sure(kept))
 
 
 def tally(
@@ -344,16 +354,29 @@ def _shares(table: pd.DataFrame) -> Float:
     return np.asarray(table["n_votes"] / table["n_expected"], np.float64)
 
 
-def _thresholds(table: pd.DataFrame, control: pd.DataFrame) -> dict[int, float]:
-    """Least share for each number of votes below :data:`EXACT_FROM`, so that few proposals are accidents."""
+def _n_sure(table: pd.DataFrame) -> int:
+    return int(((table["n_votes"] >= EXACT_FROM) & (_shares(table) >= MIN_SHARE)).sum())
+
+
+def _counts(table: pd.DataFrame) -> Numbers:
+    """How many rows have each number of votes below :data:`EXACT_FROM`, and at least each share."""
+    votes, shares = table["n_votes"].to_numpy(np.int64), _shares(table)
+    counts = np.zeros((EXACT_FROM, len(_SHARES)), np.int64)
+    for column, share in enumerate(_SHARES):
+        weak = votes[(votes < EXACT_FROM) & (shares >= share)]
+        counts[:, column] = np.bincount(weak, minlength=EXACT_FROM)
+    return counts
+
+
+def _thresholds(real: Numbers, accidents: Numbers) -> dict[int, float]:
+    """Least share for each number of votes below :data:`EXACT_FROM`, so that few proposals are accidents;
+    both counts as of :func:`_counts`."""
     chosen: dict[int, float] = {}
     for votes in range(FEW_VOTES, EXACT_FROM):
         base = FEW_SHARE if votes < MIN_VOTES else MIN_SHARE
-        real = _shares(table[table["n_votes"] == votes])
-        accidents = _shares(control[control["n_votes"] == votes])
         chosen[votes] = np.inf
-        for share in (step for step in _SHARES if step >= base):
-            if (accidents >= share).sum() <= MAX_FALSE_SHARE * (real >= share).sum():
+        for column, share in enumerate(_SHARES):
+            if share >= base and accidents[votes, column] <= MAX_FALSE_SHARE * real[votes, column]:
                 chosen[votes] = share
                 break
     return chosen
