@@ -137,7 +137,6 @@ def test_chips_of_any_size_are_used_as_they_are(ground: Image, tmp_path: Path, s
     assert_found(find_overlaps(write(tmp_path / "chips", crops(ground, places)), report=False), places)
 
 
-@pytest.mark.xfail(run=False, reason="needs 19 GB: neither refused nor done in parts")
 def test_a_fine_stride_is_refused_where_it_cannot_be_done(ground: Image, tmp_path: Path) -> None:
     """128 px tiles of 1024 px chips at every eighth pixel: 12,769 tiles a chip, 46 MB of descriptors."""
     folder = write(tmp_path / "chips", crops(ground, grid_places(1848, 1848, 1024, 824)))

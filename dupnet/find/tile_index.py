@@ -23,6 +23,10 @@ __all__ = ["Tiling", "columns", "describe_tiles", "made_by", "open_tiles"]
 
 Grey = npt.NDArray[np.uint8]
 
+MAX_TILES = 2048
+"""Tiles of one image at most. The tiles that two images share are listed for every offset, which takes 64
+bytes times the square of their number: 270 MB."""
+
 TILES_AT_A_TIME = 72
 """Tiles that are described together, of whole images: enough to be fast, few enough for large images."""
 
@@ -136,6 +140,13 @@ def _read(path: Path, tiling: Tiling, check_content: bool, rendering: Rendering)
     if min(grey.shape) < tiling.tile_size:
         reason = (
             f"wrong size: {entry.height} x {entry.width} pixels, less than a tile of {tiling.tile_size} px"
+        )
+        raise UnreadableImage(path, reason)
+    n_tiles = tiling.grid(*grey.shape).n_tiles
+    if n_tiles > MAX_TILES:
+        reason = (
+            f"{n_tiles} tiles at a stride of {tiling.stride} px, more than {MAX_TILES}; take a larger stride, or "
+            "none, by which any offset is searched"
         )
         raise UnreadableImage(path, reason)
     cut = tiling.split(grey)
