@@ -29,7 +29,11 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--reviewer", metavar="NAME", default="", help="who judges, kept with the answers")
     parser.add_argument(
-        "--port", type=whole_number(0, 65535), default=0, help="port to listen on (default: a free one)"
+        "--port",
+        type=whole_number(0, 65535),
+        default=0,
+        help="port to listen on (default: a free one); over SSH the same on both sides: "
+        "ssh -L PORT:127.0.0.1:PORT",
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument("--export", metavar="CSV", help="write the answers so far as labels, and end")
