@@ -279,13 +279,8 @@ def test_a_resolution_becomes_tables_with_names() -> None:
     assert result.rejected[["image1", "image2", "reason"]].values.tolist() == [["c", "d", "neighbours"]]
     assert result.revisits.values.tolist() == [["b", "d", 0, 5, 48, 43, 6, 0.2]]
     expected = {"images": 4, "unreadable": 1, "converted": 0, "tiles": 36, "overlaps": 3, "duplicate": 1}
-<<<<<<< HEAD
     expected |= {"altered": 1, "undecidable": 1, "revisits": 1, "rejected": 1, "groups": 1}
     expected |= {"groups_of_several": 1, "largest_group": 4, "images_in_groups": 4, "stacked": 0}
-=======
-    expected |= {"altered": 1, "undecidable": 1, "revisits": 1, "rejected": 1, "stacked": 0, "groups": 1}
-    expected |= {"groups_of_several": 1, "largest_group": 4, "images_in_groups": 4}
->>>>>>> wire
     assert result.counts == expected
 
 
