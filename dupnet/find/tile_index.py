@@ -145,7 +145,7 @@ def _read(path: Path, tiling: Tiling, check_content: bool, rendering: Rendering)
     n_tiles = tiling.grid(*grey.shape).n_tiles
     if n_tiles > MAX_TILES:
         reason = (
-            f"{n_tiles} tiles at a stride of {tiling.stride} px, more than {MAX_TILES}; take a larger one, or "
+            f"{n_tiles} tiles at a stride of {tiling.stride} px, over {MAX_TILES}; take a larger one, or "
             "none, by which any offset is searched"
         )
         raise UnreadableImage(path, reason)
