@@ -18,7 +18,7 @@ from dupnet.acquisitions.crops import cut_crops
 from dupnet.acquisitions.layouts import random_places
 from dupnet.commands import cli
 from dupnet.find.results import read_results
-from dupnet.find.verdicts import key_of
+from dupnet.find.verdicts import COLUMNS
 
 Captured = pytest.CaptureFixture[str]
 
@@ -207,8 +207,8 @@ def test_judgements_are_heeded(results: Path, tmp_path: Path, capsys: Captured) 
     given = splits_csv(tmp_path / "given.csv", *"aabbaabbab")
     assert cli.main(["audit", given, str(results)]) == 0
     capsys.readouterr()
-    header = "time,image1,image2,overlap_tag,verdict\n"
-    (results / "judgements.csv").write_text(header + "now,008.jpg,009.jpg,+0+10,duplicate\n")
+    header = ",".join(COLUMNS) + "\n"
+    (results / "judgements.csv").write_text(header + "now,008.jpg,009.jpg,,0,10,duplicate,\n")
     assert cli.main(["audit", given, str(results)]) == 1
     assert "Judged by eye: 1 overlaps" in capsys.readouterr().out
     assert cli.main(["audit", given, str(results), "--ignore-judgements"]) == 0
@@ -223,7 +223,7 @@ def test_judgements_are_heeded(results: Path, tmp_path: Path, capsys: Captured) 
         assert cli.main([*split, str(seed)]) == 0
         apart.append(pd.read_csv(results / "splits.csv")["split"][8:].nunique() == 2)
     assert any(apart)
-    (results / "judgements.csv").write_text(header + "now,000.jpg,001.jpg,+0+40,not_duplicate\n")
+    (results / "judgements.csv").write_text(header + "now,000.jpg,001.jpg,,0,40,not_duplicate,\n")
     given = splits_csv(tmp_path / "given.csv", *"abbbaabbaa")
     assert cli.main(["audit", given, str(results)]) == 0
     assert cli.main(["audit", given, str(results), "--ignore-judgements"]) == 1
@@ -240,10 +240,9 @@ def test_find_heeds_judgements(tmp_path: Path, capsys: Captured) -> None:
     assert cli.main(command) == 0
     overlaps = read_results(out).overlaps
     assert len(overlaps) == 1
-    key = key_of("", overlaps["y_offset"][0], overlaps["x_offset"][0])
-    (out / "judgements.csv").write_text(
-        f"time,image1,image2,overlap_tag,verdict\nnow,a.png,b.png,{key},not_duplicate\n"
-    )
+    offset = f"{overlaps['y_offset'][0]},{overlaps['x_offset'][0]}"
+    row = f"now,a.png,b.png,,{offset},not_duplicate,"
+    (out / "judgements.csv").write_text(",".join(COLUMNS) + f"\n{row}\n")
     capsys.readouterr()
     assert cli.main(command) == 0
     assert "Judged by eye: 1 overlaps are as judgements.csv has them" in capsys.readouterr().out

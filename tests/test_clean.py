@@ -181,7 +181,8 @@ def test_options_of_clean(results: Path, tmp_path: Path, capsys: Captured) -> No
     capsys.readouterr()
     assert cli.main([*command, "--keep", "sharpest", "--images", str(tmp_path / "moved")]) == 0
     (results / "judgements.csv").write_text(
-        "time,image1,image2,overlap_tag,verdict\nnow,000.jpg,001.jpg,+0+0,not_duplicate\n"
+        "time,image1,image2,overlap_tag,y_offset,x_offset,verdict,reviewer\n"
+        "now,000.jpg,001.jpg,,0,0,not_duplicate,\n"
     )
     assert cli.main(command) == 0
     assert "4 of 4 images are kept" in capsys.readouterr().out

@@ -272,7 +272,8 @@ def test_labels(results: Path, tmp_path: Path, capsys: Captured) -> None:
     assert cli.main([*command, "-q"]) == 1
     assert "Searched" not in capsys.readouterr().out
     (results / "judgements.csv").write_text(
-        "time,image1,image2,overlap_tag,verdict\nnow,000.jpg,001.jpg,+0+45,not_duplicate\n"
+        "time,image1,image2,overlap_tag,y_offset,x_offset,verdict,reviewer\n"
+        "now,000.jpg,001.jpg,,0,45,not_duplicate,\n"
     )
     assert cli.main([*command, "--label-column", "ship"]) == 0
     assert cli.main([*command, "--label-column", "ship", "--ignore-judgements"]) == 1
