@@ -5,6 +5,7 @@ import json
 import os
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -98,7 +99,8 @@ def collection(tmp_path):
     )
     result = SimpleNamespace(
         overlaps=table, groups=groups, rejected=rejected, revisits=revisits, unreadable=unreadable,
-        counts={"images": 8, "tiles_undecidable": 1234, "duplicate": 17},
+        counts={"images": 8, "images_in_groups": 7, "tiles_undecidable": 1234, "duplicate": 17},
+        folders=(Path("/somewhere/chips"),),
         coverage=lambda: ["Searched: <i>everything</i>.", "Not searched: nothing."],
         converted=pd.DataFrame([(names[0], "grey")], columns=["image", "note"]),
     )  # fmt: skip
@@ -131,6 +133,9 @@ class Page(HTMLParser):
 
 def test_the_page_needs_nothing_outside_itself(collection):
     text = report.render(*collection)
+    assert (
+        "7 of the" in text and "images of /somewhere/chips share ground with another: a random split" in text
+    )
     page = Page(text)
     for tag, attributes in page.tags:
         assert tag not in ("link", "iframe", "object", "base", "form")
@@ -171,7 +176,8 @@ def test_counts_tables_and_pictures_are_those_of_the_result(collection, monkeypa
     page = Page(report.render(result, folder))
     shown = " ".join(" ".join(page.text).split())
     assert (
-        "images 8 duplicate overlaps 17 tiles with nothing to judge by (solid and the like) 1,234 " in shown
+        "images 8 duplicate overlaps 17 images that overlap another 7 tiles with nothing to judge by (solid and the like) 1,234 "
+        in shown
     )
     assert "Group 5, mosaic 0: 8 images on 128 x 192 px" in shown
     assert "Searched: <i>everything</i>. Not searched: nothing." in shown
@@ -254,7 +260,7 @@ def test_nothing_found_and_nothing_readable(tmp_path):
 
     nothing = SimpleNamespace(
         overlaps=empty(*COLUMNS), groups=empty(*GROUP_COLUMNS), unreadable=empty("image", "reason"),
-        rejected=empty(*REJECTED_COLUMNS), revisits=empty(*REVISIT_COLUMNS), counts={},
+        rejected=empty(*REJECTED_COLUMNS), revisits=empty(*REVISIT_COLUMNS), counts={}, folders=(),
         converted=empty("image", "note"), coverage=lambda: [],
     )  # fmt: skip
     shown = " ".join(Page(report.render(nothing, tmp_path)).text)

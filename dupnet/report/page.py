@@ -65,7 +65,13 @@ COUNTS = {
     "tiles_undecidable": "tiles with nothing to judge by (solid and the like)",
     "tiles_equal": "tiles equal to another, searched once",
     "candidates": "pairs of tiles that look alike",
-    "proposals": "overlaps proposed by them",
+    "proposals": "overlaps proposed",
+    "proposals_false": "proposals that are accidents, by the control",
+    "proposals_skipped": "proposals of crowds that were skipped",
+    "matches_skipped": "pairs of like points that were not compared",
+    "points_ignored": "points of overlays, ignored",
+    "points": "points",
+    "stacked": "copies listed with the first of their stack alone",
     "duplicate": "duplicate overlaps",
     "undecidable": "undecidable overlaps",
     "altered": "altered overlaps",
@@ -91,6 +97,8 @@ class Result(Protocol):
     def converted(self) -> pd.DataFrame: ...
     @property
     def rejected(self) -> pd.DataFrame: ...
+    @property
+    def folders(self) -> Sequence[os.PathLike[str]]: ...
     @property
     def revisits(self) -> pd.DataFrame: ...
     def coverage(self) -> list[str]: ...
@@ -144,6 +152,7 @@ def render(result: Result, images_folder: Sources, rendering: Rendering = Render
         headline=_counts(result, [name for name in HEADLINE if name in result.counts]),
         counts=_counts(result, [name for name in result.counts if name not in HEADLINE]),
         bars=_bars(duplicates["score"]),
+        follows=_follows(result),
         searched=result.coverage(),
         groups=list(_groups(result.groups, images_folder, rendering)),
         pairs=list(_pairs(result.overlaps, read)),
@@ -181,6 +190,18 @@ def _reader(folders: Sources, groups: pd.DataFrame, rendering: Rendering) -> Cal
 
 def _counts(result: Result, names: Sequence[str]) -> list[tuple[str, str]]:
     return [(COUNTS.get(name, name.replace("_", " ")), f"{result.counts[name]:,}") for name in names]
+
+
+def _follows(result: Result) -> str:
+    """What the result means for a split, in one sentence."""
+    n_images, n_joined = len(result.groups), int(result.counts.get("images_in_groups", 0))
+    where = ", ".join(map(shown_name, map(str, result.folders))) or "these images"
+    if not n_joined:
+        return f"None of the {n_images:,} images of {where} was found to share ground with another."
+    return (
+        f"{n_joined:,} of the {n_images:,} images of {where} share ground with another: a random split "
+        "leaks. `dupnet split` on this folder keeps them together."
+    )
 
 
 def _bars(scores: pd.Series) -> list[dict[str, Any]]:
