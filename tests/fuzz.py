@@ -1,9 +1,10 @@
 """``python tests/fuzz.py [SECONDS [TARGET ...]]``: coverage-guided fuzzing of what reads unknown files.
 
 Atheris changes the files of ``tests/corpus``, keeps those that reach lines of Python that no other reached
-(in dupnet, Pillow, zipfile, numpy's, json's and Keras's readers; the C of the decoders is not counted), and
-stops at the first that brings about anything but pixels, weights, a model or the documented error. What it
-kept is boiled down to the smallest files and put back into ``tests/corpus``, for ``tests/test_fuzz.py``.
+(in dupnet, Pillow, zipfile, csv, yaml, numpy's, json's and Keras's readers; the C of the decoders is not
+counted), and stops at the first that brings about anything but pixels, weights, a model, a list or the
+documented error. What it kept is boiled down to the smallest files and put back into ``tests/corpus``, for
+``tests/test_fuzz.py``.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 SECONDS = 120
 """Budget of each target."""
 
-READERS = ("PIL", "dupnet", "json", "keras.src.saving", "numpy.lib", "zipfile")
+READERS = ("PIL", "csv", "dupnet", "json", "keras.src.saving", "numpy.lib", "yaml", "zipfile")
 """Packages whose lines count; Keras's only when the corpus is boiled down, for it is slow enough as it is."""
 
 INSTRUMENTED = (
@@ -51,6 +52,8 @@ INSTRUMENTED = (
     "dupnet.images.reading",
     "dupnet.images.windows",
     "dupnet.find.results",
+    "dupnet.splits.labels",
+    "dupnet.splits.lists",
 )
 """Modules that are imported for it, with what they import of these packages."""
 
@@ -164,12 +167,68 @@ def read_model(data: bytes) -> None:
         assert os.listdir(folder) == ["model.keras"]
 
 
+IMAGES = ("a.jpg", "train/b.jpg", "val/images/c.jpg", "NA", "007.png")
+"""The collection whose lists are fuzzed."""
+
+
+def read_table_lists(data: bytes) -> None:
+    """A table: a split of the images, labels of them, or ValueError."""
+    _read_lists({"splits.csv": data}, ["splits.csv"], labels="splits.csv")
+
+
+def read_coco_lists(data: bytes) -> None:
+    """A JSON file: COCO, records or names by split."""
+    _read_lists({"splits.json": data}, ["splits.json"], ["train=splits.json"], labels="splits.json")
+
+
+def read_yolo_lists(data: bytes) -> None:
+    """A ``data.yaml``, and, behind the first zero byte, the list of one split that it may name."""
+    described, _, listed = data.partition(b"\0")
+    if b".." in described or re.search(rb"(^|[^\w.])/", described):
+        return  # leads out of the folder, to whatever is on this machine
+    files = {"data.yaml": described, "train.txt": listed, "val/images/c.jpg": b""}
+    _read_lists(files, ["data.yaml"], ["train.txt", "val=val"])
+
+
+def _read_lists(files: dict[str, bytes], *sources: list[str], labels: str | None = None) -> None:
+    from dupnet.splits.entries import entries_of
+    from dupnet.splits.labels import read_labels
+
+    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+        for name, content in files.items():
+            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+            Path(folder, name).write_bytes(content)
+        before = os.getcwd()
+        os.chdir(folder)
+        try:
+            for some in sources:
+                try:
+                    entries, unmatched = entries_of(some, IMAGES)
+                except (OSError, ValueError) as error:
+                    assert str(error)
+                else:
+                    assert entries["number"].between(0, len(IMAGES) - 1).all()
+                    assert (entries["split"] != "").all() and (unmatched["reason"] != "").all()
+            if labels is not None:
+                try:
+                    found = read_labels(labels, IMAGES)
+                except (OSError, ValueError) as error:
+                    assert str(error)
+                else:
+                    assert found.labelled() <= set(IMAGES)
+        finally:
+            os.chdir(before)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "images": read_image,
     "scenes": read_scene,
     "weights": read_weights,
     "records": read_record,
     "models": read_model,
+    "tables": read_table_lists,
+    "coco": read_coco_lists,
+    "yolo": read_yolo_lists,
 }
 """What is fuzzed, each with a folder of the corpus."""
 
@@ -190,6 +249,8 @@ def seeds(target: str) -> list[bytes]:
         return [json.dumps(about | {"grid": {"rows": 3, "cols": 3, "tile_size": 256}}).encode()]
     if target == "models":
         return _small_models()
+    if target in ("tables", "coco", "yolo"):
+        return _small_lists(target)
     if target == "scenes":
         return _small_rasters()
     buffer = io.BytesIO()
@@ -211,6 +272,36 @@ def seeds(target: str) -> list[bytes]:
             image.save(buffer, format, **options)
             found.append(buffer.getvalue())
     return list(dict.fromkeys(found))
+
+
+def _small_lists(target: str) -> list[bytes]:
+    """The smallest lists of each form."""
+    import json
+
+    if target == "tables":
+        return [
+            b"image,split\na.jpg,train\nb,val\n",
+            b"a.jpg;test\nNA;train\n",
+            b"id,x,fold\n007,1,2\nc,,1\n",
+            b"ImageId,EncodedPixels\na.jpg,1 3 9 2\nb.jpg,\n",
+            b"file,xmin,ymin,xmax,ymax,class\na.jpg,1,2,3,4,ship\nb.jpg,,,,,\n",
+        ]
+    if target == "yolo":
+        listed = b"\0a.jpg\nimages/b.jpg -1\n"
+        return [
+            b"train: train.txt\nval: [val, val/images]" + listed,
+            b"path: .\ntest: train\nval: val\nnames: {0: ship}" + listed,
+        ]
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "coco_url": "x/b.jpg"}]
+    things: list[dict[str, Any]] = [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]},
+        {"id": 2, "image_id": 2, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4]], "iscrowd": 0},
+        {"image_id": 1, "bbox": [1, 2, 3, 4], "segmentation": {"size": [4, 4], "counts": "04d0"}},
+    ]
+    coco = {"images": images, "categories": [{"id": 1, "name": "ship"}], "annotations": things}
+    records = [{"image": "a.jpg", "split": "train"}, {"image": "NA", "split": None}]
+    forms = (coco, records, {"train": ["a.jpg", 7], "val": ["b"]}, {"a.jpg": "train", "b": "val"})
+    return [json.dumps(form).encode() for form in forms]
 
 
 def _small_rasters() -> list[bytes]:

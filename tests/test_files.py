@@ -96,6 +96,22 @@ def test_a_folder_is_claimed_for_what_has_its_settings(tmp_path: Path) -> None:
         claim(out / "a", "made.json", {"size": 2}, "make")
 
 
+def test_what_must_last_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda file: done.append(os.fstat(file).st_size))
+    monkeypatch.setattr(os, "replace", lambda *_: done.append("named"))
+    with atomic_path(tmp_path / "a", sync=True) as beside:
+        beside.write_bytes(b"four")
+    assert done == [4, "named"]
+    with atomic_path(tmp_path / "a") as beside:
+        beside.write_bytes(b"four")
+    assert done == [4, "named", "named"]
+    write_csv(pd.DataFrame({"x": [1]}), tmp_path / "x.csv")
+    assert done[3:] == [4, "named"]
+
+
 def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:

@@ -728,8 +728,36 @@ def test_checking_content_checks_every_row_of_the_caches(
 def test_killed_and_resumed(collection: Path, tmp_path: Path) -> None:
     counts = kills.kill_and_resume(collection / "images", tmp_path, kills=3, seed=0)
     assert counts["kills"] >= 3
+    assert counts["lost"] == counts["kills"] // 2
     assert counts["runs_finished"] > 0
     assert counts["differences"] == 0
+    steps = ("start", "describe_points", "join_points", "refine_offsets", "judge", "tables")
+    assert {f"kills_{step}" for step in steps} <= set(counts)
+    assert sum(count for name, count in counts.items() if name.startswith("kills_")) == counts["kills"]
+
+
+def test_a_power_cut_takes_what_was_not_synced_and_nothing_else(tmp_path: Path) -> None:
+    out, told = tmp_path / "out", tmp_path / "told"
+    (out / "cache").mkdir(parents=True)
+    told.mkdir()
+    content = bytes(range(1, 101))
+    files = {"run.json": 100, "cache/codes.rows": 60, "overlaps.csv": 0, "cache/lock": 0}
+    (told / "synced").write_text(json.dumps({str(out / name): size for name, size in files.items()}))
+    seen = set()
+    for seed in range(20):
+        for name in files:
+            (out / name).write_bytes(content)
+        assert kills.lose_power(out, told, np.random.default_rng(seed)) == 2
+        for name, size in files.items():
+            left = (out / name).read_bytes()
+            kept = len(left.rstrip(b"\0"))
+            assert left[:kept] == content[:kept] and kept >= size
+            if name not in ("run.json", "cache/lock"):
+                assert kept < 100
+                seen.add("zeros" if len(left) == 100 else "cut")
+            else:
+                assert left == content
+    assert seen == {"zeros", "cut"}
 
 
 def test_no_report_of_an_earlier_run_stays(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
@@ -766,4 +794,6 @@ def test_killed_two_hundred_times(tmp_path: Path, tally: Callable[..., None]) ->
     counts = kills.kill_and_resume(images, tmp_path, kills=200, seed=1)
     tally("soak", images=len(os.listdir(images)), **counts, seconds=round(time.perf_counter() - start))
     assert counts["kills"] >= 200
+    for step in ("start", "describe_points", "join_points", "refine_offsets", "judge"):
+        assert counts[f"kills_{step}"]
     assert counts["differences"] == 0

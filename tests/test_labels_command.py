@@ -109,6 +109,18 @@ def test_coco(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="annotation 9 has neither a bbox nor an outline"):
         read_labels(str(path), IMAGES)
+    for entry, fault in (
+        ({"image_id": 5, "segmentation": {"size": [4, 4]}}, "'counts'"),
+        ({"image_id": 5, "bbox": [1, 2]}, "an annotation is not as COCO has them"),
+        ({"image_id": []}, "an annotation is not as COCO has them"),
+        (7, "an annotation is not as COCO has them"),
+    ):
+        path.write_text(json.dumps({**content, "annotations": [entry]}))
+        with pytest.raises(ValueError, match=fault):
+            read_labels(str(path), IMAGES)
+    path.write_text(json.dumps({**content, "categories": [{"id": {}}]}))
+    with pytest.raises(ValueError, match="images or categories are not as COCO has them"):
+        read_labels(str(path), IMAGES)
     path.write_text('{"a": 1}')
     with pytest.raises(ValueError, match="no COCO file"):
         read_labels(str(path), IMAGES)

@@ -88,6 +88,8 @@ def test_of_two_names_for_one_image_the_better_one_has_it() -> None:
         "where,phase\na.jpg,train\na.jpg,train\nb.jpg,train\nc.jpg,val\nd.jpg,test\n",
         "id,image,split\n1,a.jpg,train\n2,b.jpg,train\n3,c.jpg,val\n4,d.jpg,test\n",
         "set,image,fold\ntrain,a.jpg,1\ntrain,b.jpg,2\nval,c.jpg,3\ntest,d.jpg,4\n",
+        "image,split,,\na.jpg,train,,\nb.jpg,train,,\nc.jpg,val,,\nd.jpg,test,,\n",
+        "image,x,x,split\na.jpg,1,1,train\nb.jpg,1,1,train\nc.jpg,1,1,val\nd.jpg,1,1,test\n",
     ],
 )
 def test_tables_under_any_column_names(text: str, tmp_path: Path) -> None:

@@ -52,10 +52,11 @@ FORMULA = r"^'*[=+\-@\t\r]"
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], sync: bool = False) -> Iterator[Path]:
     """A temporary path beside ``path``; renamed to it when the block ends well, removed when it does not.
 
-    The temporary name keeps the suffix, because image libraries choose the format by it.
+    The temporary name keeps the suffix, because image libraries choose the format by it. With ``sync`` what
+    was written is on the disk before it has its name: a power cut leaves no empty file in its place.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +65,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield beside
+        if sync:
+            with open(beside, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)
@@ -155,7 +159,7 @@ def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         names = table[column].astype(str)
         if (formula := names.str.contains(FORMULA, regex=True)).any():
             table = table.assign(**{column: table[column].where(~formula, "'" + names)})
-    with atomic_path(path) as beside:
+    with atomic_path(path, sync=True) as beside:
         table.to_csv(beside, index=False, lineterminator="\n")
         # A lone carriage return in a name is left bare, and would be read as the end of the row.
         if b"\r" in beside.read_bytes():
@@ -200,7 +204,7 @@ def plain_name(name: str) -> str:
 
 def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a table as Parquet, no index."""
-    with atomic_path(path) as beside:
+    with atomic_path(path, sync=True) as beside:
         table.to_parquet(beside, index=False)
 
 

@@ -186,7 +186,7 @@ class Cache:
             marker.unlink(missing_ok=True)  # first: without it the rest counts for nothing
             for path in (journal, *self.folder.glob("*.rows")):
                 path.unlink(missing_ok=True)
-            with atomic_path(marker) as beside:
+            with atomic_path(marker, sync=True) as beside:
                 beside.write_text(self._made_by)
         self._rows: dict[str, Any] = {
             name: open(path, "a+b", buffering=1 << 20)  # noqa: SIM115 (see close)

@@ -175,7 +175,7 @@ def open_collection(
         listing = images if isinstance(images, Listing) else _list_searched(images, out, other)
         record = combine(known, os.fspath(listing.root), held, add, os.fspath(out), listing.parts)
     collection = _list(record, listing, against if isinstance(against, Listing) else None, out)
-    with atomic_path(marker) as beside:
+    with atomic_path(marker, sync=True) as beside:
         beside.write_text(json.dumps(record), encoding="utf-8")
     return collection
 

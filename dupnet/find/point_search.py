@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, cast
@@ -56,6 +56,9 @@ compression: votes are enough from two on."""
 
 LEAST_EQUAL = 8
 """Points from which on two images with equal ones are taken for copies; fewer could be alike by accident."""
+
+LEADERS_HELD = 64
+"""Images whose points are held while copies are compared with them."""
 
 PIXEL_BYTES, CELL_BYTES = 2**28, 2**27
 """What is remembered of images while regions are judged: 450 images of 768 x 768 px, and the cells of
@@ -131,6 +134,12 @@ def _equal_images(
     They are joined once: a crowd of copies would fill every bucket that it falls into.
     """
     leaders: dict[tuple[int, ...], int] = {}
+
+    @lru_cache(maxsize=LEADERS_HELD)
+    def content(number: int) -> list[bytes]:
+        rows = cache.rows_of([described.images[number]])
+        return [cache.read(name, rows).tobytes() for name in COLUMNS]
+
     copies, found = [], []
     for number, image in enumerate(described.images):
         entry = cache.entries[image]
@@ -140,8 +149,7 @@ def _equal_images(
         leader = leaders.setdefault((entry.checksum, entry.n_rows, entry.height, entry.width, side), number)
         if leader == number:
             continue
-        first, second = cache.rows_of([described.images[leader]]), cache.rows_of([image])
-        if all(np.array_equal(cache.read(name, first), cache.read(name, second)) for name in COLUMNS):
+        if content.__wrapped__(number) == content(leader):
             copies.append(number)
             found.append(leader)
     return np.array(copies, np.int64), np.array(found, np.int64)

@@ -303,7 +303,7 @@ def write_run(result: FindResult, out: str | os.PathLike[str]) -> None:
         "counts": dict(result.counts),
         "seconds": {step: round(seconds, 3) for step, seconds in result.seconds.items()},
     }
-    with atomic_path(Path(out, "run.json")) as beside:
+    with atomic_path(Path(out, "run.json"), sync=True) as beside:
         beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

@@ -229,24 +229,33 @@ def _read_coco(
     content = read_json(source)
     if not is_coco(content):
         raise ValueError(f"{source!r} is JSON, but no COCO file: it has no list of 'images'.")
-    names = {entry.get("id"): coco_name(entry, source) for entry in content["images"]}
+    try:
+        names = {entry.get("id"): coco_name(entry, source) for entry in content["images"]}
+        categories = content.get("categories", [])
+        kinds = {entry.get("id"): str(entry.get("name", entry.get("id"))) for entry in categories}
+    except (AttributeError, TypeError) as error:  # an id that is a list, an entry that is none
+        raise ValueError(f"{source!r}: images or categories are not as COCO has them ({error}).") from None
     found = _matched(list(names.values()), known, strange)
     for name in found.values():
         things.setdefault(name, [])
-    kinds = {
-        entry.get("id"): str(entry.get("name", entry.get("id"))) for entry in content.get("categories", [])
-    }
-    for entry in content.get("annotations", []):
-        image = found.get(names.get(entry.get("image_id"), ""))
-        if image is None or entry.get("iscrowd"):
-            continue
-        kind = entry.get("category_id")
-        outline = _outline(entry.get("segmentation"))
-        box = entry.get("bbox") or _box_around(outline)
-        if box is None:
-            raise ValueError(f"{source!r}: annotation {entry.get('id')!r} has neither a bbox nor an outline.")
-        left, top, width, height = map(float, box)
-        things[image].append(Thing(kinds.get(kind, str(kind)), (top, left, height, width), outline))
+    try:
+        for entry in content.get("annotations", []):
+            image = found.get(names.get(entry.get("image_id"), ""))
+            if image is not None and not entry.get("iscrowd"):
+                things[image].append(_thing(entry, kinds))
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        fault = " ".join(str(error).split())[:80]
+        raise ValueError(f"{source!r}: an annotation is not as COCO has them ({fault}).") from None
+
+
+def _thing(entry: dict[str, Any], kinds: Mapping[Any, str]) -> Thing:
+    kind = entry.get("category_id")
+    outline = _outline(entry.get("segmentation"))
+    box = entry.get("bbox") or _box_around(outline)
+    if box is None:
+        raise ValueError(f"annotation {entry.get('id')!r} has neither a bbox nor an outline")
+    left, top, width, height = map(float, box)
+    return Thing(kinds.get(kind, str(kind)), (top, left, height, width), outline)
 
 
 def _outline(

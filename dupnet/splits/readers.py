@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,11 @@ def read_text_table(path: str) -> pd.DataFrame:
     header = (
         [cell.strip() for cell in rows[0]] if has_header else [f"column {n + 1}" for n in range(n_columns)]
     )
+    seen: Counter[str] = Counter()
+    for number, cell in enumerate(header):  # a column is found by its name
+        seen[cell] += 1
+        if seen[cell] > 1:
+            header[number] = f"{cell} ({seen[cell]})"
     uneven = [number for number, row in enumerate(rows) if len(row) != n_columns]
     if uneven:
         raise ValueError(
