@@ -176,8 +176,8 @@ def test_counts_tables_and_pictures_are_those_of_the_result(collection, monkeypa
     page = Page(report.render(result, folder))
     shown = " ".join(" ".join(page.text).split())
     assert (
-        "images 8 duplicate overlaps 17 images that overlap another 7 tiles with nothing to judge by (solid and the like) 1,234 "
-        in shown
+        "images 8 duplicate overlaps 17 images that overlap another 7 tiles with nothing to judge by "
+        "(solid and the like) 1,234 " in shown
     )
     assert "Group 5, mosaic 0: 8 images on 128 x 192 px" in shown
     assert "Searched: <i>everything</i>. Not searched: nothing." in shown
