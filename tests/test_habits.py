@@ -199,6 +199,28 @@ def test_warnings_are_left_out_with_quiet(tmp_path: Path, capsys: Captured) -> N
     assert capsys.readouterr().err == ""
 
 
+def test_remarks_of_tensorflow_are_dropped_and_nothing_else() -> None:
+    code = (
+        "import os, sys\n"
+        "from dupnet.commands.output import without_remarks\n"
+        "with without_remarks():\n"
+        "    os.write(2, b'WARNING: All log messages before absl::InitializeLog() is called\\n')\n"
+        "    os.write(2, b'I0000 00:00:1795807675.93 2848 port.cc:153] oneDNN operations are on.\\n')\n"
+        "    os.write(2, b'E0000 00:00:1795807675.93 2848 x.cc:1] out of memory\\nI am no remark\\n')\n"
+        "    print('a warning of ours', file=sys.stderr)\n"
+        "os.write(2, b'after\\n')\n"
+        "print('I0000 after', file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert sorted(done.stderr.splitlines()) == [
+        "E0000 00:00:1795807675.93 2848 x.cc:1] out of memory",
+        "I am no remark",
+        "I0000 after",
+        "a warning of ours",
+        "after",
+    ]
+
+
 # --- stopping -------------------------------------------------------------------------------------
 
 

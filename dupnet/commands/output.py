@@ -8,11 +8,12 @@ import math
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-__all__ = ["is_terminal", "progress_of", "printable", "say", "say_json", "safe_output"]
+__all__ = ["is_terminal", "progress_of", "printable", "say", "say_json", "safe_output", "without_remarks"]
 
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
@@ -20,6 +21,10 @@ _HIDDEN = re.compile(
 )
 """Characters that a terminal obeys (control), that reverse the text around them, that nothing shows, or that
 cannot be written (surrogates of names that are no UTF-8); but for the line end and the tabulator."""
+
+
+_REMARK = re.compile(rb"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} \d\d:\d\d:\d\d")
+"""Lines of TensorFlow's log: the announcement, and what is information or warning."""
 
 
 def printable(text: str) -> str:
@@ -65,6 +70,38 @@ def safe_output() -> Iterator[None]:
             # The interpreter flushes once more when it ends, and would complain.
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), stream.fileno())
+
+
+@contextmanager
+def without_remarks() -> Iterator[None]:
+    """What TensorFlow's own C++ logs below an error is dropped: it writes to file descriptor 2 before any
+    setting of its own counts. All else that is written there, and what Python writes, passes."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    reading, writing = os.pipe()
+    os.dup2(writing, 2)
+    os.close(writing)
+    stream = sys.stderr
+    if stream is sys.__stderr__:  # written straight through, so that a progress bar is no line to wait for
+        sys.stderr = open(kept, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
+
+    def pass_on() -> None:
+        with open(reading, "rb") as lines:
+            for line in lines:
+                if not _REMARK.match(line):
+                    os.write(kept, line)
+
+    thread = threading.Thread(target=pass_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stderr = stream
+        os.dup2(kept, 2)  # closes the pipe's end, and so ends the thread, unless a child has it still
+        thread.join(timeout=1)
+        if not thread.is_alive():
+            os.close(kept)
 
 
 class _Safe:

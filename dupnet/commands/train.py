@@ -14,7 +14,7 @@ from dupnet.commands.arguments import (
     add_workers,
     whole_number,
 )
-from dupnet.commands.output import say, say_json
+from dupnet.commands.output import say, say_json, without_remarks
 
 __all__ = ["add", "run"]
 
@@ -77,6 +77,11 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, and print the history."""
+    with without_remarks():
+        _train(options)
+
+
+def _train(options: argparse.Namespace) -> None:
     from dupnet.images.listing import list_images
     from dupnet.pairs.table import load_pairs, tile_size_of
 
