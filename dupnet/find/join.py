@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
 from dupnet.find.points import UNIT
@@ -118,6 +119,7 @@ def join(
     workers: int | None = None,
     slice_points: int = SLICE_POINTS,
     scratch: str | os.PathLike[str] | None = None,
+    progress: bool = False,
 ) -> Joined:
     """All pairs of points of different images that have nearly one code, as far as the tables find them.
 
@@ -143,6 +145,8 @@ def join(
         Points that a worker holds at a time.
     scratch : path, optional
         Folder for pairs that are not held in memory; :meth:`Joined.close` removes what was written there.
+    progress : bool
+        Show progress on standard error.
 
     Raises
     ------
@@ -163,14 +167,17 @@ def join(
     skipped = 0
     prefix = n_prefix_bits(n)
 
-    def in_slice(task: tuple[int, Numbers | None]) -> tuple[Numbers, Numbers, int]:
-        return table_pairs(codes, kinds, task[1], task[0], prefix, min_cosine)
+    def in_slice(task: tuple[int, Numbers | None]) -> tuple[Numbers, Numbers, int, int]:
+        size = n if task[1] is None else len(task[1])
+        return *table_pairs(codes, kinds, task[1], task[0], prefix, min_cosine), size
 
-    with one_blas_thread():
+    bar = tqdm(total=n * n_tables, desc="join", unit="point", unit_scale=True, disable=not progress)
+    with one_blas_thread(), bar:
         threads = n_workers(workers)
-        for first, second, missed in map_in_order(
+        for first, second, missed, size in map_in_order(
             in_slice, _tasks(codes, kinds, n_tables, prefix, slice_points, threads), threads
         ):
+            bar.update(size)
             skipped += missed
             if ignored is not None:
                 counted = ~(ignored[first] | ignored[second])

@@ -84,6 +84,7 @@ def search_points(
     is_against: npt.NDArray[np.bool_] | None,
     dense: bool,
     workers: int,
+    progress: bool = False,
 ) -> PointSearch:
     """Propose overlaps of the images, all in the cache, by their points.
 
@@ -103,7 +104,14 @@ def search_points(
         codes = _codes(cache, rows, Path(folder))
         overlay = overlay_points(y, x, codes, kinds, images, described.sizes)
         joined = join(
-            codes, images, kinds, sides=is_against, ignored=overlay, workers=workers, scratch=folder
+            codes,
+            images,
+            kinds,
+            sides=is_against,
+            ignored=overlay,
+            workers=workers,
+            scratch=folder,
+            progress=progress,
         )
         try:
             found = propose(joined, points, joined.recurring)
@@ -212,7 +220,13 @@ def reader(
     return Recent(read, _pixel_bytes, PIXEL_BYTES)
 
 
-def region_judge(read: Callable[[int], Image], described: Described, weights: Weights, workers: int) -> Judge:
+def region_judge(
+    read: Callable[[int], Image],
+    described: Described,
+    weights: Weights,
+    workers: int,
+    progress: bool = False,
+) -> Judge:
     """A judge of regions, which reads the images where it needs them."""
 
     def cells(number: int, phase: tuple[int, int]) -> OnLattice:
@@ -228,6 +242,7 @@ def region_judge(read: Callable[[int], Image], described: Described, weights: We
         cells=Recent(cells, _cell_bytes, CELL_BYTES),
         weights=weights,
         workers=workers,
+        progress=progress,
     )
 
 

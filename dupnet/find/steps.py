@@ -148,7 +148,9 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
     """Search any offset; caches stay open as long as the stack."""
     cache, described, dense = _points(run, stack)
     with run.clock("join points"):
-        found = search_points(cache, described, run.work, held_against(run, described), dense, run.workers)
+        found = search_points(
+            cache, described, run.work, held_against(run, described), dense, run.workers, run.progress
+        )
     proposals, counts = found.proposals, dict(found.counts)
     step = found.grid or _likely_grid(proposals, described.sizes)
     tiles_searched = step is not None and step >= SMALLEST_GRID
@@ -162,8 +164,8 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
         counts |= {**more, "proposals_skipped": skipped}
     read = reader(run.collection.files, described, run.rendering)
     with run.clock("refine offsets"):
-        proposals = concatenate([refine_offsets(proposals, read, run.workers)])
-    judge = region_judge(read, described, run.weights, run.workers)
+        proposals = concatenate([refine_offsets(proposals, read, run.workers, run.progress)])
+    judge = region_judge(read, described, run.weights, run.workers, run.progress)
     with run.clock("georeferences"):
         surveyed = footprints.survey(
             run.collection.files, described, held_against(run, described), run.workers

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from tqdm import tqdm
 
 from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
 from dupnet.find.agreement import (
@@ -118,6 +119,7 @@ def judge(
     cells: Callable[[int, tuple[int, int]], OnLattice],
     weights: Weights | None = None,
     workers: int | None = None,
+    progress: bool = False,
 ) -> pd.DataFrame:
     """Judge what pairs of images share.
 
@@ -140,6 +142,8 @@ def judge(
         The shipped ones by default.
     workers : int, optional
         Threads; one for every core by default. ``read`` and ``cells`` are called from all of them.
+    progress : bool
+        Show progress on standard error.
 
     Returns
     -------
@@ -161,7 +165,12 @@ def judge(
     )
     parts = (wanted.part(at) for at in range(0, len(pairs), PAIRS_AT_A_TIME))
     with one_blas_thread():
-        found = list(map_in_order(judged, parts, n_workers(workers)))
+        bar = tqdm(total=len(pairs), desc="judge", unit="pair", disable=not progress)
+        found = []
+        with bar:
+            for part in map_in_order(judged, parts, n_workers(workers)):
+                bar.update(len(part["verdict"]))
+                found.append(part)
     empty = {name: np.zeros(0, kind) for name, kind in _KINDS.items()}
     back = np.argsort(order)
     columns = {
@@ -189,7 +198,7 @@ _KINDS: dict[str, Any] = {
 
 
 def refine_offsets(
-    pairs: pd.DataFrame, read: Callable[[int], Image], workers: int | None = None
+    pairs: pd.DataFrame, read: Callable[[int], Image], workers: int | None = None, progress: bool = False
 ) -> pd.DataFrame:
     """Move offsets of few votes to where the images agree best, up to :data:`REFINED_BY` px away.
 
@@ -207,7 +216,9 @@ def refine_offsets(
 
     offsets = pairs[KEY[2:]].to_numpy(np.int64, copy=True)
     keys = pairs[KEY].to_numpy(np.int64)[few].tolist()
-    offsets[few] = np.array(list(map_in_order(refined, keys, n_workers(workers)))).reshape(-1, 2)
+    moved = map_in_order(refined, keys, n_workers(workers))
+    bar = tqdm(moved, total=len(keys), desc="refine", unit="pair", disable=not progress)
+    offsets[few] = np.array(list(bar)).reshape(-1, 2)
     return pairs.assign(y_offset=offsets[:, 0], x_offset=offsets[:, 1])
 
 
