@@ -15,18 +15,20 @@ from dupnet.evaluation.scores import (
     Confusion,
     best_threshold,
     bootstrap_groups,
-    compare_signals,
     confusion,
-    cross_validated_scores,
     exact_interval,
     expected_calibration_error,
-    fit_tree,
-    log_losses,
-    lowest_of_overlaps,
     quality,
     reliability_table,
     threshold_for_precision,
     wilson_interval,
+)
+from dupnet.evaluation.trees import (
+    compare_signals,
+    cross_validated_scores,
+    fit_tree,
+    log_losses,
+    lowest_of_overlaps,
 )
 
 # Few distinct scores, so that ties are common.

@@ -31,12 +31,12 @@ from benchmarks.accuracy.pairs import (
 from benchmarks.accuracy.signals import COLOUR_PIXELS, Signal, all_signals
 from dupnet.acquisitions.sources import ACQUISITIONS, fetch
 from dupnet.evaluation.scores import (
-    cross_validated_scores,
     expected_calibration_error,
     quality_with_intervals,
     reliability_table,
     threshold_for_precision,
 )
+from dupnet.evaluation.trees import cross_validated_scores
 from dupnet.files.atomic import write_csv
 from dupnet.metrics.pair_metrics import PAIR_METRICS
 from dupnet.network.descriptors import load_weights

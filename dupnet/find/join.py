@@ -139,10 +139,8 @@ def join(
         Least cosine of a pair.
     n_tables : int
         More find more, at their cost.
-    workers : int, optional
-        Threads; as many as there are cores by default.
-    slice_points : int
-        Points that a worker holds at a time.
+    workers, slice_points : int
+        Threads, as many as there are cores by default, and points that each holds at a time.
     scratch : path, optional
         Folder for pairs that are not held in memory; :meth:`Joined.close` removes what was written there.
     progress : bool
