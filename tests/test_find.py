@@ -555,6 +555,7 @@ def test_a_change_that_keeps_size_and_time(tmp_path: Path) -> None:
     picture = acquisition(1)
     for name, pixels in (("a.tif", picture), ("b.tif", np.ascontiguousarray(picture[::-1]))):
         cv2.imwrite(str(folder / name), pixels, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+        os.utime(folder / name, (1, 1))  # of a file that has just changed the content is checked anyway
     result = find_overlaps(folder, out=out, check_content=True, report=False)
     assert result.overlaps.empty
     state = (folder / "b.tif").stat()
