@@ -171,10 +171,9 @@ def test_runs_and_rebuilds_its_figures(name: str, small_sample: Path, tmp_path: 
 NEW_USER = """
 import numpy as np
 from dupnet import compare, figures
-from dupnet.augment.variation import hls_shift, jpeg
+from dupnet.augment import hls_shift, jpeg
 from dupnet.hashes import HASHES
-from dupnet.images.listing import list_images
-from dupnet.images.reading import read_image
+from dupnet.images import list_images, read_image
 from dupnet.tiles import split_tiles
 tiles = split_tiles(read_image(f"{IMAGES}/{list_images(IMAGES)[0]}"))
 again = hls_shift(jpeg(tiles[4], 85), hue=5)

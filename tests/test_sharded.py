@@ -163,7 +163,8 @@ def test_a_store_that_is_no_disk(
     assert list(out.folder("mosaics").files()) == mosaics
     for name in mosaics:
         assert out.read(f"mosaics/{name}") == (tmp_path / "mosaics" / name).read_bytes()
-    assert out.read("report.html") == (tmp_path / "report.html").read_bytes()
+    local = (tmp_path / "report.html").read_bytes()
+    assert out.read("report.html") == local.replace(f" of {images}".encode(), b"")
     find_on_cluster("memory://sharded/images", "", out=out.address, tile_size=64, report=False)
     assert "run.json" in out.files() and "report.html" not in out.files()
     assert not out.folder("mosaics").files()

@@ -219,7 +219,9 @@ def _describe_task(store: str, batch: Mapping[str, Image], tiling: Tiling, code:
                 entry, arrays = result
                 listed = batch[image].identity
                 # That of a copy is its own; a local file may have changed since it was listed.
-                if listed is not None and not folder.is_local:
+                if folder.is_local:  # by size and time alone, as it is listed
+                    entry = entry._replace(identity=entry.identity._replace(content=""))
+                elif listed is not None:
                     entry = entry._replace(identity=listed)
                 waiting[image] = entry, arrays
         n_tiles = sum(entry.n_rows for entry, _ in waiting.values())

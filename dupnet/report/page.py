@@ -195,11 +195,12 @@ def _counts(result: Result, names: Sequence[str]) -> list[tuple[str, str]]:
 def _follows(result: Result) -> str:
     """What the result means for a split, in one sentence."""
     n_images, n_joined = len(result.groups), int(result.counts.get("images_in_groups", 0))
-    where = ", ".join(map(shown_name, map(str, result.folders))) or "these images"
+    where = ", ".join(map(shown_name, map(str, result.folders)))
+    where = where and f" of {where}"
     if not n_joined:
-        return f"None of the {n_images:,} images of {where} was found to share ground with another."
+        return f"None of the {n_images:,} images{where} was found to share ground with another."
     return (
-        f"{n_joined:,} of the {n_images:,} images of {where} share ground with another: a random split "
+        f"{n_joined:,} of the {n_images:,} images{where} share ground with another: a random split "
         "leaks. `dupnet split` on this folder keeps them together."
     )
 
