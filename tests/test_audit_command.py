@@ -366,6 +366,27 @@ def test_a_folder_with_lists(crops: Path, tmp_path: Path, capsys: Captured) -> N
     assert "has neither folders such as train/ and val/ nor lists" in capsys.readouterr().err
 
 
+def test_lists_beside_images_that_have_moved(crops: Path, tmp_path: Path, capsys: Captured) -> None:
+    """The split of DIR is that of lists beside its images, which are elsewhere now."""
+    images, moved, out = tmp_path / "here", tmp_path / "moved", str(tmp_path / "out")
+    images.mkdir()
+    files = sorted((crops / "set").rglob("0*.jpg"))
+    for file in files:
+        shutil.copy(file, images)
+    for split, part in (("train", files[::2]), ("val", files[1::2])):
+        listed = [{"id": number, "file_name": file.name} for number, file in enumerate(part)]
+        (images / f"instances_{split}.json").write_text(json.dumps({"images": listed}))
+    assert cli.main(["audit", str(images), "-o", out]) == 1
+    verdict = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Leak:"))
+    images.rename(moved)
+    assert cli.main(["audit", out]) == 2
+    assert "here" in capsys.readouterr().err
+    assert cli.main(["audit", out, "--images", str(moved)]) == 1
+    assert verdict in capsys.readouterr().out
+    assert cli.main(["audit", str(moved), "--images", str(moved)]) == 2
+    assert "--images tells where" in capsys.readouterr().err
+
+
 def test_a_search_of_a_grid_says_so(crops: Path, tmp_path: Path, capsys: Captured) -> None:
     images = tmp_path / "images"
     images.mkdir()

@@ -50,6 +50,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("what", nargs="+", metavar="SPLITS DIR | FOLDER", help="a split and DIR, or a FOLDER")
     parser.add_argument("--image-column", metavar="NAME", help="column of images (default: the clear one)")
     parser.add_argument("--split-column", metavar="NAME", help="column of splits (default: the clear one)")
+    parser.add_argument(
+        "--images", metavar="FOLDER", help="where the images of DIR are now, for the split of their folders"
+    )
     parser.add_argument("--pairs", metavar="CSV", help="write every pair that leaks, with its common share")
     add_judgements(parser)
     search = parser.add_argument_group("of a FOLDER that is searched first")
@@ -96,7 +99,10 @@ def _searched(options: argparse.Namespace) -> tuple[FindResult, Path]:
                 f"{last!r} is neither the output folder of `dupnet find` nor a folder of images; end with "
                 "one."
             )
-        return heed(read_results(last), last, ignore=options.ignore_judgements), Path(last)
+        result = read_results(last, options.images or ())
+        return heed(result, last, ignore=options.ignore_judgements), Path(last)
+    if options.images:
+        raise ValueError(f"--images tells where the images of DIR are now; {last!r} holds images itself.")
     from dupnet.find.engine import find_overlaps
 
     out = Path(options.out) if options.out else default_out([last])
