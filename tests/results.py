@@ -22,13 +22,14 @@ def found(
     overlaps: Sequence[Sequence[object]] | None = None,
     revisits: Sequence[Sequence[int]] = (),
     rejected: Sequence[Sequence[int]] = (),
+    refused: Sequence[Sequence[int]] = (),
     groups: Sequence[int] | None = None,
 ) -> FindResult:
     """A result of images at ``places``: ``mosaic, y, x`` each.
 
-    ``overlaps``, ``revisits`` and ``rejected`` are ``image1, image2, y_offset, x_offset[, verdict]`` by
-    number; without ``overlaps``, duplicates wherever places of one mosaic share 32 px. ``groups`` are the
-    mosaics unless given."""
+    ``overlaps``, ``revisits``, ``rejected`` and ``refused`` are ``image1, image2, y_offset, x_offset[,
+    verdict]`` by number; without ``overlaps``, duplicates wherever places of one mosaic share 32 px.
+    ``groups`` are the mosaics unless given."""
     n = len(places)
     table = pd.DataFrame(list(places), columns=["mosaic", "y", "x"]).astype(np.int64)
     sizes = np.array([(size, size)] * n if isinstance(size, int) else size, np.int64).reshape(n, 2)
@@ -50,6 +51,7 @@ def found(
         groups=table[list(GROUP_COLUMNS)],
         revisits=_pairs(revisits, sizes, index, REVISIT_COLUMNS),
         rejected=_pairs(rejected, sizes, index, REJECTED_COLUMNS),
+        refused=_pairs(refused, sizes, index, COLUMNS).assign(verdict="refused"),
         unreadable=pd.DataFrame(columns=["image", "reason"], dtype=object),
         converted=pd.DataFrame(columns=["image", "note"], dtype=object),
         grid=None,

@@ -30,7 +30,8 @@ from dupnet.tiles import Grid
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 TABLES = tuple(
-    f"{name}.csv" for name in ("overlaps", "groups", "revisits", "rejected", "unreadable", "converted")
+    f"{name}.csv"
+    for name in ("overlaps", "groups", "revisits", "rejected", "refused", "unreadable", "converted")
 )
 KEY = ["image1", "image2", "overlap_tag", "row_offset", "col_offset"]
 

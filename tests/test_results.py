@@ -25,7 +25,7 @@ from dupnet.find.results import (
 from dupnet.network.descriptors import untrained_weights
 from dupnet.tiles import Grid
 
-TABLES = ("overlaps", "groups", "revisits", "rejected", "unreadable", "converted")
+TABLES = ("overlaps", "groups", "revisits", "rejected", "refused", "unreadable", "converted")
 
 
 def table(columns: Sequence[str], *rows: tuple[object, ...]) -> pd.DataFrame:
@@ -54,6 +54,7 @@ def a_result(**changes: object) -> FindResult:
             ("1", "2", "08", 0, 0, 0, 0, 768, 768, 9, 9, 0, 0.5, "duplicate", "loop", 0, -256),
             ("1", "3", "", pd.NA, pd.NA, 5, 0, 99, 9, 1, 1, 0, 0.5, "altered", "neighbours", pd.NA, pd.NA),
         ),
+        "refused": table(COLUMNS, ("4", "5", "", pd.NA, pd.NA, 7, -2, 300, 200, 4, 4, 1, 0.25, "refused")),
         "unreadable": table(["image", "reason"], ("None", "NA"), ("", 'a, "b"')),
         "converted": table(["image", "note"]),
         "grid": Grid(4, 2, 128),
@@ -238,7 +239,11 @@ def concluded(grid: Grid | None) -> FindResult:
         places=pd.DataFrame(places),
         rejected=rejected,
         revisits=judged((1, 3, 0, 5, 48, 43, 9, 8, 3, 0.2, "revisit", 6)),
-        refused=judged(),
+        refused=judged(
+            (0, 3, 1, 1, 47, 47, 9, 9, 9, 0.019, "refused", 3),
+            (1, 3, 2, 1, 46, 47, 9, 9, 1, 0.02, "refused", 3),
+            (2, 3, 3, 1, 45, 47, 9, 9, 4, 0.001, "refused", 3),
+        ),
         n_stacked=0,
     )
     described = Described(
@@ -278,9 +283,13 @@ def test_a_resolution_becomes_tables_with_names() -> None:
     assert list(result.rejected.columns) == list(REJECTED_COLUMNS)
     assert result.rejected[["image1", "image2", "reason"]].values.tolist() == [["c", "d", "neighbours"]]
     assert result.revisits.values.tolist() == [["b", "d", 0, 5, 48, 43, 6, 0.2]]
+    # Not the one whose tiles all differ and whose score is low.
+    closely = result.refused[["image1", "image2", "y_offset", "verdict"]].values.tolist()
+    assert closely == [["b", "d", 2, "refused"], ["c", "d", 3, "refused"]]
     expected = {"images": 4, "unreadable": 1, "converted": 0, "tiles": 36, "overlaps": 3, "duplicate": 1}
     expected |= {"altered": 1, "undecidable": 1, "revisits": 1, "rejected": 1, "groups": 1}
     expected |= {"groups_of_several": 1, "largest_group": 4, "images_in_groups": 4, "stacked": 0}
+    expected["refused_closely"] = 2
     assert result.counts == expected
 
 

@@ -274,7 +274,12 @@ def test_pairs_are_listed_by_name_and_kind(review):
 
 
 def test_close_refusals_on_request(tmp_path, monkeypatch, capsys):
-    result = made_result([(0, 0, 0), (0, 0, 40), (1, 0, 0)], revisits=[(0, 2, 5, 6)], rejected=[(1, 2, 7, 8)])
+    result = made_result(
+        [(0, 0, 0), (0, 0, 40), (1, 0, 0)],
+        revisits=[(0, 2, 5, 6)],
+        rejected=[(1, 2, 7, 8)],
+        refused=[(0, 2, 9, 9)],
+    )
     folder = written(result, tmp_path / "out")
     for name in result.groups["image"]:
         cv2.imwrite(str(tmp_path / name), np.zeros((100, 100, 3), np.uint8))
@@ -284,7 +289,7 @@ def test_close_refusals_on_request(tmp_path, monkeypatch, capsys):
         assert main(["review", str(folder), "--images", str(tmp_path), *option]) == 0
         opened[-1].judgements.close()
     assert len(opened[0].pairs) == 1
-    assert sorted(opened[1].pairs["verdict"]) == ["duplicate", "rejected", "revisit"]
+    assert sorted(opened[1].pairs["verdict"]) == ["duplicate", "refused", "rejected", "revisit"]
     assert opened[1].listed(kind="revisit")["pairs"][0]["y_offset"] == 5
     (tmp_path / "t.csv").write_text("image1,image2,y_offset,x_offset\n000.jpg,001.jpg,0,0\n")
     assert main(["review", str(tmp_path / "t.csv"), "--images", str(tmp_path), "--near"]) == 2

@@ -25,7 +25,9 @@ def add(commands: Commands) -> None:
     )
     add_weights(parser)
     parser.add_argument(
-        "--near", action="store_true", help="also what was refused closely: rejected overlaps and revisits"
+        "--near",
+        action="store_true",
+        help="also what was refused: closely by the network, as contradictions, as revisits",
     )
     parser.add_argument("--reviewer", metavar="NAME", default="", help="who judges, kept with the answers")
     parser.add_argument(

@@ -229,4 +229,6 @@ def across(resolution: Resolution, is_against: npt.NDArray[np.bool_] | None) -> 
         sides = is_against[table["image1"].to_numpy(np.int64)], is_against[table["image2"].to_numpy(np.int64)]
         return table[sides[0] != sides[1]].reset_index(drop=True)
 
-    return resolution._replace(overlaps=kept(resolution.overlaps), revisits=kept(resolution.revisits))
+    return resolution._replace(
+        **{name: kept(getattr(resolution, name)) for name in ("overlaps", "revisits", "refused")}
+    )

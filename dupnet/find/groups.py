@@ -36,7 +36,7 @@ from dupnet.find.overlaps import (
 from dupnet.find.placement import Relations, residual, solve
 from dupnet.tiles import neighbours
 
-__all__ = ["Placement", "Resolution", "evidence", "place", "resolve"]
+__all__ = ["Placement", "Resolution", "close_refusals", "evidence", "place", "resolve"]
 
 MAX_STACK = 16
 """Copies of one image, all in one place, up to which every pair of them is an overlap of its own. More are a
@@ -46,6 +46,11 @@ square of their number."""
 DOUBT = 1e-3
 """No tile is trusted beyond one error in a thousand, whatever its score: the best signals measured make a
 few errors in ten thousand pairs of tiles."""
+
+
+CLOSE = 0.02
+"""Score of the worst tile from which a refused overlap counts as refused closely: a logit of four below one
+half. Ours; it decides only what is shown on request."""
 
 
 class Placement(NamedTuple):
@@ -69,6 +74,7 @@ class Resolution(NamedTuple):
     rejected: pd.DataFrame
     revisits: pd.DataFrame
     refused: pd.DataFrame
+    """Proposals that the network told apart, but for revisits."""
     n_stacked: int = 0
     """Images of stacks that were paired with the first image of their stack alone."""
 
@@ -181,6 +187,13 @@ def resolve(
         by_verdict[REFUSED].reset_index(drop=True),
         len(copies),
     )
+
+
+def close_refusals(refused: pd.DataFrame) -> pd.DataFrame:
+    """Of the overlaps that the network refused, those that a person may see otherwise: the worst tile scores
+    from :data:`CLOSE`, or more decidable tiles agree than differ."""
+    agree = 2 * refused["n_differing"] < refused["n_decidable"]
+    return refused[(refused["score"] >= CLOSE) | agree].reset_index(drop=True)
 
 
 def _elsewhere(revisits: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:

@@ -87,6 +87,7 @@ def apply_judgements(result: FindResult, judgements: pd.DataFrame) -> FindResult
     settled = settle(judged)
     overlaps, said = _judged_overlaps(result.overlaps, settled)
     rejected, said_of_rejected = _judged_overlaps(result.rejected, settled)
+    refused = result.refused[settled.of(result.refused) == ""]
     is_right = said_of_rejected == DUPLICATE
     added = _not_found(judged[judged["verdict"] == DUPLICATE], [overlaps, rejected], settled, result)
     contested = settled.contradictions
@@ -98,7 +99,7 @@ def apply_judgements(result: FindResult, judgements: pd.DataFrame) -> FindResult
     searched = {**result.searched, "judgements": count}
     unchanged = overlaps.equals(result.overlaps) and rejected.equals(result.rejected)
     if unchanged and not is_right.any() and added.empty:
-        return replace(result, searched=searched)
+        return replace(result, refused=refused, searched=searched)
 
     # All overlaps of the groups concerned are placed again; what was found of the others holds.
     was = pd.concat([result.overlaps[said != ""], result.rejected[said_of_rejected != ""], added])
@@ -111,8 +112,8 @@ def apply_judgements(result: FindResult, judgements: pd.DataFrame) -> FindResult
     anew = pd.concat(some or [overlaps], ignore_index=True)
     stays = ~anew["image1"].isin(near)
     none = result.overlaps[said == NOT_DUPLICATE].assign(verdict=REFUSED, score=0.0, n_refusing=SURE)
-    groups, refused = _placed(result, [anew[~stays], none], is_near, settled)
-    keys = pd.MultiIndex.from_frame(refused[KEY])
+    groups, contradicting = _placed(result, [anew[~stays], none], is_near, settled)
+    keys = pd.MultiIndex.from_frame(contradicting[KEY])
     at_odds = pd.MultiIndex.from_frame(anew[KEY]).isin(keys)
     was_rejected = pd.MultiIndex.from_frame(anew[KEY]).isin(pd.MultiIndex.from_frame(rejected[KEY]))
     kept = anew[~at_odds & ~(was_rejected & stays)]
@@ -124,9 +125,10 @@ def apply_judgements(result: FindResult, judgements: pd.DataFrame) -> FindResult
     new = replace(
         result,
         overlaps=kept.sort_values(order, kind="stable", ignore_index=True),
-        rejected=pd.concat([part for part in (far, refused) if len(part)] or [far]).sort_values(
+        rejected=pd.concat([part for part in (far, contradicting) if len(part)] or [far]).sort_values(
             order, kind="stable", ignore_index=True
         ),
+        refused=refused.reset_index(drop=True),
         groups=groups,
         searched=searched,
     )
@@ -251,6 +253,7 @@ def _counts(result: FindResult) -> dict[str, int]:
         "overlaps": len(result.overlaps),
         **{verdict: int(verdicts.get(verdict, 0)) for verdict in ("duplicate", "altered", "undecidable")},
         "rejected": len(result.rejected),
+        "refused_closely": len(result.refused),
         "groups": len(sizes),
         "groups_of_several": int((sizes > 1).sum()),
         "largest_group": int(sizes.max()),

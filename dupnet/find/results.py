@@ -22,7 +22,7 @@ import pandas as pd
 from dupnet.files.atomic import atomic_path, read_csv, write_csv, write_parquet, writes_parquet
 from dupnet.find.crowds import MAX_PROPOSALS
 from dupnet.find.describe import Described, versions
-from dupnet.find.groups import MAX_STACK, Resolution
+from dupnet.find.groups import MAX_STACK, Resolution, close_refusals
 from dupnet.find.names import ImageNames
 from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, REVISIT_COLUMNS, as_table, image_index
 from dupnet.images.georeference import DISAGREEMENT_COLUMNS
@@ -54,6 +54,7 @@ _TABLES = {
     "groups": GROUP_COLUMNS,
     "revisits": REVISIT_COLUMNS,
     "rejected": REJECTED_COLUMNS,
+    "refused": COLUMNS,
     "unreadable": ("image", "reason"),
     "converted": ("image", "note"),
 }
@@ -78,6 +79,9 @@ class FindResult:
     """Pairs that show the same ground at another time: :data:`dupnet.find.overlaps.REVISIT_COLUMNS`."""
     rejected: pd.DataFrame
     """Overlaps given up because stronger ones contradict them: as ``overlaps``, with the reason."""
+    refused: pd.DataFrame
+    """What the network refused closely: as ``overlaps``, with the verdict ``refused``
+    (:func:`dupnet.find.groups.close_refusals`). ``dupnet review --near`` shows them."""
     unreadable: pd.DataFrame
     """``image, reason``: every file that was left out."""
     converted: pd.DataFrame
@@ -225,6 +229,7 @@ def conclude(
     added."""
     index = image_index(described.images)
     overlaps = as_table(resolution.overlaps, index, COLUMNS, grid)
+    refused = as_table(close_refusals(resolution.refused), index, COLUMNS, grid)
     sizes = resolution.places["group"].value_counts()
     verdicts = overlaps["verdict"].value_counts()
     return FindResult(
@@ -232,6 +237,7 @@ def conclude(
         groups=_groups(resolution.places, described, grid),
         revisits=as_table(resolution.revisits, index, REVISIT_COLUMNS),
         rejected=as_table(resolution.rejected, index, REJECTED_COLUMNS, grid),
+        refused=refused,
         unreadable=described.unreadable,
         converted=described.converted,
         grid=grid,
@@ -247,6 +253,7 @@ def conclude(
             **{verdict: int(verdicts.get(verdict, 0)) for verdict in ("duplicate", "altered", "undecidable")},
             "revisits": len(resolution.revisits),
             "rejected": len(resolution.rejected),
+            "refused_closely": len(refused),
             "stacked": resolution.n_stacked,
             "groups": len(sizes),
             "groups_of_several": int((sizes > 1).sum()),

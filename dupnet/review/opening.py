@@ -54,7 +54,8 @@ def open_review(
     reviewer
         Who judges: the name that the answers bear.
     near
-        Of an output folder also what the search refused closely: rejected overlaps and revisits.
+        Of an output folder also what the search refused: closely by the network (``refused.csv``), by what
+        contradicts it (``rejected.csv``), or as another time (``revisits.csv``).
 
     Raises
     ------
@@ -103,8 +104,10 @@ def open_review(
         )
     tables = [read_table(table_path)]
     if near:
-        revisits = read_table(source / "revisits.csv").assign(verdict="revisit")
-        tables += [read_table(source / "rejected.csv").assign(verdict="rejected"), revisits]
+        refused = {"refused": "refused", "rejected": "rejected", "revisits": "revisit"}
+        tables += [
+            read_table(source / f"{name}.csv").assign(verdict=verdict) for name, verdict in refused.items()
+        ]
     table = pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True)
     tile_size = tile_size_of(table, tile_size)
     height, width = _first_size(table, folders)
