@@ -226,16 +226,39 @@ class _Finder(importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, self.path, loader=loader)
 
 
-def _run(module: str, tree: ast.Module) -> int:
-    import pytest
-
+def limit() -> None:
+    """Limit what this process may take."""
     # Not by the clock, for beside other work all takes long; the clock is for a test that waits for ever.
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     signal.alarm(20 * SECONDS)
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
+
+
+def silence() -> None:
+    """Drop what this process prints."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+
+
+def register_profile() -> None:
+    """Hypothesis's settings for mutants: a failing example is enough, no time is spent on a smaller one."""
+    from hypothesis import HealthCheck, Phase, settings
+
+    settings.register_profile(
+        PROFILE,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        phases=[Phase.explicit, Phase.generate],
+    )
+
+
+def _run(module: str, tree: ast.Module) -> int:
+    import pytest
+
+    limit()
+    silence()
     try:
         sys.meta_path.insert(0, _Finder(f"dupnet.{module}", _path(module), tree))
         files = (name.partition("::") for name in MODULES[module])
@@ -260,18 +283,10 @@ def main() -> int:
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     import pandas as pd
-    from hypothesis import HealthCheck, Phase, settings
 
     for name in PRELOADED:
         importlib.import_module(name)
-    # A failing example is enough: no time is spent on a smaller one.
-    settings.register_profile(
-        PROFILE,
-        derandomize=True,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
-        phases=[Phase.explicit, Phase.generate],
-    )
+    register_profile()
 
     results = ROOT / "benchmarks" / "results"
     counts = {path.stem: pd.read_csv(path) for path in results.glob("mutation*.csv")}

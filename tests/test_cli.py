@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -248,6 +249,11 @@ def test_every_option_of_train_reaches_the_training(
         cli.main(["train", table, images, "--out", "run", "--model", "dupnet_v0", *options.split()[4:]]) == 0
     )
     assert cli.main(["train", table, images, "--out", "run"]) == 0
+    capsys.readouterr()
+    assert cli.main(["train", table, images, "--out", "run", "--quiet"]) == 0
+    assert capsys.readouterr().out == "Written to run/dupnet.npz and run/dupnet.keras\n"
+    assert cli.main(["train", table, images, "--out", "run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["history"] == [{"epoch": 0, "loss": 0.5}]
     material, out, config, workers = called[0]
     numbers = {
         "n_rounds": 2,

@@ -17,6 +17,7 @@ from dupnet.find.collection import SCRATCH
 from dupnet.find.describe import Described
 from dupnet.find.join import join
 from dupnet.find.lattice import CellsOfParts, OnLattice, describe_on_lattice
+from dupnet.find.near_copies import near_copies, recalling
 from dupnet.find.overlaps import KEY, PLACE, Judge
 from dupnet.find.overlays import overlay_points
 from dupnet.find.placement import Relations, spanned
@@ -74,7 +75,11 @@ class PointSearch(NamedTuple):
     """The step in pixels of the grid on which the collection lies, if it lies on one."""
     points: PointTable
     """The points that were joined."""
+    joined: npt.NDArray[np.int32]
+    """The images that were joined, ascending; another stands for each of the rest."""
     counts: dict[str, int | float]
+    judge: Judge
+    """The judge that was given, which knows what it has judged."""
 
 
 def search_points(
@@ -83,17 +88,21 @@ def search_points(
     scratch: Path,
     is_against: npt.NDArray[np.bool_] | None,
     dense: bool,
+    judge: Judge,
     workers: int,
     progress: bool = False,
 ) -> PointSearch:
     """Propose overlaps of the images, all in the cache, by their points.
 
     ``is_against`` (n_images,): images held against the others; only overlaps between the two are proposed.
-    ``scratch``: a folder for what does not fit into memory.
+    ``scratch``: a folder for what does not fit into memory. ``judge``: see
+    :func:`dupnet.find.near_copies.near_copies`.
     """
     copies, leaders = _equal_images(cache, described, is_against)
     n_images = len(described.images)
-    joined_images = np.setdiff1d(np.arange(n_images, dtype=np.int32), copies)
+    unequal = np.setdiff1d(np.arange(n_images), copies)
+    near = near_copies(cache, described.images, unequal, described.sizes, is_against, judge)
+    joined_images = np.setdiff1d(unequal, near.proposals["image2"]).astype(np.int32)
     names = [described.images[number] for number in joined_images]
     rows = cache.rows_of(names)
     images = np.repeat(joined_images, [cache.entries[name].n_rows for name in names])
@@ -117,11 +126,13 @@ def search_points(
             found = propose(joined, points, joined.recurring)
         finally:
             joined.close()
-    proposals = pd.concat([found.table, _of_copies(cache, described, copies, leaders)], ignore_index=True)
+    of_copies = _of_copies(cache, described, copies, leaders)
+    proposals = pd.concat([found.table, of_copies, near.proposals], ignore_index=True)
     return PointSearch(
         proposals[[*KEY, "n_votes"]],
         grid_of(proposals, described.sizes),
         points,
+        joined_images,
         {
             "points": len(rows),
             "points_of_overlays": int(overlay.sum()),
@@ -130,6 +141,7 @@ def search_points(
             "proposals_skipped": found.n_skipped,
             "proposals_false": round(found.n_false, 3),
         },
+        recalling(judge, near.judged),
     )
 
 
@@ -179,8 +191,7 @@ def _of_copies(
 def weak_images(points: PointTable, step: int) -> npt.NDArray[np.int64]:
     """Images with a tile, on a grid of ``step`` pixels, that holds too few points to be found by them.
 
-    Images of none of whose pixels there are points are among them, but not those that were not joined, since
-    they equal another.
+    Images of none of whose pixels there are points are among them.
     """
     n_images = len(points.sizes)
     rows, cols = np.maximum(points.sizes // step, 1).T

@@ -147,25 +147,26 @@ def search_by_tiles(run: Run, tiling: Tiling, stack: ExitStack) -> Search:
 def search_by_points(run: Run, stack: ExitStack) -> Search:
     """Search any offset; caches stay open as long as the stack."""
     cache, described, dense = _points(run, stack)
+    read = reader(run.collection.files, described, run.rendering)
+    judge = region_judge(read, described, run.weights, run.workers, run.progress)
     with run.clock("join points"):
         found = search_points(
-            cache, described, run.work, held_against(run, described), dense, run.workers, run.progress
+            cache, described, run.work, held_against(run, described), dense, judge, run.workers, run.progress
         )
     proposals, counts = found.proposals, dict(found.counts)
     step = found.grid or _likely_grid(proposals, described.sizes)
     tiles_searched = step is not None and step >= SMALLEST_GRID
     if tiles_searched:
         assert step is not None
-        weak = weak_images(found.points, step)
+        weak = np.intersect1d(weak_images(found.points, step), found.joined)
         weak = weak[described.sizes[weak].prod(axis=1) <= MAX_PIXELS]  # tiles are cut from whole images
         of_tiles, more = _proposed_by_tiles(run, described, weak, Tiling(step, step), stack)
         proposals = concatenate([proposals, of_tiles])
         skipped = counts["proposals_skipped"] + more.get("proposals_skipped", 0)
         counts |= {**more, "proposals_skipped": skipped}
-    read = reader(run.collection.files, described, run.rendering)
     with run.clock("refine offsets"):
         proposals = concatenate([refine_offsets(proposals, read, run.workers, run.progress)])
-    judge = region_judge(read, described, run.weights, run.workers, run.progress)
+    judge = found.judge
     with run.clock("georeferences"):
         surveyed = footprints.survey(
             run.collection.files, described, held_against(run, described), run.workers
