@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dupnet.find import extrema, points
+from dupnet.find import blocks, points
 from dupnet.find.extrema import FINE, SMALL_BELOW
 from dupnet.find.points import find_points, is_fine, load_directions, needs_dense, patches
 
@@ -143,7 +143,7 @@ def test_no_patch_touches_what_is_not_valid():
 def test_blocks_change_nothing(monkeypatch):
     image = ground(460, 520)
     at_once = find_points(image, dense=True)
-    monkeypatch.setattr(extrema, "_BLOCK", 128)
+    monkeypatch.setattr(blocks, "_SIDE", 128)
     in_blocks = find_points(image, dense=True)
     assert len(at_once.y) == len(in_blocks.y)
     assert np.allclose(at_once.y, in_blocks.y, atol=0.05) and np.allclose(at_once.x, in_blocks.x, atol=0.05)

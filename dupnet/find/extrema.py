@@ -6,8 +6,8 @@ much around each as decides about the points inside, so that neither its size no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import local
 from typing import Any
 
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dupnet.find.blocks import Block, Lines, blocks, cut
 from dupnet.images.parts import GreyParts, MaskParts
 
 __all__ = ["COARSE", "FINE", "LEVELS", "SMALL_BELOW", "UNITS", "Level", "raw_patches"]
@@ -32,7 +33,9 @@ eight coarse ones."""
 UNITS = 128
 """Units of a grey level in the band-passed image: 16 bits are twice as fast as 32."""
 
-_BLOCK = 1024  # px; larger images are worked on in blocks, with the same result
+_LOOKED_AT = 5
+"""Radius in pixels within which every pixel is compared with all others; farther only what is left."""
+
 _buffers = local()  # of each thread
 _SOLID_SHARE = 0.1  # of a patch; solid corners agree everywhere
 
@@ -84,7 +87,6 @@ those of the coarse level."""
 
 LEVELS = (COARSE, FINE)
 
-Block = tuple[int, int, int, int]
 Found = tuple[Float, Float, Mask, Float]
 
 
@@ -107,9 +109,10 @@ def raw_patches(grey: Grey | GreyParts, valid: Mask | MaskParts | None, level: L
         unfit = _Reduced(valid, level.scale)
     else:
         unfit = None if valid is None or valid.all() else _reduce(_invalid(valid), level.scale)
+    rim = level.side // 2 + level.rim if inner_radius is None else None
     parts = [
         _in_block(reduced, unfit, level, block, rim_radius, inner_radius)
-        for block in _blocks(reduced.shape[0], reduced.shape[1], level, inner_radius is not None)
+        for block in blocks((reduced.shape[0], reduced.shape[1]), rim, level.margin)
     ]
     y, x, minima, raw = (
         parts[0] if len(parts) == 1 else (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -123,24 +126,6 @@ def raw_patches(grey: Grey | GreyParts, valid: Mask | MaskParts | None, level: L
     )
 
 
-def _blocks(height: int, width: int, level: Level, everywhere: bool) -> Iterator[Block]:
-    """Disjoint rectangles (top, bottom, left, right) in which to look for points, in reduced pixels."""
-    rim = level.side // 2 + level.rim
-    if everywhere or min(height, width) <= 2 * rim:
-        areas = [(0, height, 0, width)]
-    else:
-        areas = [
-            (0, rim, 0, width),
-            (rim, height - rim, 0, rim),
-            (rim, height - rim, width - rim, width),
-            (height - rim, height, 0, width),
-        ]
-    for top, bottom, left, right in areas:
-        for y in range(top, max(bottom, 1), _BLOCK):
-            for x in range(left, max(right, 1), _BLOCK):
-                yield y, min(y + _BLOCK, bottom), x, min(x + _BLOCK, right)
-
-
 def _in_block(
     reduced: Grey | _Reduced,
     unfit: Grey | _Reduced | None,
@@ -150,68 +135,92 @@ def _in_block(
     inner_radius: int | None,
 ) -> Found:
     """The points inside a block, from the block and as much around it as decides about them."""
-    top, bottom, left, right = block
     height, width = reduced.shape
-    half, margin = level.side // 2, level.margin
-    y0, x0 = max(0, top - margin), max(0, left - margin)
-    y1, x1 = min(height, bottom + margin), min(width, right + margin)
-    if min(y1 - y0, x1 - x0) < level.side + 2:
+    half = level.side // 2
+    rows, cols = (
+        Lines.of(spans, length, level.margin, half)
+        for spans, length in ((block.rows, height), (block.cols, width))
+    )
+    if min(len(rows.numbers), len(cols.numbers)) < level.side + 2:
         return _none(level)
-    area = np.ascontiguousarray(reduced[y0:y1, x0:x1])
-    image = np.multiply(area, np.float32(UNITS), out=_buffer("image", area.shape, np.float32))
-    low = _blurred(image, level.sigma_coarse, "low")
-    fine = _blurred(image, level.sigma_fine, "fine")
+    area = cut(reduced, rows, cols)
+    low = _blurred(area, level.sigma_coarse, "low")
     band: Band = _buffer("band", area.shape, np.int16)
-    cv2.subtract(fine, low, dst=band, dtype=cv2.CV_16S)
+    cv2.subtract(_blurred(area, level.sigma_fine, "fine"), low, dst=band, dtype=cv2.CV_16S)
     near = None
     if unfit is not None:
-        bad = (unfit[y0:y1, x0:x1] > 0).astype(np.uint8)
+        bad = (cut(unfit, rows, cols) > 0).astype(np.uint8)
         near = cv2.dilate(bad, _square(half + 1 + round(level.sigma_coarse))) > 0
         # What no data does to the band around it is nothing that a neighbour should have to compete with.
         band[near] = 0
-    highest = cv2.dilate(band, _square(rim_radius), dst=_buffer("highest", area.shape, np.int16))
-    lowest = cv2.erode(band, _square(rim_radius), dst=_buffer("lowest", area.shape, np.int16))
-    maxima, minima = np.flatnonzero(highest == band), np.flatnonzero(lowest == band)
-    least = level.contrast * UNITS
-    flat = band.ravel()
-    chosen = np.concatenate([maxima[flat[maxima] >= least], minima[flat[minima] <= -least]])
-    y, x = np.divmod(np.sort(chosen), area.shape[1])
-    # A patch lies inside the image.
-    keep = (y >= max(top, half) - y0) & (y < min(bottom, height - half) - y0)
-    keep &= (x >= max(left, half) - x0) & (x < min(right, width - half) - x0)
+    y, x, reach = _extrema(band, level.contrast * UNITS, rim_radius, inner_radius)
+    keep = rows.wanted[y] & cols.wanted[x]
     if near is not None:
         keep &= ~near[y, x]
     if inner_radius is not None and inner_radius > rim_radius:
-        # A square grown by a square is the larger square.
-        beyond = _square(inner_radius - rim_radius)
-        wider = cv2.dilate(highest, beyond, dst=_buffer("wider", area.shape, np.int16))[y, x] == band[y, x]
-        wider |= cv2.erode(lowest, beyond, dst=_buffer("wider", area.shape, np.int16))[y, x] == band[y, x]
         rim = half + level.rim
-        keep &= (
-            wider
-            | (np.minimum(y + y0, height - 1 - y - y0) < rim)
-            | (np.minimum(x + x0, width - 1 - x - x0) < rim)
-        )
+        keep &= reach | (rows.distance(y, height) < rim) | (cols.distance(x, width) < rim)
     y, x = y[keep], x[keep]
     sound = _solid_share(area, y, x, half) <= _SOLID_SHARE
     y, x = y[sound], x[sound]
     if not len(y):
         return _none(level)
+    image = np.multiply(area, np.float32(UNITS), out=_buffer("image", area.shape, np.float32))
     cv2.subtract(image, low, dst=image)
     if level.scale == 1:
         # Offsets are whole pixels: the same pixels lie around the point in both images.
-        windows = np.lib.stride_tricks.sliding_window_view(image, (level.side, level.side))
-        around = windows[y - half, x - half]
-        at_y, at_x = y.astype(np.float32), x.astype(np.float32)
+        around = _windows(image, level.side)[y - half, x - half]
+        at_y, at_x = np.zeros(len(y), np.float32), np.zeros(len(y), np.float32)
     else:
         at_y, at_x = _peak(band, y, x)
-        around = _sampled(image, at_y, at_x, level.side)
+        around = _sampled(image, at_y + y.astype(np.float32), at_x + x.astype(np.float32), level.side)
     return (
-        at_y + np.float32(y0),
-        at_x + np.float32(x0),
+        at_y + rows.numbers[y].astype(np.float32),
+        at_x + cols.numbers[x].astype(np.float32),
         band[y, x] < 0,
         around.reshape(len(y), level.side**2),
     )
+
+
+def _extrema(
+    band: Band, least: float, radius: int, wider: int | None
+) -> tuple[Numbers, Numbers, npt.NDArray[np.bool_]]:
+    """Where the band is largest or smallest within ``radius``, by ``least`` or more, and whether it is so
+    within ``wider``, too: rows, columns, bool."""
+    width = band.shape[1]
+    flat = band.ravel()
+    near = _buffer("near", band.shape, np.int16)
+    found: list[tuple[Numbers, Mask]] = []
+    for sign, grow in ((1, cv2.dilate), (-1, cv2.erode)):
+        grow(band, _square(_LOOKED_AT), dst=near)
+        at = np.flatnonzero(near == band)
+        at = at[sign * flat[at] >= least]
+        at = at[sign * flat[at] >= sign * _beyond(near, *np.divmod(at, width), radius, sign)]
+        reach = np.ones(len(at), np.bool_)
+        if wider is not None and wider > radius:
+            reach = sign * flat[at] >= sign * _beyond(near, *np.divmod(at, width), wider, sign)
+        found.append((at, reach))
+    at = np.concatenate([at for at, _ in found])
+    order = np.argsort(at, kind="stable")
+    y, x = np.divmod(at[order], width)
+    return y, x, np.concatenate([reach for _, reach in found])[order]
+
+
+def _beyond(near: Band, y: Numbers, x: Numbers, radius: int, sign: int) -> Band:
+    """Largest (``sign`` 1) or smallest (-1) value within ``radius`` of (y, x), from those within
+    :data:`_LOOKED_AT` of every pixel."""
+    steps = _steps(radius)
+    rows = np.minimum(np.maximum(y + steps, 0), near.shape[0] - 1)
+    cols = np.minimum(np.maximum(x + steps, 0), near.shape[1] - 1)
+    values = near[rows[:, None], cols[None]]
+    return np.asarray(values.max(axis=(0, 1)) if sign > 0 else values.min(axis=(0, 1)), np.int16)
+
+
+@lru_cache(maxsize=16)
+def _steps(radius: int) -> Numbers:
+    """How far to go for squares of :data:`_LOOKED_AT` that together are one of ``radius``: (k, 1)."""
+    reach, n_steps = radius - _LOOKED_AT, -(-(2 * radius + 1) // (2 * _LOOKED_AT + 1))
+    return np.rint(np.linspace(-reach, reach, n_steps)).astype(np.intp)[:, None]
 
 
 def _solid_share(area: Grey, y: Numbers, x: Numbers, half: int) -> Float:
@@ -224,8 +233,7 @@ def _solid_share(area: Grey, y: Numbers, x: Numbers, half: int) -> Float:
     above = cv2.dilate(area, _square(1), dst=_buffer("above", area.shape, np.uint8))
     below = cv2.erode(area, _square(1), dst=_buffer("below", area.shape, np.uint8))
     solid = cv2.compare(above, below, cv2.CMP_EQ, dst=above)
-    windows = np.lib.stride_tricks.sliding_window_view(solid, (2 * half, 2 * half))
-    around = windows[y - half, x - half].reshape(len(y), -1)
+    around = _windows(solid, 2 * half)[y - half, x - half].reshape(len(y), -1)
     return np.asarray(np.count_nonzero(around, axis=1) / np.float32(around.shape[1]), np.float32)
 
 
@@ -275,7 +283,12 @@ def _invalid(valid: Mask) -> Grey:
 
 
 def _square(radius: int) -> Grey:
-    return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    return _ones(2 * radius + 1)
+
+
+@lru_cache(maxsize=64)
+def _ones(side: int) -> Grey:
+    return np.ones((side, side), np.uint8)
 
 
 def _kernel(sigma: float) -> int:
@@ -283,18 +296,33 @@ def _kernel(sigma: float) -> int:
     return 2 * round(3 * sigma) + 1
 
 
-def _blurred(image: Float, sigma: float, name: str) -> Float:
-    size = _kernel(sigma)
+def _blurred(image: Grey, sigma: float, name: str) -> Float:
+    """The image in :data:`UNITS`, less what is finer than a Gaussian."""
+    along, down = _gaussian(sigma)
     buffer = _buffer(name, image.shape, np.float32)
-    return np.asarray(cv2.GaussianBlur(image, (size, size), sigma, dst=buffer), np.float32)
+    return np.asarray(cv2.sepFilter2D(image, cv2.CV_32F, along, down, dst=buffer), np.float32)
 
 
-def _buffer(name: str, shape: tuple[int, ...], kind: type[np.generic]) -> npt.NDArray[Any]:
+@lru_cache(maxsize=8)
+def _gaussian(sigma: float) -> tuple[Float, Float]:
+    """Along rows; and down columns, times :data:`UNITS`."""
+    kernel = np.asarray(cv2.getGaussianKernel(_kernel(sigma), sigma, cv2.CV_32F), np.float32)
+    return kernel, kernel * np.float32(UNITS)
+
+
+def _windows(image: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
+    """Every square of an image, as a view: (height - side + 1, width - side + 1, side, side)."""
+    # numpy's sliding_window_view does the same with checks that cost as much as a small image.
+    shape = (image.shape[0] - side + 1, image.shape[1] - side + 1, side, side)
+    return np.lib.stride_tricks.as_strided(image, shape, image.strides * 2, writeable=False)
+
+
+def _buffer(name: str, shape: tuple[int, int], kind: type[np.generic]) -> npt.NDArray[Any]:
     """An array of this thread's to write into, whatever it holds.
 
     Fresh memory has to be mapped page by page, which takes as long as what is computed in it.
     """
-    size = int(np.prod(shape))
+    size = shape[0] * shape[1]
     held = getattr(_buffers, name, None)
     if held is None or held.size < size:
         held = np.empty(size, kind)
@@ -308,7 +336,7 @@ def _none(level: Level) -> Found:
 
 
 def _peak(band: Band, y: Numbers, x: Numbers) -> tuple[Float, Float]:
-    """Extrema to a part of a pixel: of the parabola through three values, along y and along x."""
+    """By what part of a pixel extrema lie aside: of the parabola through three values, along y and x."""
     centre = band[y, x].astype(np.float32)
 
     def part(below: Band, above: Band) -> Float:
@@ -320,4 +348,4 @@ def _peak(band: Band, y: Numbers, x: Numbers) -> tuple[Float, Float]:
     height, width = band.shape
     above, below = band[np.maximum(y - 1, 0), x], band[np.minimum(y + 1, height - 1), x]
     left, right = band[y, np.maximum(x - 1, 0)], band[y, np.minimum(x + 1, width - 1)]
-    return (y + part(above, below)).astype(np.float32), (x + part(left, right)).astype(np.float32)
+    return part(above, below).astype(np.float32), part(left, right).astype(np.float32)

@@ -42,7 +42,7 @@ Grey = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
 
-POINTS_VERSION = 1
+POINTS_VERSION = 2
 """What cached points mean; raised whenever the same image gives other points or codes."""
 
 CODE_LENGTH = 48

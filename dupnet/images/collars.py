@@ -33,6 +33,9 @@ SOFT = 2
 MOST_LEVELS = 4
 """Levels on the border that are tried, those of the longest runs first."""
 
+_FILLED, _REFUSED = 128, 1  # of parts that were looked at; others are 255, what is not flat 0
+_REACH = 3 * (BLOCK + SOFT)  # px around a collar that say how far it goes
+
 
 def collar_mask(grey: Pixels) -> Mask | None:
     """False where a pixel lies in a collar, or None if there is none.
@@ -56,7 +59,8 @@ def _levels_on_border(grey: Pixels) -> list[int]:
     longest: dict[int, int] = {}
     for line in (grey[0], grey[-1], grey[:, 0], grey[:, -1]):
         ends = np.flatnonzero(line[1:] != line[:-1])
-        runs = np.diff(ends, prepend=-1, append=len(line) - 1)
+        bounds = np.concatenate([[-1], ends, [len(line) - 1]])
+        runs = bounds[1:] - bounds[:-1]
         for run in np.flatnonzero(runs >= min(RUN, len(line))):
             level = int(line[ends[run]] if run < len(ends) else line[-1])
             longest[level] = max(longest.get(level, 0), int(runs[run]))
@@ -70,25 +74,54 @@ def _add_collar(collar: Pixels, grey: Pixels, level: int) -> None:
     if cv2.countNonZero(alike) < least:
         return
     # Beyond the border nothing speaks against it.
-    flat = cv2.erode(alike, _square(1), borderType=cv2.BORDER_CONSTANT, borderValue=255)
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=8)
-    height, width = grey.shape
-    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
-    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
-    on_border = (left == 0) | (top == 0) | (right == width) | (bottom == height)
-    is_collar = on_border & (stats[:, cv2.CC_STAT_AREA] >= least)
-    is_collar[0] = False  # what is not flat
-    if not is_collar.any():
+    flat: Pixels = np.asarray(
+        cv2.erode(alike, _square(1), borderType=cv2.BORDER_CONSTANT, borderValue=255), np.uint8
+    )
+    area = _fill_from_border(flat, least)
+    if area is None:
         return
-    core = cv2.dilate(np.where(is_collar[parts], 255, 0).astype(np.uint8), _square(1))
+    core = cv2.dilate(cv2.inRange(flat[area], _FILLED, _FILLED), _square(1))
     # Faint texture is no ringing: that needs an edge close by.
-    like = cv2.inRange(grey, max(level - RINGING, 0), min(level + RINGING, 255))
+    like = cv2.inRange(grey[area], max(level - RINGING, 0), min(level + RINGING, 255))
     by_an_edge = cv2.dilate(cv2.bitwise_not(like), _square(BLOCK))
     near = cv2.dilate(core, _square(BLOCK))
     ringing = cv2.bitwise_and(cv2.bitwise_and(like, by_an_edge), near)
     solid = cv2.morphologyEx(cv2.bitwise_or(ringing, core), cv2.MORPH_OPEN, _square(1))
     edge = cv2.bitwise_and(cv2.dilate(solid, _square(SOFT)), by_an_edge)
-    collar |= cv2.bitwise_or(core, edge).astype(np.uint8)
+    collar[area] |= cv2.bitwise_or(core, edge).astype(np.uint8)
+
+
+def _fill_from_border(flat: Pixels, least: int) -> tuple[slice, slice] | None:
+    """Set the connected parts of 255 that touch the border and have ``least`` pixels to :data:`_FILLED`.
+
+    Returns the part of the image that they and what is near them can change, None if there are none.
+    """
+    height, width = flat.shape
+    filled: list[tuple[int, int, int, int]] = []
+    for line, to_seed in (
+        (flat[0], lambda at: (at, 0)),
+        (flat[-1], lambda at: (at, height - 1)),
+        (flat[:, 0], lambda at: (0, at)),
+        (flat[:, -1], lambda at: (width - 1, at)),
+    ):
+        at = 0
+        # A view: what was filled from elsewhere is not found again.
+        while (found := np.flatnonzero(line[at:] == 255)).size:
+            at += int(found[0])
+            n_pixels, _, _, (left, top, across, down) = cv2.floodFill(
+                flat, None, to_seed(at), _FILLED, flags=8
+            )
+            if n_pixels >= least:
+                filled.append((top, left, top + down, left + across))
+            else:
+                cv2.floodFill(flat, None, to_seed(at), _REFUSED, flags=8)
+    if not filled:
+        return None
+    tops, lefts, bottoms, rights = zip(*filled, strict=True)
+    return (
+        slice(max(0, min(tops) - _REACH), max(bottoms) + _REACH),
+        slice(max(0, min(lefts) - _REACH), max(rights) + _REACH),
+    )
 
 
 def _square(radius: int) -> Pixels:
