@@ -12,12 +12,14 @@ import pytest
 from results import found, written
 
 from dupnet.commands import cli
+from dupnet.report import page as report
 from dupnet.splits.conflicts import CONFLICT_COLUMNS, compare_labels
 from dupnet.splits.labels import Labels, Thing, decode_counts, read_labels
 
 Captured = pytest.CaptureFixture[str]
 
 IMAGES = ["000.jpg", "001.jpg"]
+REPORT = report.LABELS[0]
 
 
 def runs(mask: npt.NDArray[np.bool_]) -> str:
@@ -268,11 +270,13 @@ def test_labels(results: Path, tmp_path: Path, capsys: Captured) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("image,ship,n\n000,1,1\n001,0,2\n002,1,3\n003,1,4\nstray,1,5\n")
     command = ["labels", str(path), str(results)]
+    (results / "report.html").write_text(f"{REPORT}<p>Not compared.{report.LABELS[1]}")
     assert cli.main([*command, "--label-column", "ship"]) == 1
     said = capsys.readouterr().out
     assert "1 of 2 pairs of images that show the same have labels that disagree" in said
     assert "Searched: any offset" in said and "1 names of the labels fit no image" in said
     assert pd.read_csv(results / "label_conflicts.csv")["image1"].tolist() == ["000.jpg"]
+    assert f"{REPORT}\n  <p>1 of 2 pairs of images" in (results / "report.html").read_text()
     assert cli.main([*command, "--label-column", "ship", "--share", ".6"]) == 0
     assert "0 of 1 pairs" in capsys.readouterr().out
     mine = tmp_path / "mine.csv"

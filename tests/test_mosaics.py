@@ -82,13 +82,13 @@ def test_a_reduced_mosaic_averages_pixels(collection):
 def test_few_images_are_read_and_none_twice(collection, monkeypatch):
     folder, groups, _ = collection
     read = []
-    original = mosaics.load_named
+    original = mosaics.load_reduced
 
     def counted(name, *where, **how):
         read.append(name)
         return original(name, *where, **how)
 
-    monkeypatch.setattr(mosaics, "load_named", counted)
+    monkeypatch.setattr(mosaics, "load_reduced", counted)
     mosaic(groups, 0, folder)
     assert len(read) == len(set(read)) <= 12  # 30 images; 7 x 8 tiles take at least 7 of them
 

@@ -116,3 +116,14 @@ def test_encode_knows_its_formats():
 def test_shown_names_hide_nothing():
     assert shown_name("Caf\u00e9 <b>&.jpg") == "Caf\u00e9 <b>&.jpg"
     assert shown_name("a\nb\u202egpj.exe\udce9") == "a\\nb\\u202egpj.exe\\udce9"
+
+
+def test_difference_map_shows_nothing_where_both_are_clipped():
+    region = np.full((20, 20, 3), 100, np.uint8)
+    other = region + np.uint8(40)
+    for level in (255, 251, 0, 4):
+        region[level % 7, 3:6] = other[level % 7, 3:6] = level
+    assert not difference_map(region, other).any()
+    other[9, 9] = 255  # white in one only
+    assert difference_map(region, other)[9, 9].min() == 255
+    assert difference_map(region, other, medians=False)[9, 9].min() == 255

@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ from chromium import chromium, needs_chromium, page_errors, wait_for
 from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, REVISIT_COLUMNS
 from dupnet.find.results import GROUP_COLUMNS
 from dupnet.report import page as report
+from dupnet.report import pairs
+from dupnet.report.mosaics import write_mosaics
 from dupnet.report.previews import shown_name
 from dupnet.tiles import overlaps
 
@@ -133,6 +136,7 @@ class Page(HTMLParser):
 
 def test_the_page_needs_nothing_outside_itself(collection):
     text = report.render(*collection)
+    assert 'href="./' not in text and 'href="./' in report.render(*collection, beside=collection[1].parent)
     assert (
         "7 of the" in text and "images of /somewhere/chips share ground with another: a random split" in text
     )
@@ -142,8 +146,8 @@ def test_the_page_needs_nothing_outside_itself(collection):
         for name, value in attributes.items():
             assert not name.startswith("on") and name != "style"
             if name in ("src", "href", "srcset", "data"):
-                assert value.startswith(("data:image/webp;base64,", "#")), (tag, name)
-    assert "http://" not in text and "https://" not in text
+                assert value.startswith(("data:image/jpeg;base64,", "#")), (tag, name)
+    assert "//" not in re.sub(r"data:[^\"]*|\n *//.*|; //.*|http://www.w3.org/2000/svg", "", text)
 
 
 def test_the_policy_allows_only_the_pages_own_script_and_style(collection):
@@ -161,7 +165,7 @@ def test_every_name_is_escaped_wherever_it_stands(collection):
     page = Page(report.render(*collection))
     shown = "\n".join(page.text)
     assert sum(tag == "script" for tag, _ in page.tags) == 2
-    assert not any(tag == "img" and not a["src"].startswith("data:image/webp") for tag, a in page.tags)
+    assert not any(tag == "img" and not a["src"].startswith("data:image/jpeg") for tag, a in page.tags)
     assert not any(tag == "b" for tag, _ in page.tags)
     assert "<img src=x onerror=hacked()>.png" in shown and "-rf {{ 7*7 }} .png" in shown
     assert "two\\nlines\\u202egnp.exe" in shown and "caf\\udce9.png" in shown
@@ -172,24 +176,30 @@ def test_every_name_is_escaped_wherever_it_stands(collection):
 
 def test_counts_tables_and_pictures_are_those_of_the_result(collection, monkeypatch):
     monkeypatch.setattr(report, "N_PAIRS", 3)
+    monkeypatch.setattr(report, "N_REVISITS", 0)
     result, folder = collection
     page = Page(report.render(result, folder))
     shown = " ".join(" ".join(page.text).split())
     assert (
-        "images 8 duplicate overlaps 17 images that overlap another 7 tiles with nothing to judge by "
-        "(solid and the like) 1,234 " in shown
+        "images 8 duplicate overlaps 17 images that overlap another 7 Searched: <i>everything</i>. Not "
+        "searched: nothing. All counts of the search tiles with nothing to judge by (solid and the like) "
+        "1,234 " in shown
     )
     assert "Group 5, mosaic 0: 8 images on 128 x 192 px" in shown
-    assert "Searched: <i>everything</i>. Not searched: nothing." in shown
     table = json.loads(page.data)
-    for name in ("y_offset", "x_offset", "height", "width", "n_tiles", "n_decidable", "verdict"):
-        assert table[name] == result.overlaps[name].tolist()
-    assert [table["names"][code] for code in table["image1"]][:3] == [
-        name.replace("\n", "\\n").replace("\u202e", "\\u202e").replace("\x07", "\\x07")
-        for name in result.overlaps["image1"][:3]
+    ordered = pairs.in_order(result.overlaps)
+    for name in ("y_offset", "x_offset", "height", "width", "n_tiles", "n_decidable", "n_differing"):
+        assert table[name] == ordered[name].tolist()
+    assert [table["verdicts"][code] for code in table["verdict"]] == ordered["verdict"].tolist()
+    assert [table["names"][code] for code in table["image1"]] == [
+        shown_name(one) for one in ordered["image1"]
     ]
-    expected = [None if np.isnan(score) else pytest.approx(score) for score in result.overlaps["score"]]
+    expected = [None if np.isnan(score) else pytest.approx(score) for score in ordered["score"]]
     assert table["score"] == expected
+    assert table["sizes"] == [[3 * SIZE, 3 * SIZE]] * 8 and table["copies"] == {}
+    assert table["base"] == [-1] * 8  # a page that lies nowhere leads nowhere
+    assert sorted(table["thumbnails"]) == sorted(map(str, range(8)))
+    assert decode(table["thumbnails"]["0"]).shape == (3 * SIZE, 3 * SIZE, 3)
     pictures = [a["src"] for tag, a in page.tags if tag == "img"]
     assert len(pictures) == 1 + 3 * 3
     mosaic, *of_pairs = (decode(picture) for picture in pictures)
@@ -197,6 +207,117 @@ def test_counts_tables_and_pictures_are_those_of_the_result(collection, monkeypa
     for one, two, difference in zip(of_pairs[::3], of_pairs[1::3], of_pairs[2::3], strict=True):
         assert one.shape == two.shape == difference.shape
         assert np.array_equal(one, two) and difference.max() <= 2
+
+
+def test_what_a_person_should_look_at_comes_first(collection):
+    result, _ = collection
+    table = result.overlaps.head(6).assign(
+        verdict=["undecidable", "duplicate", "altered", "duplicate", "altered", "duplicate"],
+        score=[np.nan, 0.999, 0.9, 0.7, 0.4, 0.999],
+        height=[9, 10, 9, 9, 9, 90],
+        width=10,
+    )
+    first = list(table.index)
+    assert pairs.in_order(table).index.tolist() == [first[place] for place in (4, 2, 3, 5, 1, 0)]
+
+
+def test_links_lead_to_the_images_and_the_mosaics(collection, tmp_path):
+    result, folder = collection
+    write_mosaics(result.groups, folder, tmp_path / "out" / "mosaics")
+    report.write(result, folder, tmp_path / "out" / "report.html", mosaics=tmp_path / "out" / "mosaics")
+    text = (tmp_path / "out" / "report.html").read_text()
+    page = Page(text)
+    found = {a["href"] for tag, a in page.tags if tag == "a" and a["href"].startswith(".")}
+    assert "./mosaics/000000.jpg" in found
+    paths = {(tmp_path / "out" / unquote(address)).resolve() for address in found}
+    assert all(path.is_file() for path in paths)
+    plain = {name for name in HOSTILE if shown_name(name) == name}
+    assert {path.name for path in paths} == {*plain, "000000.jpg"}
+    data = json.loads(page.data)
+    assert data["bases"] == ["./../images"]
+    assert {name for name, base in zip(data["names"], data["base"], strict=True) if base == 0} == plain
+
+
+def test_an_image_is_linked_where_it_is_of_several_folders(collection, tmp_path):
+    result, folder = collection
+    other = tmp_path / "other"
+    other.mkdir()
+    name = next(name for name in sorted(HOSTILE) if shown_name(name) == name)
+    (folder / name).rename(other / name)
+    data = json.loads(Page(report.render(result, [folder, other], beside=tmp_path)).data)
+    assert data["bases"] == ["./images", "./other"]
+    assert data["base"][data["names"].index(name)] == 1
+    assert sorted(set(data["base"])) == [-1, 0, 1]
+
+
+def test_a_mosaic_that_was_written_is_not_drawn_again(collection, tmp_path, monkeypatch):
+    result, folder = collection
+    write_mosaics(result.groups, folder, tmp_path / "mosaics")
+    drawn = Page(report.render(result, folder))
+    monkeypatch.setattr(report, "mosaic", None)
+    shown = Page(report.render(result, folder, beside=tmp_path, mosaics=tmp_path / "mosaics"))
+    one, two = (
+        decode(next(a["src"] for tag, a in page.tags if tag == "img")).astype(int) for page in (drawn, shown)
+    )
+    assert one.shape == two.shape and np.abs(one - two).mean() < 20  # noise, compressed once more
+    assert "the whole picture" in " ".join(shown.text) and "the whole picture" not in " ".join(drawn.text)
+
+
+def test_of_many_images_only_those_that_cover_the_ground_are_outlined(collection, monkeypatch):
+    result, folder = collection
+
+    def outlines(text):
+        return len(
+            re.findall("<rect x=", re.search("<figure class=.largest.*?</figure>", text, re.S).group(0))
+        )
+
+    text = report.render(result, folder)
+    assert outlines(text) == 8 and "Each white outline is one image." in text
+    monkeypatch.setattr(report, "MAX_OUTLINES", 7)
+    text = report.render(result, folder)
+    assert 2 <= outlines(text) < 8 and f"those of {outlines(text)} images that together cover" in text
+    assert 'id="outlines-0" checked' not in text
+
+
+def test_label_conflicts_are_put_into_a_report(collection, tmp_path):
+    path = tmp_path / "report.html"
+    conflicts = pd.DataFrame(
+        {"image1": ["<b>.png", "a&1 \\g<0>"], "image2": "c.png", "kind": "class", "label1": "ship",
+         "label2": "<i>", "agreement": 0.0, "share": 0.75}
+    )  # fmt: skip
+    assert not report.add_label_conflicts(path, conflicts, 7)
+    report.write(*collection, path)
+    before = path.read_text()
+    assert "Labels were not compared" in before
+    for _ in range(2):  # a second time takes the place of the first
+        assert report.add_label_conflicts(path, conflicts, 7)
+        text = path.read_text()
+        assert rows_of(text, "labels") == [
+            [name, "c.png", "class", "ship", "<i>", "0.000", "0.750"] for name in conflicts["image1"]
+        ]
+        assert "2 of 7 pairs of images" in text and "Labels were not compared" not in text
+    assert not any(tag in ("b", "i") for tag, _ in Page(text).tags)
+    assert report.add_label_conflicts(path, conflicts.head(0), 7)
+    assert "the labels of all 7 pairs that were compared agree" in path.read_text()
+    path.write_text("<p>another page")
+    assert not report.add_label_conflicts(path, conflicts, 7) and path.read_text() == "<p>another page"
+
+
+def test_rows_beyond_what_the_page_can_hold_are_in_the_csv(collection, monkeypatch):
+    monkeypatch.setattr(pairs, "MAX_TABLE", 5)
+    result, folder = collection
+    page = Page(report.render(result, folder))
+    assert len(json.loads(page.data)["score"]) == 5
+    assert f"the first 5 of {len(result.overlaps)} pairs" in " ".join(page.text)
+
+
+def test_thumbnails_stop_at_what_the_page_can_hold(collection, monkeypatch):
+    result, folder = collection
+    monkeypatch.setattr(pairs, "MAX_THUMBNAILS", 3)
+    assert list(json.loads(Page(report.render(result, folder)).data)["thumbnails"]) == ["0", "1", "2"]
+    monkeypatch.setattr(pairs, "THUMBNAIL_BYTES", 20_000)
+    thumbnails = json.loads(Page(report.render(result, folder)).data)["thumbnails"]
+    assert 1 <= len(thumbnails) < 3 and sum(map(len, thumbnails.values())) <= 20_000
 
 
 def rows_of(text, section):
@@ -223,7 +344,7 @@ def test_an_altered_overlap_says_what_differs(collection, monkeypatch):
     result.overlaps = result.overlaps.head(1).assign(verdict="altered", n_differing=2, overlap_tag="")
     shown = " ".join(" ".join(Page(report.render(result, folder)).text).split())
     row = result.overlaps.iloc[0]
-    assert f"altered, score {row.score:.3f}" in shown
+    assert f"altered, {row.score:.4f} of it agrees" in shown
     assert f"{row.height} x {row.width} px at offset ({row.y_offset}, {row.x_offset});" in shown
     assert f"{row.n_decidable} of {row.n_tiles} tiles decidable, 2 differ" in shown
 
@@ -239,7 +360,7 @@ def test_an_altered_overlap_says_what_differs(collection, monkeypatch):
     ],
 )  # fmt: skip
 def test_the_drawing_of_a_pair_shows_both_images_and_what_they_share(shapes, offset, key):
-    drawn = report._key(*shapes, *offset)
+    drawn = pairs.key(*shapes, *offset)
     assert tuple(drawn[name] for name in ("view", "one", "two", "shared")) == key
 
 
@@ -293,6 +414,15 @@ def test_images_that_changed_their_size_are_left_out(collection):
     assert not any(tag == "img" for tag, _ in page.tags)
 
 
+def sizes_of(table):
+    """Groups of the images of a table, each alone, large enough for any of its regions."""
+    names = pd.unique(table[["image1", "image2"]].to_numpy().ravel())
+    numbers = range(len(names))
+    return pd.DataFrame(
+        {"image": names, "group": numbers, "mosaic": numbers, "y": 0, "x": 0, "height": 768, "width": 768}
+    )
+
+
 def many(n=10_000):
     """An overlaps table of the size that must stay below 20 MB, with Airbus-like names."""
     rng = np.random.default_rng(0)
@@ -314,16 +444,23 @@ def test_ten_thousand_overlaps_stay_small(collection, monkeypatch):
     monkeypatch.setattr(report, "N_PAIRS", 0)
     result, folder = collection
     few = len(report.render(result, folder))
-    result.overlaps = many()
+    result.overlaps = table = many()
+    names = pd.unique(table[["image1", "image2"]].to_numpy().ravel())
+    result.groups = pd.concat(
+        [result.groups, pd.DataFrame({"image": names, "mosaic": range(1, 1 + len(names)), "group": 0, "y": 0,
+                                      "x": 0, "height": 768, "width": 768})], ignore_index=True
+    )  # fmt: skip
     added = len(report.render(result, folder)) - few
     assert added < 1_000_000
-    # What the pictures may add at most: eight mosaics and 24 pairs of pure noise, which compresses worst.
-    noise = np.random.default_rng(1).integers(
-        0, 256, (report.MOSAIC_SIDE, report.MOSAIC_SIDE, 3), dtype=np.uint8
-    )
-    mosaic = len(report.data_uri(noise, ".webp", report.QUALITY))
-    region = len(report.data_uri(noise[: report.REGION_SIDE, : report.REGION_SIDE], ".webp", report.QUALITY))
-    assert few + added + 8 * mosaic + 24 * 3 * region < 20_000_000
+    # What the pictures may add at most, of pure noise, which compresses worst.
+    noise = np.random.default_rng(1).integers(0, 256, (report.LARGEST_SIDE,) * 2 + (3,), dtype=np.uint8)
+
+    def size(side):
+        return len(report.data_uri(noise[:side, :side], ".jpg", report.QUALITY))
+
+    mosaics = size(report.LARGEST_SIDE) + (report.N_GROUPS - 1) * size(report.MOSAIC_SIDE)
+    cards = (report.N_PAIRS + report.N_REVISITS) * 3 * size(pairs.REGION_SIDE)
+    assert few + added + mosaics + cards + pairs.THUMBNAIL_BYTES < 20_000_000
 
 
 # In Chromium
@@ -344,7 +481,7 @@ def test_hostile_names_run_nothing(collection, tmp_path):
         assert driver.execute_script("return typeof hacked") == "undefined"
         assert page_errors(driver) == []
         assert {"<img src=x onerror=hacked()>.png", "two\\nlines\\u202egnp.exe"} <= set(
-            cells(driver, 1) + cells(driver, 2)
+            cells(driver, 2) + cells(driver, 3)
         )
         driver.execute_cdp_cmd(
             "Runtime.evaluate",
@@ -359,34 +496,106 @@ def test_hostile_names_run_nothing(collection, tmp_path):
 def test_table_is_sorted_filtered_and_paged_by_keyboard(collection, tmp_path):
     result, folder = collection
     result.overlaps = table = many()
+    result.groups, result.revisits = sizes_of(table), result.revisits.head(0)
     report.write(result, folder, tmp_path / "report.html")
     with chromium() as driver:
         driver.get((tmp_path / "report.html").as_uri())
-        assert "10,000 of 10,000 overlaps, page 1 of 200" in driver.find_element("id", "shown").text
+        assert "10,000 of 10,000 overlaps, page 1 of 400" in driver.find_element("id", "shown").text
+        first_seen = pairs.in_order(table)
+        assert cells(driver, 2) == first_seen["image1"][:25].tolist()
         button = driver.find_element("css selector", "th[data-column=score] button")
         button.send_keys("\n")
         header = driver.find_element("css selector", "th[data-column=score]")
         assert header.get_attribute("aria-sort") == "ascending"
-        assert cells(driver, 9) == [
-            f"{score:.4f}" for score in table["score"].round(4).sort_values(kind="stable")[:50]
+        assert cells(driver, 5) == [
+            f"{score:.4f}" for score in table["score"].round(4).sort_values(kind="stable")[:25]
         ]
         button.send_keys(" ")
         assert header.get_attribute("aria-sort") == "descending"
         assert driver.find_elements("css selector", "th[aria-sort=ascending]") == []
+        button.send_keys(" ")  # a third time: as it was
+        assert header.get_attribute("aria-sort") == "none"
+        assert cells(driver, 2) == first_seen["image1"][:25].tolist()
         driver.find_element("css selector", "th[data-column=image2] button").click()
-        ordered = table.sort_values("image2", kind="stable")
-        assert cells(driver, 2) == ordered["image2"][:50].tolist()
+        ordered = first_seen.sort_values("image2", kind="stable")
+        assert cells(driver, 3) == ordered["image2"][:25].tolist()
         for _ in range(2):
             driver.find_element("id", "following").send_keys("\n")
-        assert cells(driver, 2) == ordered["image2"][100:150].tolist()
+        assert cells(driver, 3) == ordered["image2"][50:75].tolist()
+        jump = driver.find_element("id", "page")
+        jump.send_keys("\ue009a\ue000", "123\n")  # Control and a: all of what is there
+        assert cells(driver, 3) == ordered["image2"][122 * 25 : 123 * 25].tolist()
+        driver.find_element("id", "last").click()
+        assert cells(driver, 3) == ordered["image2"][-25:].tolist()
+        driver.find_element("id", "first").click()
+        assert cells(driver, 3) == ordered["image2"][:25].tolist()
         name = table["image1"][1234]
         driver.find_element("id", "filter-name").send_keys(name[:7].upper())
         with_name = table[table["image1"].str.contains(name[:7]) | table["image2"].str.contains(name[:7])]
-        wait_for(driver, lambda d: len(cells(d, 1)) == len(with_name))
+        wait_for(driver, lambda d: len(cells(d, 2)) == len(with_name))
         driver.find_element("id", "filter-verdict").send_keys("undecidable")
         with_verdict = with_name[with_name["verdict"] == "undecidable"]
-        wait_for(driver, lambda d: len(cells(d, 1)) == len(with_verdict))
+        wait_for(driver, lambda d: len(cells(d, 2)) == len(with_verdict))
         assert page_errors(driver) == []
+
+
+@needs_chromium
+def test_a_row_opens_its_pair(collection, tmp_path):
+    result, folder = collection
+    report.write(result, folder, tmp_path / "report.html")
+    first = pairs.in_order(result.overlaps).iloc[0]
+    with chromium() as driver:
+        driver.get((tmp_path / "report.html").as_uri())
+        assert driver.find_elements("css selector", ".details") == []
+        button = driver.find_element("css selector", "button.open")
+        button.send_keys("\n")
+        opened = driver.find_element("css selector", ".details")
+        assert button.get_attribute("aria-expanded") == "true"
+        assert [
+            image.get_property("naturalWidth") for image in opened.find_elements("css selector", "img")
+        ] == [3 * SIZE, 3 * SIZE]
+        boxes = [
+            [int(box.get_attribute(name)) for name in ("y", "x", "height", "width")]
+            for box in opened.find_elements("css selector", ".region rect")
+        ]
+        y, x, size = first.y_offset, first.x_offset, [first.height, first.width]
+        assert boxes == [[max(0, y), max(0, x), *size], [max(0, -y), max(0, -x), *size]]
+        assert f"Image 2 lies {abs(y)} px" in opened.text and f"a score of {first.score:.4f}" in opened.text
+        for link in opened.find_elements("css selector", "a"):
+            assert Path(unquote(urlsplit(link.get_attribute("href")).path)).is_file()
+        driver.find_element("css selector", "#overlap-table tbody td:nth-child(5)").click()
+        assert driver.find_elements("css selector", ".details") == []
+        assert button.get_attribute("aria-expanded") == "false"
+        assert page_errors(driver) == []
+
+
+@needs_chromium
+def test_outlines_are_shown_or_not(collection, tmp_path):
+    report.write(*collection, tmp_path / "report.html")
+    with chromium() as driver:
+        driver.get((tmp_path / "report.html").as_uri())
+        drawn = driver.find_element("css selector", ".largest .mosaic svg")
+        assert drawn.is_displayed()
+        driver.find_element("id", "outlines-0").click()
+        assert not drawn.is_displayed()
+
+
+@needs_chromium
+def test_no_card_is_torn_in_print(collection, tmp_path):
+    report.write(*collection, tmp_path / "report.html")
+    with chromium(dark=True) as driver:
+        driver.get((tmp_path / "report.html").as_uri())
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        torn = driver.execute_script(
+            "return [...document.querySelectorAll('article, figure, tr')]"
+            ".filter((one) => getComputedStyle(one).breakInside !== 'avoid').length"
+        )
+        assert torn == 0
+        assert driver.execute_script("return getComputedStyle(document.body).backgroundColor") == (
+            "rgb(255, 255, 255)"
+        )
+        for name in ("nav", ".controls", ".pager"):
+            assert not driver.find_element("css selector", name).is_displayed()
 
 
 @needs_chromium
@@ -395,7 +604,7 @@ def test_every_control_is_reached_by_tab_and_shows_its_focus(collection, tmp_pat
     with chromium() as driver:
         driver.get((tmp_path / "report.html").as_uri())
         seen = set()
-        for _ in range(60):
+        for _ in range(120):
             driver.switch_to.active_element.send_keys("\ue004")
             seen.add(
                 driver.execute_script(
@@ -407,8 +616,9 @@ def test_every_control_is_reached_by_tab_and_shows_its_focus(collection, tmp_pat
             )
         assert not [name for name in seen if name.startswith("no ring on") and "<body" not in name]
         assert {
-            "Skip to the table of overlaps",
-            "show-grid",
+            "Skip to the table of pairs",
+            "outlines-0",
+            "page",
             "filter-name",
             "filter-verdict",
             "score",
@@ -417,7 +627,7 @@ def test_every_control_is_reached_by_tab_and_shows_its_focus(collection, tmp_pat
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [320, 390, 800])
+@pytest.mark.parametrize("width", [320, 390, 768, 844])
 def test_nothing_sticks_out_on_a_narrow_screen(collection, tmp_path, width):
     report.write(*collection, tmp_path / "report.html")
     with chromium(width, 800) as driver:

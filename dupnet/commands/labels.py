@@ -62,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
     from dupnet.files.atomic import check_replaceable, write_csv
     from dupnet.find.judgements import heed
     from dupnet.find.results import read_results
+    from dupnet.report.page import add_label_conflicts
     from dupnet.splits.conflicts import CONFLICT_COLUMNS, compare_labels
     from dupnet.splits.labels import read_labels
 
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
     labels = read_labels(options.labels, images, options.image_column, options.label_column)
     found = compare_labels(labels, result, options.share, options.iou)
     write_csv(found.table, out)
+    add_label_conflicts(Path(options.dir, "report.html"), found.table, found.n_compared)
     if len(found.table):
         rows = found.table.head(None if options.verbose else N_SHOWN).drop(columns=["height", "width"])
         say(options, rows.to_string(index=False), detail=True)

@@ -343,7 +343,7 @@ def write_all(
             for stale in set(os.listdir(out / "mosaics")) - set(written["file"]):
                 (out / "mosaics" / stale).unlink()
         with clock("report"):
-            write(result, images, out / "report.html", rendering)
+            write(result, images, out / "report.html", rendering, out / "mosaics")
     write_run(result, out)
 
 

@@ -14,10 +14,11 @@ import simplejpeg
 
 from dupnet.files.atomic import atomic_path
 from dupnet.files.workers import map_in_order, n_workers
-from dupnet.images.reading import Sources, UnreadableImage, load_named
+from dupnet.images.reading import Sources, UnreadableImage
+from dupnet.images.reduced import load_reduced
 from dupnet.images.stretch import Rendering
 
-__all__ = ["BACKGROUND", "mosaic", "write_mosaics"]
+__all__ = ["BACKGROUND", "MAX_SIDE", "covering", "mosaic", "mosaic_name", "write_mosaics"]
 
 Pixels = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.int64]
@@ -113,7 +114,7 @@ def write_mosaics(
     written, lost = [], list[str]()
     for number in sizes.index[sizes > 1]:
         picture, reduction = _draw(by_number[number], folder, max_side, workers, lost, rendering)
-        path = Path(out, f"{number:06d}.jpg")
+        path = Path(out, mosaic_name(number))
         with atomic_path(path) as beside:
             beside.write_bytes(
                 simplejpeg.encode_jpeg(picture, quality=QUALITY, colorspace="RGB", colorsubsampling="420")
@@ -126,6 +127,22 @@ def write_mosaics(
             stacklevel=2,
         )
     return pd.DataFrame(written, columns=["mosaic", "file", "images", "reduction", "height", "width"])
+
+
+def mosaic_name(number: int) -> str:
+    """The file of a mosaic in the folder of mosaics."""
+    return f"{number:06d}.jpg"
+
+
+def covering(members: pd.DataFrame, side: int) -> list[int]:
+    """Positions of images of one mosaic that show all of its ground, as seen with ``side`` pixels along its
+    longer side; those that show most of it first. ``members``: ``y, x, height, width``."""
+    start = members[["y", "x"]].to_numpy(dtype=np.int64)
+    stop = start + members[["height", "width"]].to_numpy(dtype=np.int64)
+    reduction = max(1.0, float(stop.max()) / side)
+    boxes = np.rint(np.concatenate([start, stop], axis=1) / reduction).astype(np.int64)
+    height, width = boxes[:, 2:].max(axis=0).tolist()
+    return _chosen(boxes, height, width)
 
 
 def _draw(
@@ -150,9 +167,9 @@ def _draw(
 
     def read(number: int) -> Pixels | None:
         try:
-            image, _ = load_named(names[number], folder, grey=False, rendering=rendering)
-            if image.shape[:2] != tuple(sizes[number]):
-                raise UnreadableImage(names[number], f"{image.shape[0]} x {image.shape[1]} pixels by now")
+            image, size = load_reduced(names[number], folder, reduction, rendering)
+            if size != tuple(sizes[number].tolist()):
+                raise UnreadableImage(names[number], f"{size[0]} x {size[1]} pixels by now")
         except (FileNotFoundError, UnreadableImage):
             if lost is None:
                 raise

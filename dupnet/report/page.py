@@ -9,8 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,33 +22,35 @@ import pandas as pd
 
 from dupnet.files.atomic import atomic_path
 from dupnet.images.reading import Sources, UnreadableImage, load_named
+from dupnet.images.reduced import load_reduced
 from dupnet.images.stretch import Rendering
-from dupnet.report.mosaics import mosaic
-from dupnet.report.previews import (
-    data_uri,
-    difference_map,
-    reduce_to,
-    region_boxes,
-    shared_regions,
-    shown_name,
-)
+from dupnet.report.histogram import histogram
+from dupnet.report.links import Links
+from dupnet.report.mosaics import MAX_SIDE, covering, mosaic, mosaic_name
+from dupnet.report.pairs import QUALITY, THUMBNAIL_SIDE, cards, in_order, table_data, thumbnails
+from dupnet.report.previews import data_uri, reduce_to, shown_name
+from dupnet.report.stacks import fold
 
-__all__ = ["render", "write"]
+__all__ = ["add_label_conflicts", "render", "write"]
 
 Pixels = npt.NDArray[np.uint8]
 
-N_BINS = 25
-"""Bars of the score histogram."""
-
-N_GROUPS, N_PAIRS = 8, 24
-"""Largest groups shown as mosaics; least certain overlaps shown as pictures."""
+N_GROUPS, N_PAIRS, N_REVISITS, N_STACKS = 7, 12, 4, 12
+"""What is shown as pictures: the largest groups, the pairs and revisits to look at first, the largest stacks
+of copies."""
 
 MAX_ROWS = 500
 """Rows that a list of files or rejected overlaps shows; the rest is in the CSV beside the report."""
 
-MOSAIC_SIDE, REGION_SIDE = 900, 320
-"""Longest side in pixels of a mosaic and of a pair's region; ``QUALITY`` (WebP) keeps either under 150 kB."""
-QUALITY = 70
+LARGEST_SIDE, MOSAIC_SIDE = 1400, 560
+"""Longest side in pixels of the mosaic of the largest group, and of the others."""
+
+MAX_OUTLINES = 60
+"""Images of a mosaic up to which all are outlined; of more, only those that cover the ground, and only where
+the reader asks for it."""
+
+LABELS = ("<!-- label conflicts -->", "<!-- end of label conflicts -->")
+"""Between these stands what ``dupnet labels`` found."""
 
 HEADLINE = (
     "images",
@@ -111,6 +116,7 @@ def write(
     images_folder: Sources,
     path: str | os.PathLike[str],
     rendering: Rendering = Rendering(),
+    mosaics: str | os.PathLike[str] | None = None,
 ) -> None:
     """Write the report as one HTML file.
 
@@ -120,53 +126,145 @@ def write(
         What ``find`` returned.
     images_folder
         The folder, or several, that hold the images; a name is looked up in their order. Images that have
-        vanished meanwhile are left out.
+        vanished meanwhile are left out. Of folders of this machine the page has links to the images.
     path
         The file to write.
     rendering
         What to take of files of more than three bands or 8 bits.
+    mosaics
+        The folder into which :func:`dupnet.report.mosaics.write_mosaics` wrote those of this result: they are
+        shown, and linked, instead of being drawn again.
     """
-    text = render(result, images_folder, rendering)
-    with atomic_path(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    text = render(result, images_folder, rendering, beside=Path(path).parent, mosaics=mosaics)
+    with atomic_path(path) as file:
+        file.write_text(text, encoding="utf-8")
 
 
-def render(result: Result, images_folder: Sources, rendering: Rendering = Rendering()) -> str:
-    """The report's HTML; see :func:`write`. The same result and images give the same text."""
-    from jinja2 import Environment, FileSystemLoader
+def render(
+    result: Result,
+    images_folder: Sources,
+    rendering: Rendering = Rendering(),
+    *,
+    beside: Path | None = None,
+    mosaics: str | os.PathLike[str] | None = None,
+) -> str:
+    """The report's HTML; see :func:`write`. The same result and images give the same text.
 
+    ``beside``: the folder that the page will lie in, from which its links lead; without it there are none.
+    """
     from dupnet import __version__
 
     read = _reader(images_folder, result.groups, rendering)
-    templates = files("dupnet.report") / "templates"
-    style, script = ((templates / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    environment = Environment(loader=FileSystemLoader(str(templates)), autoescape=True, trim_blocks=True)
-    environment.filters["shown"] = lambda name: shown_name(str(name))
+    small = _small_reader(images_folder, result.groups, rendering)
+    links = Links(images_folder, beside)
+    style, script = (_text(name) for name in ("report.css", "report.js"))
+    folded = fold(result.overlaps, result.groups)
+    ordered = in_order(folded.overlaps)
     duplicates = result.overlaps[result.overlaps["verdict"] == "duplicate"]
-    return environment.get_template("report.html").render(
-        version=__version__,
-        style=style,
-        script=script,
-        policy="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src {_source(style)}; script-src {_source(script)}",
-        headline=_counts(result, [name for name in HEADLINE if name in result.counts]),
-        counts=_counts(result, [name for name in result.counts if name not in HEADLINE]),
-        bars=_bars(duplicates["score"]),
-        follows=_follows(result),
-        searched=result.coverage(),
-        groups=list(_groups(result.groups, images_folder, rendering)),
-        pairs=list(_pairs(result.overlaps, read)),
-        table=_table(result.overlaps),
-        unreadable=result.unreadable.head(MAX_ROWS).to_dict("records"),
-        n_unreadable=len(result.unreadable),
-        converted=result.converted.head(MAX_ROWS).to_dict("records"),
-        n_converted=len(result.converted),
-        rejected=_rejected(result.rejected),
-        n_rejected=len(result.rejected),
-        revisits=result.revisits.head(MAX_ROWS).to_dict("records"),
-        n_revisits=len(result.revisits),
-        max_rows=MAX_ROWS,
+    table = table_data(ordered, result.groups, folded.stacks)
+    names = pd.unique(ordered[["image1", "image2"]].to_numpy().ravel())[: len(table["names"])]
+    groups = list(
+        _groups(result.groups, images_folder, rendering, None if mosaics is None else Path(mosaics), links)
     )
+    page: str = (
+        _environment(links)
+        .get_template("report.html")
+        .render(
+            version=__version__,
+            style=style,
+            script=script,
+            policy="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+            f"style-src {_source(style)}; script-src {_source(script)}",
+            where=[shown_name(str(folder)) for folder in result.folders],
+            headline=_counts(result, [name for name in HEADLINE if name in result.counts]),
+            counts=_counts(result, [name for name in result.counts if name not in HEADLINE]),
+            plot=histogram(duplicates["score"].astype(float)),
+            follows=_follows(result),
+            searched=result.coverage(),
+            groups=groups,
+            n_groups=int((result.groups["mosaic"].value_counts() > 1).sum()),
+            pairs=list(cards(ordered, read, N_PAIRS)),
+            n_pairs=len(ordered),
+            n_rows=len(table["image1"]),
+            data={**table, **links.data(names), "thumbnails": thumbnails(names, small)},
+            stacks=_stacks(folded.stacks, small),
+            n_stacks=len(folded.stacks),
+            n_folded=folded.n_within + folded.n_repeated,
+            unreadable=result.unreadable.head(MAX_ROWS).to_dict("records"),
+            n_unreadable=len(result.unreadable),
+            converted=result.converted.head(MAX_ROWS).to_dict("records"),
+            n_converted=len(result.converted),
+            rejected=_rejected(result.rejected),
+            n_rejected=len(result.rejected),
+            revisits=result.revisits.head(MAX_ROWS).to_dict("records"),
+            revisit_cards=list(cards(result.revisits, read, N_REVISITS)),
+            n_revisits=len(result.revisits),
+            max_rows=MAX_ROWS,
+            label_marks=LABELS,
+        )
+    )
+    return page
+
+
+def add_label_conflicts(path: str | os.PathLike[str], conflicts: pd.DataFrame, n_compared: int) -> bool:
+    """Put what ``dupnet labels`` found into a report; False, and nothing is written, if there is none of this
+    version.
+
+    Parameters
+    ----------
+    path
+        The report.
+    conflicts
+        The columns :data:`dupnet.splits.conflicts.CONFLICT_COLUMNS`.
+    n_compared
+        How many pairs were compared.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
+    between = re.compile(f"({re.escape(LABELS[0])}).*?({re.escape(LABELS[1])})", re.DOTALL)
+    if len(between.findall(text)) != 1:
+        return False
+    section = (
+        _environment(Links((), None))
+        .get_template("labels.html")
+        .render(
+            conflicts=conflicts.head(MAX_ROWS).to_dict("records"),
+            n_conflicts=len(conflicts),
+            n_pairs=len(conflicts[["image1", "image2"]].drop_duplicates()),
+            n_compared=n_compared,
+            max_rows=MAX_ROWS,
+        )
+    )
+    with atomic_path(path) as file:
+        new = between.sub(lambda marks: f"{marks[1]}\n{section}\n{marks[2]}", text)
+        file.write_text(new, encoding="utf-8")
+    return True
+
+
+def _environment(links: Links) -> Any:
+    from jinja2 import Environment, FileSystemLoader
+
+    templates = files("dupnet.report") / "templates"
+    environment = Environment(
+        loader=FileSystemLoader(str(templates)), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["shown"] = lambda name: shown_name(str(name))
+    environment.filters["code"] = _code
+    environment.filters["link"] = lambda name: links.of(str(name))
+    return environment
+
+
+def _code(sentence: str) -> Any:
+    """A sentence with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(sentence))))
+
+
+def _text(name: str) -> str:
+    return (files("dupnet.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _source(text: str) -> str:
@@ -178,12 +276,29 @@ def _reader(folders: Sources, groups: pd.DataFrame, rendering: Rendering) -> Cal
     """A function from an image's name to its pixels, None if it is not there any more, or another."""
     sizes = dict(zip(groups["image"], zip(groups["height"], groups["width"], strict=True), strict=True))
 
+    @lru_cache(maxsize=8)
     def read(name: str) -> Pixels | None:
         try:
             pixels = load_named(name, folders, grey=False, rendering=rendering)[0]
         except (UnreadableImage, FileNotFoundError):
             return None
         return pixels if pixels.shape[:2] == sizes[name] else None
+
+    return read
+
+
+def _small_reader(
+    folders: Sources, groups: pd.DataFrame, rendering: Rendering
+) -> Callable[[str, int], Pixels | None]:
+    """As :func:`_reader`, of images that are to be shown with a longest side of so many pixels."""
+    sizes = dict(zip(groups["image"], zip(groups["height"], groups["width"], strict=True), strict=True))
+
+    def read(name: str, side: int) -> Pixels | None:
+        try:
+            pixels, size = load_reduced(name, folders, max(sizes[name]) / side, rendering)
+        except (UnreadableImage, FileNotFoundError):
+            return None
+        return pixels if size == sizes[name] else None
 
     return read
 
@@ -205,108 +320,62 @@ def _follows(result: Result) -> str:
     )
 
 
-def _bars(scores: pd.Series) -> list[dict[str, Any]]:
-    """The score histogram; heights grow with the logarithm, so that a few uncertain overlaps stay visible."""
-    values = scores.dropna().to_numpy(float).clip(0, 1)
-    lowest = values.min() if len(values) else 0.0
-    start = max(edge for edge in (0.0, 0.5, 0.9, 0.99, 0.999) if edge <= lowest)
-    counts, edges = np.histogram(values, np.linspace(start, 1, N_BINS + 1))
-    heights = np.log1p(counts) / np.log1p(max(counts.max(), 1))
-    return [
-        {"count": int(count), "low": low, "high": high, "height": 100 * height}
-        for count, low, high, height in zip(counts, edges[:-1], edges[1:], heights, strict=True)
-    ]
-
-
-def _groups(groups: pd.DataFrame, folders: Sources, rendering: Rendering) -> Iterator[dict[str, Any]]:
+def _groups(
+    groups: pd.DataFrame, folders: Sources, rendering: Rendering, mosaics: Path | None, links: Links
+) -> Iterator[dict[str, Any]]:
+    """The groups of most images, as pictures with outlines."""
     sizes = groups["mosaic"].value_counts(sort=False).sort_index()
     largest = sizes[sizes > 1].sort_values(ascending=False, kind="stable").head(N_GROUPS)
-    for number, n_images in largest.items():
+    for place, (number, n_images) in enumerate(largest.items()):
         members = groups[groups["mosaic"] == number].sort_values(["y", "x", "image"])
-        try:
-            picture, _ = mosaic(members, int(number), folders, MOSAIC_SIDE, rendering=rendering)
-        except (UnreadableImage, FileNotFoundError):
-            picture = None
+        side = MOSAIC_SIDE if place else LARGEST_SIDE
+        picture, full = _picture(members, int(number), folders, side, rendering, mosaics)
+        outlined = members.iloc[covering(members, side)] if len(members) > MAX_OUTLINES else members
         yield {
             "group": int(members["group"].iloc[0]),
             "mosaic": int(number),
             "n_images": n_images,
             "height": int((members["y"] + members["height"]).max()),
             "width": int((members["x"] + members["width"]).max()),
-            "picture": None if picture is None else data_uri(picture, ".webp", QUALITY),
+            "picture": None if picture is None else data_uri(picture, ".jpg", QUALITY),
             "shape": None if picture is None else picture.shape,
-            "outlines": members[["y", "x", "height", "width"]].head(MAX_ROWS).to_numpy().tolist(),
+            "full": None if full is None or mosaics is None else links.beside(full),
+            "outlines": outlined.to_dict("records"),
             "images": members.head(MAX_ROWS).to_dict("records"),
         }
 
 
-def _pairs(overlaps: pd.DataFrame, read: Callable[[str], Pixels | None]) -> Iterator[dict[str, Any]]:
-    """The least certain overlaps first; those without a score, where nothing could be judged, last."""
-    certainty = (overlaps["score"].astype(float) - 0.5).abs().sort_values(kind="stable", na_position="last")
-    shown = 0
-    for row in overlaps.loc[certainty.index].itertuples(index=False):
-        if shown == N_PAIRS:
-            return
-        image1, image2 = read(row.image1), read(row.image2)
-        if image1 is None or image2 is None:
-            continue
-        offset = int(row.y_offset), int(row.x_offset)
-        region1, region2 = shared_regions(image1, image2, *offset)
-        pictures = [region1, region2, difference_map(region1, region2)]
-        shown += 1
-        yield {
-            "image1": row.image1,
-            "image2": row.image2,
-            "tag": row.overlap_tag,
-            "y_offset": offset[0],
-            "x_offset": offset[1],
-            "height": int(row.height),
-            "width": int(row.width),
-            "score": None if pd.isna(row.score) else float(row.score),
-            "verdict": row.verdict,
-            "n_tiles": int(row.n_tiles),
-            "n_decidable": int(row.n_decidable),
-            "n_differing": int(row.n_differing),
-            "pictures": [data_uri(reduce_to(picture, REGION_SIDE), ".webp", QUALITY) for picture in pictures],
-            "key": _key(image1.shape[:2], image2.shape[:2], *offset),
-        }
+def _picture(
+    members: pd.DataFrame,
+    number: int,
+    folders: Sources,
+    side: int,
+    rendering: Rendering,
+    mosaics: Path | None,
+) -> tuple[Pixels | None, Path | None]:
+    """A mosaic with ``side`` as its longest, None if its images cannot be read; and its file."""
+    if mosaics is not None and (file := mosaics / mosaic_name(number)).is_file():
+        extent = max((members["y"] + members["height"]).max(), (members["x"] + members["width"]).max())
+        try:
+            longest = min(extent, MAX_SIDE)
+            return reduce_to(load_reduced(file.name, mosaics, longest / side)[0], side), file
+        except (UnreadableImage, FileNotFoundError):
+            pass
+    try:
+        return mosaic(members, number, folders, side, rendering=rendering)[0], None
+    except (UnreadableImage, FileNotFoundError):
+        return None, None
 
 
-def _key(shape1: Sequence[int], shape2: Sequence[int], y_offset: int, x_offset: int) -> dict[str, Any]:
-    """Where the two images lie, for a small drawing: image 1 at the origin, the larger side of both 10
-    units."""
-    box, _ = region_boxes(shape1, shape2, y_offset, x_offset)
-    top, left = min(0, y_offset), min(0, x_offset)
-    bottom, right = max(shape1[0], y_offset + shape2[0]), max(shape1[1], x_offset + shape2[1])
-    unit = max(bottom - top, right - left) / 10
-
-    def scaled(x: int, y: int, width: int, height: int) -> list[float]:
-        return [round(value / unit, 3) for value in (x, y, width, height)]
-
-    return {
-        "view": scaled(left, top, right - left, bottom - top),
-        "one": scaled(0, 0, shape1[1], shape1[0]),
-        "two": scaled(x_offset, y_offset, shape2[1], shape2[0]),
-        "shared": scaled(box[1].start, box[0].start, box[1].stop - box[1].start, box[0].stop - box[0].start),
-    }
-
-
-def _table(overlaps: pd.DataFrame) -> dict[str, Any]:
-    """The overlaps by column, each name once: about 50 bytes an overlap."""
-    codes, names = pd.factorize(overlaps[["image1", "image2"]].to_numpy().ravel())
-    return {
-        "names": [shown_name(str(name)) for name in names],
-        "image1": codes[0::2].tolist(),
-        "image2": codes[1::2].tolist(),
-        "y_offset": overlaps["y_offset"].astype(int).tolist(),
-        "x_offset": overlaps["x_offset"].astype(int).tolist(),
-        "height": overlaps["height"].astype(int).tolist(),
-        "width": overlaps["width"].astype(int).tolist(),
-        "n_tiles": overlaps["n_tiles"].astype(int).tolist(),
-        "n_decidable": overlaps["n_decidable"].astype(int).tolist(),
-        "score": [None if np.isnan(score) else round(score, 4) for score in overlaps["score"].astype(float)],
-        "verdict": overlaps["verdict"].astype(str).tolist(),
-    }
+def _stacks(
+    stacks: Mapping[str, Sequence[str]], read: Callable[[str, int], Pixels | None]
+) -> list[dict[str, Any]]:
+    found = []
+    for first, members in list(stacks.items())[:N_STACKS]:
+        picture = read(first, THUMBNAIL_SIDE)
+        shown = None if picture is None else data_uri(reduce_to(picture, THUMBNAIL_SIDE), ".jpg", QUALITY)
+        found.append({"first": first, "n": len(members), "picture": shown, "images": members[:MAX_ROWS]})
+    return found
 
 
 def _rejected(rejected: pd.DataFrame) -> list[dict[str, Any]]:

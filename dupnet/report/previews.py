@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dupnet.metrics.pair_metrics import channel_medians
+
 __all__ = [
     "data_uri",
     "difference_map",
@@ -26,6 +28,10 @@ Box = tuple[slice, slice]
 
 OUTLINE_RGB = (230, 159, 0)
 """Orange of Okabe and Ito's palette, seen on sea, land and cloud alike."""
+
+WHITE, BLACK = 250, 5
+"""Levels from which on, and up to which, a channel counts as clipped: JPEG at quality 75 moves flat white and
+flat black by up to five levels."""
 
 _MIME = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
@@ -76,7 +82,8 @@ def difference_map(region1: Pixels, region2: Pixels, medians: bool = True, gain:
         What is to be compared.
     medians
         Subtract from either region the median of each of its channels first, which takes out an evenly
-        changed colour or brightness.
+        changed colour or brightness. Where a channel is white in both regions, or black in both, it was
+        clipped and tells nothing: there the difference is zero.
     gain
         Factor applied to the difference; 8 makes a difference of 32 levels white.
 
@@ -89,11 +96,15 @@ def difference_map(region1: Pixels, region2: Pixels, medians: bool = True, gain:
         raise ValueError(
             f"region1 has shape {region1.shape} and region2 {region2.shape}; they must be equal."
         )
-    first, second = region1.astype(np.int32), region2.astype(np.int32)
+    first, second = region1.astype(np.int16), region2.astype(np.int16)
     if medians:
-        first = first - np.median(first, axis=(0, 1)).astype(np.int32)
-        second = second - np.median(second, axis=(0, 1)).astype(np.int32)
-    visible: Pixels = np.clip(gain * np.abs(first - second), 0, 255).astype(np.uint8)
+        first = first - channel_medians(region1).astype(np.int16)
+        second = second - channel_medians(region2).astype(np.int16)
+    difference = np.abs(first - second)
+    if medians:
+        is_clipped = (np.minimum(region1, region2) >= WHITE) | (np.maximum(region1, region2) <= BLACK)
+        difference[is_clipped] = 0
+    visible: Pixels = np.minimum(difference.astype(np.int32) * gain, 255).astype(np.uint8)
     return visible
 
 
