@@ -37,7 +37,7 @@ def test_images_come_as_a_list(tmp_path: Path, out: Path) -> None:
         (np.zeros((2, 3, 3), np.uint8), r"images is of type ndarray \(2, 3, 3\); pass"),
         (pd.DataFrame({"image": ["a"]}), r"images is of type DataFrame \(1, 1\); pass"),
         (["a", 7], "images holds 7 of type int; pass"),
-        (["a", 60 * "b".encode()], r"images holds b'b{58} of type bytes; pass"),
+        (["a", 60 * b"b"], r"images holds b'b{58} of type bytes; pass"),
     ],
 )
 def test_what_is_no_path(images: object, message: str) -> None:

@@ -39,7 +39,7 @@ def test_the_cause_is_the_first_error_that_says_something() -> None:
     ("message", "said"),
     [
         ("CPLE_OpenFailed in x/a.tif: not a\n  TIFF.", "not a TIFF"),
-        ("/vsimem/0f3a-b: cannot be read", "image: cannot be read"),
+        ("/vsimem/0f3a-b: cannot be read", "cannot be read"),
         ("a.tif: bad tag", "bad tag"),
         ("a.tif, band 1: IReadBlock failed", "band 1: IReadBlock failed"),
         ("other.tif: bad tag", "other.tif: bad tag"),
