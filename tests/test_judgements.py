@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from dupnet.files.atomic import read_csv
 from dupnet.find.verdicts import TAGS_ONLY
-from dupnet.review.judgements import COLUMNS, Judged, Judgements, labels, read_judgements
+from dupnet.review.judgements import COLUMNS, LOCKED_BYTE, Judged, Judgements, labels, read_judgements
 from dupnet.tiles import Grid
 
 HEADER = ",".join(COLUMNS) + "\n"
@@ -176,6 +177,28 @@ def test_a_second_process_is_refused(tmp_path):
         with pytest.raises(ValueError, match="another process"):
             Judgements(tmp_path / "j.csv")
     Judgements(tmp_path / "j.csv").close()
+
+
+def test_a_second_process_is_refused_on_windows(tmp_path, monkeypatch):
+    """There a byte is locked, far beyond the rows, so that these can be read and written."""
+    held: set[tuple[int, int]] = set()
+
+    def locking(descriptor: int, mode: int, n_bytes: int) -> None:
+        place = os.fstat(descriptor).st_ino, os.lseek(descriptor, 0, os.SEEK_CUR)
+        if place in held:
+            raise OSError("locked")
+        held.add(place)
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    with Judgements(tmp_path / "j.csv") as judged:
+        judged.judge(at("a", "b"), "duplicate")
+        with pytest.raises(ValueError, match="another process"):
+            Judgements(tmp_path / "j.csv")
+        with Judgements(tmp_path / "other.csv") as other:
+            assert len(other) == 0
+    assert [byte for _, byte in held] == [LOCKED_BYTE] * 2
+    assert read_judgements(tmp_path / "j.csv")["verdict"].tolist() == ["duplicate"]
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)

@@ -82,7 +82,7 @@ def tiles_of_grid(
     """The tiles that a search on a grid takes of a region; those too small for the network have no score."""
     tops, lefts = (range(0, side - tile_size + 1, stride) for side in (region.height, region.width))
     corners = [(top, left) for top in tops for left in lefts]
-    if tile_size < SMALLEST_TILE or tile_size % CELL_SIZE:
+    if not corners or tile_size < SMALLEST_TILE or tile_size % CELL_SIZE:
         return [ScoredTile(*corner, tile_size, tile_size, None) for corner in corners]
     weights = weights or load_weights()
     described = [

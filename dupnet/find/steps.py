@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -82,7 +82,18 @@ def held_against(run: Run, described: Described) -> npt.NDArray[np.bool_] | None
     return np.array([run.collection.is_against(image) for image in described.images])
 
 
-def _tell(cache: Cache) -> None:
+def _described(
+    run: Run,
+    step: str,
+    files: Mapping[str, Path],
+    cache: Cache,
+    describer: Callable[..., Any],
+    *,
+    one_size: bool = False,
+    smallest: int = 1,
+) -> Described:
+    """Bring an open cache up to date with the files: :func:`dupnet.find.describe.describe_all`, with what all
+    describers of a run share."""
     if cache.discarded:
         warnings.warn(f"All images are described again: the cache was {cache.discarded}.", stacklevel=4)
     if cache.damaged:
@@ -90,40 +101,28 @@ def _tell(cache: Cache) -> None:
             f"{len(cache.damaged)} images are described again: their rows in the cache were damaged.",
             stacklevel=4,
         )
-
-
-def _tiles(run: Run, files: Mapping[str, Path], tiling: Tiling, stack: ExitStack) -> tuple[Cache, Described]:
-    """The tiles of those of the files that are of the most frequent size, all in the cache."""
-    cache = stack.enter_context(
-        open_tiles(
-            run.work / "tiles",
-            tiling,
-            run.weights,
-            check_all=run.check_content,
-            rendering=run.rendering,
-        )
-    )
-    _tell(cache)
-    describer = partial(
-        describe_tiles,
-        files=files,
-        tiling=tiling,
-        weights=run.weights,
-        check_content=run.check_content,
-        rendering=run.rendering,
-    )
-    with run.clock("describe tiles"):
-        described = describe_all(
+    with run.clock(step):
+        return describe_all(
             files,
             cache,
-            describer,
-            one_size=True,
+            partial(describer, files=files, check_content=run.check_content, rendering=run.rendering),
+            one_size=one_size,
+            smallest=smallest,
             refused=run.collection.refused,
             check_content=run.check_content,
             workers=run.workers,
             progress=run.progress,
         )
-    return cache, described
+
+
+def _tiles(run: Run, files: Mapping[str, Path], tiling: Tiling, stack: ExitStack) -> tuple[Cache, Described]:
+    """The tiles of those of the files that are of the most frequent size, all in the cache."""
+    opened = open_tiles(
+        run.work / "tiles", tiling, run.weights, check_all=run.check_content, rendering=run.rendering
+    )
+    cache = stack.enter_context(opened)
+    describer = partial(describe_tiles, tiling=tiling, weights=run.weights)
+    return cache, _described(run, "describe tiles", files, cache, describer, one_size=True)
 
 
 def search_by_tiles(run: Run, tiling: Tiling, stack: ExitStack) -> Search:
@@ -197,38 +196,19 @@ def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
 
     Small images match by fine points, which larger ones have everywhere only where there are small ones.
     """
-    files = run.collection.files
     dense = False
     while True:
-        folder = run.work / ("points-dense" if dense else "points")
-        cache = stack.enter_context(
-            open_points(
-                folder,
-                run.weights,
-                dense=dense,
-                check_all=run.check_content,
-                rendering=run.rendering,
-            )
-        )
-        _tell(cache)
-        describer = partial(
-            describe_points,
-            files=files,
+        opened = open_points(
+            run.work / ("points-dense" if dense else "points"),
+            run.weights,
             dense=dense,
-            check_content=run.check_content,
+            check_all=run.check_content,
             rendering=run.rendering,
         )
-        with run.clock("describe points"):
-            described = describe_all(
-                files,
-                cache,
-                describer,
-                smallest=SMALLEST_IMAGE,
-                refused=run.collection.refused,
-                check_content=run.check_content,
-                workers=run.workers,
-                progress=run.progress,
-            )
+        cache = stack.enter_context(opened)
+        describer = partial(describe_points, dense=dense)
+        files = run.collection.files
+        described = _described(run, "describe points", files, cache, describer, smallest=SMALLEST_IMAGE)
         sides = described.sizes.min(axis=1)
         if dense or not needs_dense(int(sides.min())) or needs_dense(int(sides.max())):
             return cache, described, dense or needs_dense(int(sides.max()))

@@ -29,13 +29,15 @@ def plain(message: str, source: str | os.PathLike[str] | bytes) -> str:
     """A message in one line, without the class of the error and the name of the file, which differs where a
     copy of it is read."""
     message = re.sub(r"/vsimem/[^\s,:']*", "image", message)
-    own = "image"
+    own = ["image"]
     if not isinstance(source, bytes):
-        own = Path(source).name
+        own.append(Path(source).name)
         for name in (os.fspath(Path(source).absolute()), os.fspath(source)):
             message = message.replace(name, "image")
     message = re.sub(r"^CPLE_\w+ in (\S+: )?", "", " ".join(message.split()))
-    return message.removeprefix(f"{own}, ").removeprefix(f"{own}: ").strip().rstrip(".")
+    for name in own:
+        message = message.removeprefix(f"{name}, ").removeprefix(f"{name}: ")
+    return message.strip().rstrip(".")
 
 
 _heard = threading.local()

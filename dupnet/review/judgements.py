@@ -14,7 +14,9 @@ import os
 import threading
 from collections.abc import Container, Iterable
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -34,6 +36,10 @@ from dupnet.find.verdicts import (
 from dupnet.tiles import Grid
 
 __all__ = ["COLUMNS", "VERDICTS", "Judged", "Judgement", "Judgements", "labels", "read_judgements"]
+
+LOCKED_BYTE = 2**30
+"""The byte of a file of judgements that is locked on Windows: beyond its end, since what is locked cannot be
+read there."""
 
 
 class Judgements:
@@ -197,7 +203,7 @@ def _rewritten(
             file.close()
             raise
     if file.closed:  # pragma: no cover
-        return open(path, "a+b")
+        return _open_locked(path)
     old.close()
     _sync_folder(path.parent)
     return file
@@ -218,11 +224,15 @@ def _open_locked(path: Path) -> io.BufferedRandom:
 
 def _lock(file: io.BufferedRandom, path: Path) -> None:
     try:
-        import fcntl
-    except ImportError:  # Windows: there the warning about a second reviewer is lost, not a judgement
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            import fcntl
+        except ImportError:  # Windows, where a lock is on bytes: one beyond all that is written
+            msvcrt: Any = import_module("msvcrt")
+            file.seek(LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            file.seek(0)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise ValueError(f"{path} is being judged into by another process; close that one first.") from None
 
