@@ -121,6 +121,7 @@ def join(
     *,
     sides: npt.NDArray[np.bool_] | None = None,
     ignored: npt.NDArray[np.bool_] | None = None,
+    answering: npt.NDArray[np.bool_] | None = None,
     min_cosine: float = MIN_COSINE,
     n_tables: int = N_TABLES,
     workers: int | None = None,
@@ -142,6 +143,8 @@ def join(
         Then only images of two different sides are paired.
     ignored : (n,) bool, optional
         Points that do not count, such as those of :func:`dupnet.find.overlays.overlay_points`.
+    answering : (n,) bool, optional
+        Points of which no two are paired with each other, only with others.
     min_cosine : float
         Least cosine of a pair.
     n_tables : int
@@ -192,6 +195,8 @@ def join(
             recurring[first[within]] = True
             recurring[second[within]] = True
             wanted = ~within if sides is None else sides[one] != sides[two]
+            if answering is not None:
+                wanted &= ~(answering[first] & answering[second])
             parts.add(first[wanted], second[wanted])
     return Joined(recurring, skipped // max(1, n_tables), parts)
 
