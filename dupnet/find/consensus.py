@@ -26,25 +26,26 @@ def best_bins(both: Numbers, dy: Float, dx: Float) -> tuple[Numbers, Float]:
         for shift_x in (0.0, 0.5):
             row = np.floor(dy / BIN + shift_y).astype(np.int64)
             column = np.floor(dx / BIN + shift_x).astype(np.int64)
-            key = np.stack([pair, row, column])
-            order = np.lexsort(key[::-1])
-            fresh = np.ones(len(order), np.bool_)
-            fresh[1:] = (np.diff(key[:, order], axis=1) != 0).any(axis=0)
+            # Pair, row and column in one number, which sorts like them.
+            n_columns = int(column.max()) - int(column.min()) + 1
+            n_rows = int(row.max()) - int(row.min()) + 1
+            key = (pair * n_rows + (row - row.min())) * n_columns + (column - column.min())
+            order = np.argsort(key)
+            fresh = np.append(True, np.diff(key[order]) != 0)
             number = np.cumsum(fresh) - 1
             counts = np.bincount(number)
-            heads = order[fresh]
-            # Of equal bins the first counts, in the order of pair, row and column.
-            by_votes = np.lexsort((np.arange(len(heads)), -counts, pair[heads]))
-            leading = np.ones(len(by_votes), np.bool_)
-            leading[1:] = pair[heads][by_votes][1:] != pair[heads][by_votes][:-1]
-            winners = by_votes[leading]
-            winning_pairs = pair[heads][winners]
-            better = winners[counts[winners] > best[winning_pairs]]
+            of_bin = pair[order[fresh]]
+            # The best of each pair; of equal bins the first, in the order of row and column.
+            starts = np.flatnonzero(np.append(True, of_bin[1:] != of_bin[:-1]))
+            most = np.maximum.reduceat(counts, starts)
+            leading = np.flatnonzero(counts == np.repeat(most, np.diff(np.append(starts, len(of_bin)))))
+            winners = leading[np.append(True, np.diff(of_bin[leading]) != 0)]
+            better = winners[counts[winners] > best[of_bin[winners]]]
             improved = np.zeros(n_pairs, np.bool_)
-            improved[pair[heads[better]]] = True
-            best[pair[heads[better]]] = counts[better]
+            improved[of_bin[better]] = True
+            best[of_bin[better]] = counts[better]
             chosen[improved[pair]] = False
-            is_better = np.zeros(len(heads), np.bool_)
+            is_better = np.zeros(len(of_bin), np.bool_)
             is_better[better] = True
             chosen[order] |= is_better[number]
     centre = np.stack([medians(pair[chosen], values[chosen], n_pairs) for values in (dy, dx)], axis=1)

@@ -9,7 +9,7 @@ same matches vote again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -184,9 +184,10 @@ def tally(
     if not rounds:
         return _empty(), sure
     table = pd.concat(rounds, ignore_index=True)
+    table = table[table["n_votes"] >= FEW_VOTES].reset_index(drop=True)
     table["image1"], table["image2"] = table["both"] // len(points.sizes), table["both"] % len(points.sizes)
     table = _with_regions(table, points, starts)
-    table = table[(table["n_votes"] >= FEW_VOTES) & (table["height"] > 0) & (table["width"] > 0)]
+    table = table[(table["height"] > 0) & (table["width"] > 0)]
     if not len(table):
         return _empty(), sure
     table = table.sort_values(
@@ -313,26 +314,34 @@ def _n_inside(
     found = np.zeros(len(image), np.int64)
     lengths = starts[image + 1] - starts[image]
     reach = FINE.side // 2 + FINE.rim
+    everywhere = np.full(len(image), points.dense) | (other.min(axis=1) < SMALL_BELOW)
+    fine = is_fine(points.kinds)
+    low, high = (edge.astype(np.float32) for edge in (begin, begin + extent))
+    near_low, near_high = (edge.astype(np.float32) for edge in (offset + reach, offset + other - 1 - reach))
     ends = np.cumsum(lengths)
     at = 0
     while at < len(image):
         done = ends[at - 1] if at else 0
         to = max(at + 1, int(np.searchsorted(ends, done + _COUNTED_AT_A_TIME, side="right")))
-        rows = np.repeat(np.arange(at, to), lengths[at:to])
-        number = np.arange(len(rows)) - np.repeat(ends[at:to] - lengths[at:to] - done, lengths[at:to])
-        number = number + starts[image[rows]]
-        y, x = points.y[number].astype(np.float64), points.x[number].astype(np.float64)
-        inside = (y >= begin[rows, 0]) & (y < begin[rows, 0] + extent[rows, 0])
-        inside &= (x >= begin[rows, 1]) & (x < begin[rows, 1] + extent[rows, 1])
-        if not points.dense:
-            away_y, away_x = y - offset[rows, 0], x - offset[rows, 1]
-            size = other[rows]
-            rim = np.minimum(
-                np.minimum(away_y, size[:, 0] - 1 - away_y), np.minimum(away_x, size[:, 1] - 1 - away_x)
-            )
-            coarse = ~is_fine(points.kinds[number])
-            inside &= coarse | (rim < reach) | (size.min(axis=1) < SMALL_BELOW)
-        found[at:to] = np.bincount(rows[inside] - at, minlength=to - at)
+        part = slice(at, to)
+        lengths_of = lengths[part]
+
+        def of_points(values: npt.NDArray[Any], part: slice = part, lengths_of: Numbers = lengths_of) -> Any:
+            return np.repeat(values[part], lengths_of)
+
+        number = np.arange(int(lengths_of.sum())) + np.repeat(
+            starts[image[part]] - (ends[part] - lengths_of - done), lengths_of
+        )
+        y, x = points.y[number], points.x[number]
+        inside = (y >= of_points(low[:, 0])) & (y < of_points(high[:, 0]))
+        inside &= (x >= of_points(low[:, 1])) & (x < of_points(high[:, 1]))
+        if not everywhere[part].all():
+            rim = (y < of_points(near_low[:, 0])) | (y > of_points(near_high[:, 0]))
+            rim |= (x < of_points(near_low[:, 1])) | (x > of_points(near_high[:, 1]))
+            inside &= rim | ~fine[number] | of_points(everywhere)
+        counted = np.append(0, np.cumsum(inside))
+        bounds = np.append(0, np.cumsum(lengths_of))
+        found[part] = counted[bounds[1:]] - counted[bounds[:-1]]
         at = to
     return found
 
