@@ -25,7 +25,7 @@ from dupnet.metrics.pair_metrics import subtract_channel_medians
 from dupnet.network.descriptors import load_weights, weights_bytes
 from dupnet.report.previews import difference_map, encode
 from dupnet.review import Judgements, Review, export_labels, open_review, read_judgements, serve, widget
-from dupnet.review.page import make_server
+from dupnet.review.page import _tunnel, make_server
 from dupnet.review.tables import as_pairs, read_table
 from dupnet.tiles import Grid, overlap_of_tag, overlaps
 
@@ -541,7 +541,7 @@ def test_only_its_opener_gets_anything(review):
                 "wrong token": request(port, f"{path}?token={token[:-1]}", Cookie=cookie[:-1]),
                 "spent token": request(port, f"{path}?token={token}"),
                 "rebound name": request(port, path, Cookie=cookie, Host=f"rebound.test:{port}"),
-                "other port": request(port, path, Cookie=cookie, Host="127.0.0.1:1"),
+                "another machine": request(port, path, Cookie=cookie, Host=f"127.0.0.10:{port}"),
                 "other origin": request(port, path, Cookie=cookie, Origin="http://rebound.test"),
                 "null origin": request(port, path, Cookie=cookie, Origin="null"),
                 "other site": request(port, path, Cookie=cookie, Sec_Fetch_Site="cross-site"),
@@ -578,6 +578,96 @@ def test_only_its_opener_gets_anything(review):
             answer, _ = request(port, "/judge", "POST", body, Content_Type="application/json", Cookie=cookie)
             assert 400 <= answer.status < 500, body
         assert len(review.judgements) == 1
+
+
+def test_a_tunnel_may_begin_at_another_port(review, monkeypatch, capsys):
+    with serving(review) as (port, token):
+        answer, _ = request(port, f"/?token={token}", Host="localhost:1234")
+        cookie = answer.getheader("Set-Cookie").split(";")[0]
+        beyond = {"Host": "localhost:1234", "Cookie": cookie}
+        assert request(port, "/state", **beyond, Origin="http://localhost:1234")[0].status == 200
+        for origin in (f"http://localhost:{port}", "http://127.0.0.1:1234", "http://localhost:4321"):
+            assert request(port, "/state", **beyond, Origin=origin)[0].status == 403
+    address = "http://127.0.0.1:5678/?token=secret"
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    assert _tunnel(address) == ""
+    monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22")
+    assert "ssh -N -L 5678:127.0.0.1:5678 HOST" in _tunnel(address) and "secret" not in _tunnel(address)
+
+
+@pytest.fixture
+def grouped(found):
+    """The review of `found` with two groups: the centre with crops 0 to 4, and the other crops."""
+    names = sorted(set(pd.read_csv(found / "overlaps.csv")[["image1", "image2"]].to_numpy().ravel()))
+    number = {name: int(name.split()[1]) if " " in name else 0 for name in names}
+    table = pd.DataFrame({"image": names, "group": [int(number[name] > 4) for name in names]})
+    table.to_csv(found / "groups.csv", index=False)
+    opened = open_review(found)
+    yield opened
+    opened.judgements.close()
+
+
+def in_group(review, group=0):
+    """The pairs of a group that the search calls duplicates."""
+    pairs = review.pairs
+    firsts = [int(name != "centre.png" and int(name.split()[1]) > 4) for name in pairs["image1"]]
+    wanted = (pairs["verdict"] == "duplicate") & (np.array(firsts) == group)
+    return np.flatnonzero(wanted).tolist()
+
+
+def test_a_group_is_accepted_and_taken_back_as_a_whole(grouped):
+    members = in_group(grouped)
+    first, second, *others = members
+    assert len(others) > 3
+    grouped.judge(second, "not_duplicate")
+    assert grouped.state(first)["pair"]["open_in_group"] == len(members) - 1
+    assert grouped.accept_group(first) == len(members) - 1
+    said = {pair: grouped.state(pair)["pair"]["judged"] for pair in members}
+    assert said == dict.fromkeys([first, *others], "duplicate") | {second: "not_duplicate"}
+    undecidable = np.flatnonzero(grouped.pairs["verdict"] == "undecidable")[0]
+    assert grouped.state(undecidable)["pair"]["judged"] is None
+    assert grouped.accept_group(first) == 0 and grouped.state(first)["pair"]["open_in_group"] == 0
+    assert grouped.undo(others[0]) == others[0]  # one alone, on request
+    assert len(grouped.judgements) == len(members) - 1
+    assert grouped.undo() in members
+    assert grouped.judgements.table()["verdict"].tolist() == ["not_duplicate"]
+    assert grouped.undo() == second and grouped.undo() is None
+    assert len(read_judgements(grouped.judgements.path)) == 0
+
+
+def test_without_groups_none_can_be_accepted(review):
+    assert review.state(0)["pair"]["open_in_group"] == 0 and review.accept_group(0) == 0
+    with pytest.raises(ValueError, match="pair is 99"):
+        review.accept_group(99)
+
+
+def test_the_page_accepts_a_group(grouped):
+    with serving(grouped) as (port, token):
+        cookie = request(port, f"/?token={token}")[0].getheader("Set-Cookie").split(";")[0]
+        headers = {"Content_Type": "application/json", "Cookie": cookie}
+        for body in (b"1", b"{}", b'{"pair": "0"}'):
+            assert request(port, "/accept", "POST", body, **headers)[0].status == 400
+        members = in_group(grouped)
+        body = json.dumps({"pair": members[0]}).encode()
+        state = json.loads(request(port, "/accept", "POST", body, **headers)[1])
+        assert state["told"].startswith(f"{len(members)} pairs of this group") and state["can_undo"]
+        assert state["judged"] == len(members) and state["pair"]["id"] not in members
+
+
+def test_places_say_where_the_common_region_lies(off_grid, tmp_path):
+    opened = open_review(off_grid, judgements=tmp_path / "j.csv")
+    with opened.judgements, serving(opened) as (port, token):
+        cookie = request(port, f"/?token={token}")[0].getheader("Set-Cookie").split(";")[0]
+        for pair in range(3):
+            one, two = opened.places(pair)
+            row = opened.pairs.loc[pair]
+            assert (one["y"] - two["y"], one["x"] - two["x"]) == (row["y_offset"], row["x_offset"])
+            for number, place in enumerate((one, two), 1):
+                image = cv2.imread(str(off_grid.parent / "images" / row[f"image{number}"]))
+                assert (place["height"], place["width"]) == image.shape[:2]
+            assert json.loads(request(port, f"/places/{pair}", Cookie=cookie)[1]) == [one, two]
+    with pytest.raises(ValueError, match="pair is 3"):
+        opened.places(3)
 
 
 def test_the_token_is_not_spent_by_what_does_not_open_the_page(review):
@@ -743,6 +833,12 @@ def pictures_loaded(driver):
     )
 
 
+def actions(driver):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    return ActionChains(driver)
+
+
 def press(driver, key):
     driver.find_element("tag name", "body").send_keys(key)
 
@@ -851,6 +947,89 @@ def test_views_and_tiles_by_keyboard_and_by_hand(review):
         )
         assert min(heights) >= 40
         assert page_errors(driver) == []
+
+
+# Where on the screen the centre of the common region lies, in its frame, by picture.
+CENTRES = """
+return [...document.querySelectorAll('#stage img')].map((image, index) => {
+  const { scale, x, y } = placed(image, index);
+  const matrix = new DOMMatrix(getComputedStyle(image).transform);
+  return [x + matrix.e, y + matrix.f, matrix.a * scale];
+});
+"""
+
+
+@needs_chromium
+def test_pictures_are_zoomed_and_moved_together(off_grid, tmp_path):
+    opened = open_review(off_grid, judgements=tmp_path / "j.csv")
+    with opened.judgements, serving(opened) as (port, token), chromium() as driver:
+        driver.get(f"http://127.0.0.1:{port}/?token={token}")
+        wait_for(driver, pictures_loaded)
+        wait_for(driver, lambda d: d.execute_script("return places !== null"))
+        for _ in range(3):
+            press(driver, "+")
+        assert driver.find_element("id", "zoom").text == "3.4 x"
+        (x1, y1, scale1), (x2, y2, scale2) = driver.execute_script(CENTRES)
+        assert (x1, y1) == pytest.approx((x2, y2), abs=1)
+        image = driver.find_elements("css selector", "#stage img")[1]
+        actions(driver).click_and_hold(image).move_by_offset(40, -30).release().perform()
+        (x3, y3, _), (x4, y4, _) = driver.execute_script(CENTRES)
+        assert (x4 - x2, y4 - y2) == pytest.approx((40, -30), abs=1)
+        assert ((x3 - x1) / scale1, (y3 - y1) / scale1) == pytest.approx(
+            ((x4 - x2) / scale2, (y4 - y2) / scale2), abs=0.5
+        )
+        assert len(driver.find_elements("css selector", "#stage figure:not([hidden])")) == 2  # no click
+        press(driver, "0")
+        assert driver.find_element("id", "zoom").text == "1 x"
+        driver.execute_script(
+            "const box = arguments[0].getBoundingClientRect();"
+            "const at = {clientX: box.left + 9, clientY: box.top + 9};"
+            "const turned = {deltaY: -100, bubbles: true, cancelable: true, ...at};"
+            "arguments[0].dispatchEvent(new WheelEvent('wheel', turned))", image
+        )  # fmt: skip
+        wait_for(driver, lambda d: d.find_element("id", "zoom").text == "1.5 x")
+        press(driver, "2")
+        assert driver.find_element("id", "zoom").text == "1.5 x"
+        press(driver, "s")
+        wait_for(driver, lambda d: d.find_element("id", "zoom").text == "1 x")
+        assert page_errors(driver) == []
+
+
+@needs_chromium
+def test_a_group_is_accepted_in_the_page_after_a_question(grouped):
+    members = in_group(grouped)
+    with serving(grouped) as (port, token), chromium() as driver:
+        driver.get(f"http://127.0.0.1:{port}/?token={token}")
+        wait_for(driver, pictures_loaded)
+        driver.execute_script(f"go('state?pair={members[0]}')")
+        wait_for(
+            driver, lambda d: pair_shown(d) == str(members[0]) and not d.execute_script("return waiting")
+        )
+        for answer, n_judged in (("no", 0), ("yes", len(members))):
+            press(driver, "g")
+            assert str(len(members)) in driver.find_element("id", "accept-text").text
+            driver.find_element("css selector", f"#accepting [value={answer}]").click()
+            wait_for(driver, lambda _, n=n_judged: len(grouped.judgements) == n)
+        wait_for(driver, lambda d: "Undo takes all" in d.find_element("id", "told").text)
+        press(driver, "z")
+        wait_for(driver, lambda _: len(grouped.judgements) == 0)
+        assert page_errors(driver) == []
+
+
+@needs_chromium
+@pytest.mark.parametrize(("width", "height"), [(768, 1024), (844, 390), (667, 375), (1440, 900)])
+def test_pictures_and_buttons_fit_the_screen(review, width, height):
+    with serving(review) as (port, token), chromium(width, height) as driver:
+        driver.get(f"http://127.0.0.1:{port}/?token={token}")
+        wait_for(driver, pictures_loaded)
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        boxes = driver.execute_script(
+            "return [...document.querySelectorAll('footer button, #stage img')]"
+            ".map((one) => one.getBoundingClientRect())"
+            ".map((box) => [box.left, box.top, box.right, box.bottom])"
+        )
+        for left, top, right, bottom in boxes:
+            assert left >= 0 and top >= 0 and right <= width + 1 and bottom <= height + 1
 
 
 @needs_chromium

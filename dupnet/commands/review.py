@@ -34,8 +34,8 @@ def add(commands: Commands) -> None:
         "--port",
         type=whole_number(0, 65535),
         default=0,
-        help="port to listen on (default: a free one); over SSH the same on both sides: "
-        "ssh -L PORT:127.0.0.1:PORT",
+        help="port to listen on (default: a free one); over SSH, from any free port OWN of your machine: "
+        "ssh -N -L OWN:127.0.0.1:PORT HOST, and in the address OWN instead of PORT",
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument("--export", metavar="CSV", help="write the answers so far as labels, and end")

@@ -113,15 +113,25 @@ class Judgements:
         ValueError
             If ``verdict`` is not one of :data:`VERDICTS`.
         """
+        return bool(self.judge_all([overlap], verdict))
+
+    def judge_all(self, overlaps: Iterable[Judged], verdict: str) -> list[Judged]:
+        """As :meth:`judge`, of several in one write; returns those that had no verdict before.
+
+        Raises
+        ------
+        ValueError
+            If ``verdict`` is not one of :data:`VERDICTS`.
+        """
         if verdict not in VERDICTS:
             raise ValueError(f"verdict is {verdict!r}; it must be one of {', '.join(VERDICTS)}.")
         with self._mutex:
-            if overlap.key in self._holding:
-                return False
-            judgement = Judgement(overlap, verdict, self.reviewer)
-            self._append(_row(_now(), judgement))
-            self._holding[overlap.key] = judgement
-        return True
+            new = {one.key: one for one in overlaps if one.key not in self._holding}
+            given = {key: Judgement(one, verdict, self.reviewer) for key, one in new.items()}
+            time = _now()
+            self._append(*(_row(time, judgement) for judgement in given.values()))
+            self._holding.update(given)
+        return list(new.values())
 
     def undo(self, among: Container[Key] | None = None) -> Judged | None:
         """Take back the latest verdict that holds, by one more row; returns on what, or None.
@@ -132,10 +142,21 @@ class Judgements:
         with self._mutex:
             for key, (overlap, _, reviewer) in reversed(self._holding.items()):
                 if reviewer == self.reviewer and (among is None or key in among):
-                    self._append(_row(_now(), Judgement(overlap, "undo", self.reviewer)))
-                    del self._holding[key]
+                    self._take_back([overlap])
                     return overlap
         return None
+
+    def undo_all(self, among: Container[Key]) -> list[Judged]:
+        """Take back every verdict that holds, that :attr:`reviewer` gave, and that is on one of some
+        overlaps, in one write; returns on which."""
+        with self._mutex:
+            found = [
+                overlap
+                for key, (overlap, _, reviewer) in self._holding.items()
+                if reviewer == self.reviewer and key in among
+            ]
+            self._take_back(found)
+        return found
 
     def can_undo(self, among: Container[Key]) -> bool:
         """Whether :meth:`undo` would find something."""
@@ -149,9 +170,15 @@ class Judgements:
         with self._mutex:
             return verdicts_table(self._holding)
 
-    def _append(self, row: Iterable[str]) -> None:
-        # One write in append mode, then fsync: the row is there as a whole before anyone is told so.
-        self._file.write(_line(row))
+    def _take_back(self, overlaps: Iterable[Judged]) -> None:
+        time = _now()
+        self._append(*(_row(time, Judgement(one, "undo", self.reviewer)) for one in overlaps))
+        for one in overlaps:
+            del self._holding[one.key]
+
+    def _append(self, *rows: Iterable[str]) -> None:
+        # One write in append mode, then fsync: the rows are there as a whole before anyone is told so.
+        self._file.write(b"".join(map(_line, rows)))
         self._file.flush()
         os.fsync(self._file.fileno())
 

@@ -70,9 +70,12 @@ def open_review(
     rendering = Rendering()
     stride: int | None = None
     places: dict[str, tuple[int, int]] | None = None
+    groups: dict[str, int] | None = None
     table_path, answers = source, judgements or judgements_path(source)
     if source.is_dir():
         table_path = source / "overlaps.csv"
+        if (source / "groups.csv").is_file():
+            groups = read_result(source / "groups.csv").set_index("image")["group"].to_dict()
         if (source / "run.json").is_file():
             run = json.loads((source / "run.json").read_text(encoding="utf-8"))
             folders = images or run["folders"]
@@ -122,6 +125,7 @@ def open_review(
         tile_size=tile_size,
         stride=stride,
         places=places,
+        groups=groups,
         rendering=rendering,
         weights=load_weights(weights),
     )

@@ -2,10 +2,10 @@
 
 The address carries a random token, which serves one opening: the first request that brings it gets a cookie,
 another secret (HttpOnly, SameSite=Strict), and every other request must bring that, be addressed to this
-very host and port (a foreign name that points to 127.0.0.1 is refused), and, where the browser names the page
-that asked, come from this one. Any other gets an empty 403. Pictures are asked for by the number of a pair,
-never by a path. The browser is given a file that only its user can read, which leads to the address: command
-lines are open to every user.
+machine by its own name (a foreign name that points to 127.0.0.1 is refused), and, where the browser names the
+page that asked, come from this one. Any other gets an empty 403. Pictures are asked for by the number of a
+pair, never by a path. The browser is given a file that only its user can read, which leads to the address:
+command lines are open to every user.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def create_app(review: Review, token: str, port: int) -> Flask:
     token
         The secret that the first request must carry, and none after it.
     port
-        Where it will be served; requests addressed elsewhere are refused.
+        Where it will be served. Requests may be addressed to any port of this machine, for a tunnel can begin
+        at another one, but to no other name.
     """
     from flask import Flask, Response, abort, jsonify, render_template, request
 
     app = Flask("dupnet", static_folder=None, template_folder=str(files("dupnet.review") / "templates"))
-    hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
     # Cookies do not know ports: two reviews on one machine need two names.
     cookie = f"dupnet_review_{port}"
     app.config["MAX_CONTENT_LENGTH"] = 10_000
@@ -82,7 +82,7 @@ def create_app(review: Review, token: str, port: int) -> Flask:
     def admit() -> Response | None:
         host, origin = request.host, request.headers.get("Origin")
         admitted = (
-            host in hosts
+            host.rpartition(":")[0] in ("127.0.0.1", "localhost")
             and (origin is None or origin == f"http://{host}")
             # A form of another page can post text, but not JSON.
             and (request.method in ("GET", "HEAD") or (request.method == "POST" and request.is_json))
@@ -141,6 +141,16 @@ def create_app(review: Review, token: str, port: int) -> Flask:
         stays = told.startswith("Not kept")
         return jsonify(told=told, **review.state(pair if stays else review.next_pair(pair)))
 
+    @app.post("/accept")
+    def accept() -> Response:
+        asked = request.get_json()
+        pair = asked.get("pair") if isinstance(asked, dict) else None
+        if type(pair) is not int:
+            abort(400)
+        n_given = review.accept_group(pair)
+        told = f"{n_given} pairs of this group are judged duplicate. Undo takes all of them back."
+        return jsonify(told=told, **review.state(review.next_pair(pair)))
+
     @app.post("/undo")
     def undo() -> Response:
         asked = request.get_json()
@@ -162,6 +172,10 @@ def create_app(review: Review, token: str, port: int) -> Flask:
     @app.get("/tiles/<int:pair>")
     def tiles(pair: int) -> Response:
         return jsonify(review.tiles(pair))
+
+    @app.get("/places/<int:pair>")
+    def places(pair: int) -> Response:
+        return jsonify(review.places(pair))
 
     @app.get("/labels.csv")
     def export() -> Response:
@@ -239,7 +253,8 @@ def serve(review: Review, port: int = 0, open_browser: bool = True) -> None:
     """
     server, address = make_server(review, port)
     sys.stdout.write(
-        f"Judge the pairs at {address}\nEvery answer is kept in {review.judgements.path}. Ctrl-C ends.\n"
+        f"Judge the pairs at {address}\n{_tunnel(address)}"
+        f"Every answer is kept in {review.judgements.path}. Ctrl-C ends.\n"
     )
     sys.stdout.flush()
     with TemporaryDirectory(prefix="dupnet-review-") as folder:  # for this user alone
@@ -253,6 +268,17 @@ def serve(review: Review, port: int = 0, open_browser: bool = True) -> None:
         finally:
             server.server_close()
             review.judgements.close()
+
+
+def _tunnel(address: str) -> str:
+    """How to reach an address of this machine from where its user sits, if that is elsewhere; else ""."""
+    if not os.environ.get("SSH_CONNECTION"):
+        return ""
+    port = address.split(":")[2].split("/")[0]
+    return (
+        f"From your own machine: ssh -N -L {port}:127.0.0.1:{port} HOST, then open that address there. Where "
+        f"the port {port} is taken, put another one before the first colon, and into the address.\n"
+    )
 
 
 def _redirect(address: str, path: Path) -> str:

@@ -65,6 +65,8 @@ class Review:
     places
         Of images that were searched at any offset the place ``y, x``, in pixels, as seen from where the
         lattice of their group begins: their pairs are scored on it, as the search did.
+    groups
+        The group of each image, of which the pairs can be accepted together.
     rendering
         What to take of files of more than three bands or 8 bits.
     weights
@@ -85,6 +87,7 @@ class Review:
         tile_size: int = TILE_SIZE,
         stride: int | None = None,
         places: Mapping[str, tuple[int, int]] | None = None,
+        groups: Mapping[str, int] | None = None,
         rendering: Rendering = Rendering(),
         weights: Weights | None = None,
     ) -> None:
@@ -108,6 +111,12 @@ class Review:
         self._of_image: dict[str, list[int]] = defaultdict(list)
         for number, overlap in enumerate(self._overlaps):
             self._of_image[overlap.image1].append(number)
+        self._of_group: dict[int, list[int]] = defaultdict(list)
+        self._group = groups or {}
+        for number, (overlap, said) in enumerate(zip(self._overlaps, self.pairs["verdict"], strict=True)):
+            if said == "duplicate" and overlap.image1 in self._group:
+                self._of_group[self._group[overlap.image1]].append(number)
+        self._together: list[set[int]] = []
         self._said: dict[int, str] = {}
         self._settle()
 
@@ -147,9 +156,27 @@ class Review:
         reasons = self._settled.contradictions["reason"]
         return f"Kept, but it contradicts other judgements, of which the earliest hold: {reasons.iloc[-1]}."
 
+    def accept_group(self, pair: int) -> int:
+        """Judge duplicate every pair of a pair's group that the search calls one and nobody has judged;
+        returns how many. :meth:`undo` takes them back together, as long as this review is open.
+
+        Raises
+        ------
+        ValueError
+            If the pair is unknown.
+        """
+        self._check(pair)
+        given = self.judgements.judge_all(
+            [self._overlaps[one] for one in self._open_in_group(pair)], "duplicate"
+        )
+        self._together.append({self._numbers[overlap.key] for overlap in given})
+        self._settle()
+        return len(given)
+
     def undo(self, pair: int | None = None) -> int | None:
         """Take back the latest judgement on a pair of this table, or that on ``pair``; returns the pair, None
-        if there is none that this reviewer gave.
+        if there is none that this reviewer gave. Of the latest, those that were given together with it go,
+        too.
 
         Raises
         ------
@@ -160,6 +187,11 @@ class Review:
             self._check(pair)
         among = self._numbers if pair is None else {self._overlaps[pair].key}
         overlap = self.judgements.undo(among)
+        if pair is None and overlap is not None:
+            number = self._numbers[overlap.key]
+            beside = set().union(*(given for given in self._together if number in given))
+            self.judgements.undo_all({self._overlaps[one].key for one in beside})
+            self._together = [given for given in self._together if number not in given]
         self._settle()
         return None if overlap is None else self._numbers[overlap.key]
 
@@ -176,7 +208,9 @@ class Review:
             "can_undo": self.judgements.can_undo(self._numbers),
             "reviewer": shown_name(self.judgements.reviewer),
         }
-        return {"pair": None if pair is None else self._shown(pair), **progress}
+        if pair is None:
+            return {"pair": None, **progress}
+        return {"pair": self._shown(pair) | {"open_in_group": len(self._open_in_group(pair))}, **progress}
 
     def listed(self, text: str = "", kind: str = "", start: int = 0) -> dict[str, Any]:
         """Pairs in their order, at most :data:`LISTED` from number ``start`` on: ``total`` and ``pairs``.
@@ -246,6 +280,18 @@ class Review:
             found.append({"name": name, **part._asdict()})
         return found
 
+    def places(self, pair: int) -> list[dict[str, float]]:
+        """Where the common region lies in either image: ``height, width`` of the image in pixels, and
+        ``y, x``, the centre of the region; raises as :meth:`picture`."""
+        self._check(pair)
+        overlap, found = self._overlaps[pair], list[dict[str, float]]()
+        shape1, shape2 = (self._read(name).shape[:2] for name in (overlap.image1, overlap.image2))
+        boxes = region_boxes(shape1, shape2, int(overlap.y_offset or 0), int(overlap.x_offset or 0))
+        for (height, width), box in zip((shape1, shape2), boxes, strict=True):
+            y, x = ((side.start + side.stop) / 2 for side in box)
+            found.append({"height": height, "width": width, "y": y, "x": x})
+        return found
+
     def _shown(self, pair: int) -> dict[str, Any]:
         row, overlap = self.pairs.iloc[pair], self._overlaps[pair]
         known = self.judgements.of(overlap)
@@ -262,6 +308,11 @@ class Review:
             "by": shown_name(known.reviewer) if known else "",
             "implied": self._said.get(pair) if known is None else None,
         }
+
+    def _open_in_group(self, pair: int) -> list[int]:
+        """The pairs of a pair's group that the search calls duplicates, and of which nothing is said yet."""
+        group = self._group.get(self._overlaps[pair].image1)
+        return [] if group is None else [one for one in self._of_group[group] if one not in self._said]
 
     def _is_listed(self, pair: int, text: str, kind: str) -> bool:
         overlap = self._overlaps[pair]

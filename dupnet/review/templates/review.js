@@ -8,8 +8,8 @@ const VERDICT_KEYS = { d: "duplicate", n: "not_duplicate", u: "undecidable" };
 const HINTS = {
   images: "The overlap is outlined in both images.",
   region: "The shared region as either image shows it.",
-  absolute: "Absolute difference of the two regions, amplified eight times: black where they are equal.",
-  levels: "Each region less the median of its channels, with wrap-around; then the difference of the two, amplified eight times.",
+  absolute: "What differs between the two regions, eight times as strong: black is equal, white is 32 levels of 255 or more. An even veil is another brightness or colour; outlines all over are another sharpness; a bright spot or patch shows something that only one image has.",
+  levels: "Left and middle: each region with the median of its channels taken out, so that a level above it is dark and a level below it bright. Right: what then differs, eight times as strong; black is equal, or clipped to white or black in both. Another brightness or colour is gone here; what stays bright differs.",
   flicker: "The two regions in turn. What jumps, differs.",
 };
 const FLICKER_MILLISECONDS = 500;
@@ -21,6 +21,11 @@ let waiting = false;
 let flicker = 0;
 let tiles = []; // of the pair shown, with their scores, once they are known
 const seen = []; // pairs shown before, for the way back
+let places = null; // where the common region lies in either image, once it is known
+const MOST_ZOOM = 16;
+const ZOOM_STEP = 1.5;
+let zoom = 1;
+let shift = { x: 0, y: 0 }; // of all pictures, in pixels of the ground
 
 // Keeps the token out of the address bar, the history and any screenshot.
 history.replaceState(null, "", location.pathname);
@@ -58,6 +63,7 @@ function setButtons() {
   const idle = !waiting && state !== null;
   for (const button of [...verdictButtons, byId("next")]) button.disabled = !(idle && state.pair);
   byId("undo").disabled = !(idle && state.can_undo);
+  byId("accept").disabled = !(idle && state.pair && state.pair.open_in_group > 1);
   byId("back").disabled = !(idle && seen.length);
 }
 
@@ -79,9 +85,12 @@ function showState() {
   byId("facts").textContent = `The ${where(pair)}. ${said(pair)}`;
   byId("announcement").textContent = `${pair.image1} and ${pair.image2}. ${byId("facts").textContent}`;
   tiles = [];
+  places = null;
+  resetZoom();
   showTiles();
   showPictures();
   loadTiles(pair.id);
+  loadPlaces(pair.id);
 }
 
 const words = (verdict) => verdict.replace("_", " ");
@@ -137,10 +146,15 @@ function figure(name, caption) {
   image.alt = caption;
   image.src = `picture/${state.pair.id}/${name}${tile === null || name.startsWith("image") ? "" : `?tile=${tile}`}`;
   image.classList.toggle("enlarged", tile !== null);
-  image.title = "Enlarge, or back";
-  image.addEventListener("click", () => enlarge(drawn));
+  image.title = "Enlarge, or back; the wheel zooms all pictures";
+  image.draggable = false;
+  image.addEventListener("click", () => { if (!moved && zoom === 1) enlarge(drawn); });
   image.addEventListener("error", () => { text.textContent = `${caption}: cannot be read`; });
-  drawn.append(text, image);
+  image.addEventListener("load", applyZoom);
+  const frame = document.createElement("div");
+  frame.className = "frame";
+  frame.append(image);
+  drawn.append(text, frame);
   return drawn;
 }
 
@@ -149,7 +163,108 @@ function enlarge(chosen) {
   if (view === "flicker") return;
   const alone = byId("stage").classList.toggle("alone");
   for (const one of byId("stage").children) one.hidden = alone && one !== chosen;
+  applyZoom();
 }
+
+async function loadPlaces(id) {
+  let found;
+  try {
+    found = await ask(`places/${id}`);
+  } catch {
+    return; // then the middle of each picture stays in place
+  }
+  if (!state.pair || state.pair.id !== id) return;
+  places = found;
+  applyZoom();
+}
+
+// Pixels of the screen for one of the ground, and what is held: the centre of the common region, which moves to
+// the centre of its frame by the time the pictures are twice as large.
+function placed(image, index) {
+  const place = view === "images" && places ? places[index] : { height: image.naturalHeight, width: image.naturalWidth };
+  const scale = Math.min(image.clientWidth / place.width, image.clientHeight / place.height);
+  const left = (image.clientWidth - place.width * scale) / 2;
+  const x = left + (place.x ?? place.width / 2) * scale, y = (place.y ?? place.height / 2) * scale;
+  return { scale, x, y, toX: image.clientWidth / 2 - x, toY: image.clientHeight / 2 - y };
+}
+const centred = (factor) => Math.min(1, factor - 1);
+
+// The same ground stays at the same place in every picture, however large each is drawn.
+function applyZoom() {
+  byId("zoom").textContent = `${Number(zoom.toFixed(1))} x`;
+  byId("stage").classList.toggle("zoomed", zoom > 1);
+  [...byId("stage").querySelectorAll("img")].forEach((image, index) => {
+    if (!image.naturalWidth || !image.clientWidth) return;
+    const { scale, x, y, toX, toY } = placed(image, index);
+    const right = shift.x * scale * zoom + toX * centred(zoom), down = shift.y * scale * zoom + toY * centred(zoom);
+    image.style.transformOrigin = `${x}px ${y}px`;
+    image.style.transform = zoom === 1 ? "" : `translate(${right}px, ${down}px) scale(${zoom})`;
+  });
+}
+
+function resetZoom() {
+  zoom = 1;
+  shift = { x: 0, y: 0 };
+  applyZoom();
+}
+
+// Zoom by a factor; with a place on the screen over a picture, the ground there stays there.
+function zoomBy(factor, image, clientX, clientY) {
+  const before = zoom;
+  zoom = Math.min(MOST_ZOOM, Math.max(1, zoom * factor));
+  if (zoom === 1) shift = { x: 0, y: 0 };
+  else if (image) {
+    const index = [...byId("stage").querySelectorAll("img")].indexOf(image);
+    const frame = image.parentElement.getBoundingClientRect();
+    const { scale, x, y, toX, toY } = placed(image, index);
+    const from = (at, held, to, factor) => (at - held - to * centred(factor)) / factor / scale;
+    shift.x += from(clientX - frame.left, x, toX, zoom) - from(clientX - frame.left, x, toX, before);
+    shift.y += from(clientY - frame.top, y, toY, zoom) - from(clientY - frame.top, y, toY, before);
+  }
+  applyZoom();
+}
+
+function moveBy(image, right, down) {
+  const { scale } = placed(image, [...byId("stage").querySelectorAll("img")].indexOf(image));
+  shift.x += right / scale / zoom;
+  shift.y += down / scale / zoom;
+  applyZoom();
+}
+
+const pointers = new Map(); // those that are down on a picture
+let moved = false; // whether the latest press moved the pictures: then it was no click
+const gap = () => {
+  const [one, two] = pointers.values();
+  return Math.hypot(one.clientX - two.clientX, one.clientY - two.clientY);
+};
+
+byId("stage").addEventListener("wheel", (event) => {
+  if (event.target.tagName !== "IMG") return;
+  event.preventDefault();
+  zoomBy(ZOOM_STEP ** (-Math.sign(event.deltaY)), event.target, event.clientX, event.clientY);
+}, { passive: false });
+byId("stage").addEventListener("pointerdown", (event) => {
+  if (event.target.tagName !== "IMG") return;
+  if (!pointers.size) moved = false;
+  pointers.set(event.pointerId, event);
+});
+addEventListener("pointermove", (event) => {
+  const before = pointers.get(event.pointerId);
+  if (!before) return;
+  if (pointers.size === 2) {
+    const apart = gap();
+    pointers.set(event.pointerId, event);
+    zoomBy(gap() / Math.max(apart, 1), before.target, event.clientX, event.clientY);
+    moved = true;
+  } else if (zoom > 1) {
+    moveBy(before.target, event.clientX - before.clientX, event.clientY - before.clientY);
+    pointers.set(event.pointerId, event);
+    moved = true;
+  }
+  Object.defineProperty(pointers.get(event.pointerId), "target", { value: before.target });
+});
+for (const name of ["pointerup", "pointercancel"]) addEventListener(name, (event) => pointers.delete(event.pointerId));
+addEventListener("resize", applyZoom);
 
 function showPictures() {
   clearInterval(flicker);
@@ -175,6 +290,7 @@ function startFlicker(drawn) {
   const turn = () => {
     drawn.forEach((one, index) => { one.hidden = index !== shown; });
     shown = 1 - shown;
+    applyZoom();
   };
   turn();
   // Who asked the system for less motion turns the pictures by hand.
@@ -193,6 +309,7 @@ function chooseView(name) {
 
 function chooseTile(choice) {
   tile = choice;
+  resetZoom();
   if (view === "images" && choice !== null) view = "region";
   for (const button of byId("tiles").children) button.setAttribute("aria-pressed", String(button.dataset.tile === String(choice ?? "all")));
   showPictures();
@@ -240,6 +357,12 @@ const judge = (verdict) => { if (state && state.pair) go("judge", { pair: state.
 const undo = () => { if (state && state.can_undo) go("undo", state.pair && state.pair.judged ? { pair: state.pair.id } : {}); };
 const next = () => { if (state && state.pair) go(`state?after=${state.pair.id}`); };
 const back = () => { if (!waiting && seen.length) go(`state?pair=${seen.pop()}`, undefined, false); };
+const accept = () => {
+  if (byId("accept").disabled) return;
+  byId("accept-text").textContent = `${state.pair.open_in_group} open pairs of this group are duplicates by DupNet. Accepting judges all of them duplicate; Undo takes them back together while this review runs. Look at a few first, the least certain come first.`;
+  byId("accepting").returnValue = "";
+  byId("accepting").showModal();
+};
 const help = () => byId("keys").showModal();
 
 for (const button of viewButtons) button.addEventListener("click", () => chooseView(button.dataset.view));
@@ -247,6 +370,11 @@ for (const button of verdictButtons) button.addEventListener("click", () => judg
 byId("undo").addEventListener("click", undo);
 byId("next").addEventListener("click", next);
 byId("back").addEventListener("click", back);
+byId("accept").addEventListener("click", accept);
+byId("accepting").addEventListener("close", () => { if (byId("accepting").returnValue === "yes") go("accept", { pair: state.pair.id }); });
+byId("zoom-in").addEventListener("click", () => zoomBy(ZOOM_STEP));
+byId("zoom-out").addEventListener("click", () => zoomBy(1 / ZOOM_STEP));
+byId("zoom-reset").addEventListener("click", resetZoom);
 byId("list").addEventListener("click", openList);
 byId("help").addEventListener("click", help);
 byId("filter").addEventListener("input", showList);
@@ -262,6 +390,10 @@ document.addEventListener("keydown", (event) => {
   else if (key === "b") back();
   else if (key === "l") openList();
   else if (key === "?") help();
+  else if (key === "g") accept();
+  else if (key === "+" || key === "=") zoomBy(ZOOM_STEP);
+  else if (key === "-") zoomBy(1 / ZOOM_STEP);
+  else if (key === "0") resetZoom();
   else if (key >= "1" && key <= String(viewButtons.length)) chooseView(viewButtons[Number(key) - 1].dataset.view);
   else if (state && state.pair && (key === "arrowleft" || key === "arrowright")) stepTile(key === "arrowleft" ? -1 : 1);
   else return;
