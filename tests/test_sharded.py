@@ -138,7 +138,7 @@ def test_a_network_of_ones_own_reaches_the_workers(
     assert local["versions"]["weights"] == run["versions"]["weights"]
 
     monkeypatch.setattr("dupnet.cluster.sharded_index.share_weights", lambda *_: None)
-    monkeypatch.setattr("dupnet.cluster.distributed.share_weights", lambda *_: None)
+    monkeypatch.setattr("dupnet.cluster.run.share_weights", lambda *_: None)
     other = replace(own, threshold=0.8)
     with pytest.raises(ValueError, match="A worker has another version of dupnet"):
         find_on_cluster(images, "", out=tmp_path / "other", tile_size=64, report=False, weights=other)

@@ -11,15 +11,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dupnet.cluster.shards import read_search, read_shards, read_tiles, read_verify, token, write_shard
+from dupnet.cluster.kinds import Tiles
+from dupnet.cluster.shards import (
+    read_search,
+    read_shards,
+    read_tiles,
+    read_verify,
+    token,
+    write_shard,
+)
 from dupnet.files.identity import Identity
 from dupnet.files.storage import Folder
 from dupnet.find.cache import Arrays, Entry
 from dupnet.find.search import hash_rows
+from dupnet.find.tile_index import Tiling
 from dupnet.network.filters import SEARCH_BYTES
 
 WIDTH = 12
 """Bytes of a verify descriptor here."""
+
+COLUMNS = Tiles(Tiling(64, 64)).columns
 
 Images = dict[str, tuple[Entry, Arrays]]
 
@@ -43,7 +54,7 @@ SHARDS = {"b": images(2, 1, 3, seed=1), "a": images(4, seed=2)}
 
 def written(store: Folder) -> Folder:
     for key, content in SHARDS.items():
-        write_shard(store, key, content)
+        write_shard(store, key, content, COLUMNS)
     return store
 
 
@@ -83,7 +94,7 @@ def test_digests_are_equal_where_search_descriptors_are(tmp_path: Path) -> None:
     data["search"][4, -1] ^= 1
     data["search"][2] = 0
     store = Folder(tmp_path)
-    write_shard(store, "k", {name: (entry, data)})
+    write_shard(store, "k", {name: (entry, data)}, COLUMNS)
     tiles = read_tiles(store, read_shards(store)[0])
     alike = (tiles["digest"][:, None] == tiles["digest"]).all(axis=2)
     assert np.argwhere(np.triu(alike, 1)).tolist() == [[1, 3]]

@@ -25,10 +25,12 @@ import pandas as pd
 import psutil
 from distributed import Client, LocalCluster
 
-from dupnet.cluster import distributed, sharded_index, sharded_search
+from dupnet.cluster import run as cluster_run
+from dupnet.cluster import sharded_index, sharded_search
 from dupnet.cluster.distributed import IMAGES_A_TASK, TILES_A_PART, find_on_cluster
+from dupnet.cluster.kinds import Tiles
 from dupnet.cluster.sharded_index import code_of, list_folder
-from dupnet.cluster.shards import read_shards
+from dupnet.cluster.shards import packed, read_shards
 from dupnet.files.atomic import write_csv
 from dupnet.files.storage import Folder
 from dupnet.find.hash_tables import N_PROBES, N_TABLES
@@ -136,7 +138,7 @@ def measure(images: Folder, n_tiles: int) -> Rates:
     On a worker the same work costs about twice what it costs elsewhere: Dask's own threads are part of it.
     """
     tiling = Tiling(256, 256)
-    code = code_of(tiling, load_weights())
+    code = code_of(Tiles(tiling), load_weights())
     rng = np.random.default_rng(0)
     with (
         TemporaryDirectory(prefix="dupnet-") as work,
@@ -150,14 +152,14 @@ def measure(images: Folder, n_tiles: int) -> Rates:
         store = Folder(work).folder("shards")
         batch = dict(list(list_folder(images).items())[:IMAGES_A_TASK])
         client.submit(_start, code).result()
-        describe = timed(sharded_index._describe_task, store.address, batch, tiling, code)
+        describe = timed(sharded_index._describe_task, store.address, batch, Tiles(tiling), code)
         stored = sum(identity.size for identity in store.files().values())
         shard = read_shards(store)[0]
 
         row = rng.integers(shard.n_rows, size=2048)
         task = (store.address, [shard.key], np.zeros(2048, np.int64), row, np.arange(2048).reshape(2, -1))
-        timed(distributed._score_task, *task, tiling, code)
-        score = np.mean([timed(distributed._score_task, *task, tiling, code) for _ in range(5)])
+        timed(cluster_run._score_task, *task, Tiles(tiling), code)
+        score = np.mean([timed(cluster_run._score_task, *task, Tiles(tiling), code) for _ in range(5)])
 
         folder = Folder(work).folder("search")
         for part in range(2):
@@ -182,7 +184,7 @@ def _write_part(store: Folder, folder: Folder, part: int, n_tiles: int, rng: np.
     descriptors = rng.standard_normal((n_tiles, SEARCH_BYTES))
     descriptors *= 127 / np.linalg.norm(descriptors, axis=1, keepdims=True)
     store.write(f"random{part}.search", np.rint(descriptors).astype(np.int8).tobytes())
-    part_file = sharded_search._packed(
+    part_file = packed(
         number=np.arange(part * n_tiles, (part + 1) * n_tiles),
         keys=np.array([f"random{part}"]),
         shard=np.zeros(n_tiles, np.int64),
@@ -206,7 +208,7 @@ def spent_by(workers: list[psutil.Process]) -> float:
 
 
 def _start(code: str) -> None:
-    sharded_index.worker_weights(Tiling(256, 256), code)
+    sharded_index.worker_weights(Tiles(Tiling(256, 256)), code)
 
 
 def _nothing(number: int) -> int:
@@ -215,7 +217,7 @@ def _nothing(number: int) -> int:
 
 def measure_workers(n_tasks: int = 500, wait: float = 15.0) -> Rates:
     """Seconds of processor time that a worker takes besides the work of its tasks."""
-    code = code_of(Tiling(256, 256), load_weights())
+    code = code_of(Tiles(Tiling(256, 256)), load_weights())
     with workers_of(1) as (address, workers), Client(address) as client:
         time.sleep(2)
         before = spent_by(workers)
@@ -265,7 +267,7 @@ def check(images: str, n_workers: int, rates: Rates) -> dict[str, float]:
     """A run on a real cluster: its seconds, and the workers' processor time, beside what the model says; but
     for the client's part of ``model_seconds``."""
     scored: list[int] = []
-    score = distributed._scores
+    score = cluster_run._scores
 
     def counted(*arguments: Any) -> Any:
         scored.extend(portion.shape[1] for portion in arguments[-1])
@@ -275,7 +277,7 @@ def check(images: str, n_workers: int, rates: Rates) -> dict[str, float]:
     with (
         TemporaryDirectory(prefix="dupnet-") as out,
         workers_of(n_workers) as (address, workers),
-        patch.object(distributed, "_scores", counted),
+        patch.object(cluster_run, "_scores", counted),
     ):
         before, client_before, start = spent_by(workers), time.process_time(), time.perf_counter()
         result = find_on_cluster(

@@ -1,9 +1,9 @@
 """``dupnet find`` on a Dask cluster: the same steps as tasks over shards, the same result byte for byte.
 
 The client lists the images and hands them out in batches; a worker describes each into a shard (``KEY.*`` in
-the store). Then come tasks that compare the descriptors of two parts of the collection, and tasks that score
-pairs of tiles. The client alone sees the collection as a whole: names, about 150 bytes a tile at most,
-candidates, overlaps. No worker holds more than two parts, and none needs all.
+the store). What follows is the run of :mod:`dupnet.find.engine`, whose larger steps are tasks
+(:mod:`dupnet.cluster.run`). The client alone sees the collection as a whole: names, about 150 bytes a tile at
+most or 14 kB of points an image on its disk, candidates, overlaps. No worker needs all.
 
 Whatever a task writes is a function of its name, so it may run twice: after a worker was lost, or in two
 places at once. What is in the store when a run ends, however it ends, is not computed again.
@@ -13,45 +13,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from tqdm import tqdm
-
+from dupnet.cluster.run import SLICE_POINTS, ClusterRun
 from dupnet.cluster.scheduler import Cluster
-from dupnet.cluster.sharded_index import (
-    Image,
-    code_of,
-    describe_on,
-    list_folder,
-    share_weights,
-    worker_weights,
-)
-from dupnet.cluster.sharded_search import Search
-from dupnet.cluster.shards import Places, read_verify
+from dupnet.cluster.sharded_index import Image, list_folder
 from dupnet.files.leases import FILE, leased
 from dupnet.files.storage import Folder
 from dupnet.files.workers import n_workers
-from dupnet.find.collection import CACHE, RECORD, combine, locked, parse_record
+from dupnet.find.collection import CACHE, RECORD, Collection, combine, locked, parse_record
 from dupnet.find.describe import recorded_weights
-from dupnet.find.engine import across, tiling_of
-from dupnet.find.groups import resolve
-from dupnet.find.results import Clock, FindResult, conclude, write_all
-from dupnet.find.scoring import ScoredOnce
+from dupnet.find.engine import found_by, tiling_of
+from dupnet.find.results import Clock, FindResult, write_all
 from dupnet.find.search import EXACT_UP_TO
-from dupnet.find.steps import searched_tiles
-from dupnet.find.tile_index import Tiling, columns
-from dupnet.find.tile_search import SEARCH_THRESHOLD, propose_by_tiles
 from dupnet.images.reading import Sources
-from dupnet.network.comparison import score_pairs
+from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights, load_weights
-from dupnet.tiles import Grid
 
 __all__ = ["IMAGES_A_TASK", "TILES_A_PART", "find_on_cluster"]
 
@@ -61,8 +41,6 @@ IMAGES_A_TASK = 512
 TILES_A_PART = 2**18
 """Tiles of a part: 67 MB of search descriptors, and as many of buckets. A task compares two parts: smaller
 ones need less memory, and make more tasks that read more (benchmarks/scaling)."""
-
-Numbers = npt.NDArray[np.int64]
 
 
 def find_on_cluster(
@@ -81,6 +59,7 @@ def find_on_cluster(
     images_a_task: int = IMAGES_A_TASK,
     tiles_a_part: int = TILES_A_PART,
     exact_up_to: int = EXACT_UP_TO,
+    points_a_slice: int = SLICE_POINTS,
 ) -> FindResult:
     """Find every overlap of a folder of images with the workers of a Dask cluster.
 
@@ -98,6 +77,8 @@ def find_on_cluster(
     images_a_task, tiles_a_part : int
         Images that one task describes, and tiles of which it compares twice as many. The result does not
         depend on them.
+    points_a_slice : int
+        Points that a task compares. The result does not depend on it.
     exact_up_to : int
         As for :func:`dupnet.find.search.candidates`.
 
@@ -110,14 +91,16 @@ def find_on_cluster(
         If a folder is missing, ``out`` cannot be written, another run is at work in it, or the cluster does
         not answer for long.
     """
-    for name, portion in (("images_a_task", images_a_task), ("tiles_a_part", tiles_a_part)):
+    portions = {
+        "images_a_task": images_a_task,
+        "tiles_a_part": tiles_a_part,
+        "points_a_slice": points_a_slice,
+    }
+    for name, portion in portions.items():
         if portion < 1:
             raise ValueError(f"{name} is {portion}; it must be at least 1.")
     tiling = tiling_of(grid, tile_size, stride)
-    if tiling is None:
-        raise ValueError("A cluster searches whole tiles on a grid only: give its step (--grid).")
     used_weights = load_weights(weights)
-    code = code_of(tiling, used_weights)
     clock = Clock()
     results = Folder(out)
     cache = results.folder(CACHE)
@@ -126,47 +109,47 @@ def find_on_cluster(
         other = None if against is None else Folder(against)
         folders, images, n_ignored = _open_collection(results, Folder(folder), add, other)
         sources = (*folders, *([other.parent] if other else []))
-        cluster = stack.enter_context(Cluster(scheduler, progress))
-        store = cache.folder(f"shards-{code}")
-        for stale in cache.folders():
-            if stale.startswith("shards-") and stale != store.name:
-                tqdm.write("dupnet: describing all images again, their shards were made by another version")
-                cache.remove(stale)
-        share_weights(store, used_weights)
-        with clock("describe"):
-            described, places = describe_on(cluster, store, images, tiling, code, images_a_task)
-        check_lease()
-        is_against = None
-        if other is not None:
-            is_against = np.array([images[image].folder == other.address for image in described.images])
-        with clock("search"):
-            n_tiles = tiling.grid(*described.sizes[0].tolist()).n_tiles
-            search = Search(store, places, n_tiles, is_against)
-            found = search.run(cluster, cache, SEARCH_THRESHOLD, exact_up_to, tiles_a_part)
-        check_lease()
-        with clock("judge"):
-            score = ScoredOnce(search.hashes, partial(_scores, cluster, store, places, n_tiles, tiling, code))
-            tiles = propose_by_tiles(found, described, search.decidable, score, tiling, used_weights)
-            resolution = resolve(tiles.proposals, described.sizes, tiles.judge, tiling.tile_size)
-        result = conclude(
-            across(resolution, is_against),
-            described,
-            grid=Grid.of_image(int(described.sizes[0, 0]), int(described.sizes[0, 1]), tiling.stride),
+        are_local = all(one.is_local for one in sources)
+        run = ClusterRun(
+            collection=Collection(
+                tuple(one.path for one in sources) if are_local else (),
+                Path(other.address) if other else None,
+                {name: Path(image.folder, image.file) for name, image in images.items()},
+                held=frozenset(
+                    name for name, image in images.items() if other and image.folder == other.address
+                ),
+                ignored=n_ignored,
+            ),
+            rendering=Rendering(),
+            work=Path(stack.enter_context(TemporaryDirectory(prefix="dupnet-"))),
             weights=used_weights,
-            folders=[one.path for one in sources] if all(one.is_local for one in sources) else [],
+            clock=clock,
+            check_content=False,
+            workers=1,
+            progress=progress,
+            cluster=stack.enter_context(Cluster(scheduler, progress)),
+            cache=cache,
+            images=images,
+            check_lease=check_lease,
+            images_a_task=images_a_task,
+            tiles_a_part=tiles_a_part,
+            exact_up_to=exact_up_to,
+            slice_points=points_a_slice,
+        )
+        result = found_by(
+            run,
+            tiling,
+            stack,
             options={
                 "images": os.fspath(folder),
                 "grid": grid,
-                "tile_size": tiling.tile_size,
-                "stride": tiling.stride,
+                "tile_size": tiling and tiling.tile_size,
+                "stride": tiling and tiling.stride,
                 "add": add,
                 "against": None if against is None else os.fspath(against),
                 "weights": recorded_weights(weights),
                 "scheduler": scheduler,
             },
-            searched={**searched_tiles(tiling), "against": against is not None},
-            counts={**tiles.counts, "ignored": n_ignored},
-            seconds=clock.seconds,
         )
         check_lease()
         local_or_store = [one.path if one.is_local else one for one in sources]
@@ -222,44 +205,6 @@ def _open_collection(
         images.update((f"{other.name}/{name}", image) for name, image in listed.items())
     cache.write(RECORD, json.dumps(record).encode())
     return folders, dict(sorted(images.items())), n_ignored
-
-
-def _scores(
-    cluster: Cluster,
-    store: Folder,
-    places: Places,
-    n_tiles: int,
-    tiling: Tiling,
-    code: str,
-    pairs: list[Numbers],
-) -> list[npt.NDArray[np.float32]]:
-    """Scores (k,) of each portion (2, k) of pairs of tile rows, a task each."""
-
-    def task(portion: Numbers) -> tuple[Any, ...]:
-        rows, pair = np.unique(portion, return_inverse=True)
-        image, tile = np.divmod(rows, n_tiles)
-        used, shard = np.unique(places.shard[image], return_inverse=True)
-        keys = [places.shards[number].key for number in used]
-        return store.address, keys, shard, places.first_row[image] + tile, pair.reshape(2, -1), tiling, code
-
-    return cluster.run(_score_task, [task(portion) for portion in pairs], "verify")
-
-
-def _score_task(
-    store: str,
-    keys: Sequence[str],
-    shard: Numbers,
-    row: Numbers,
-    pair: Numbers,
-    tiling: Tiling,
-    code: str,
-) -> npt.NDArray[np.float32]:
-    """Scores (n,) of pairs (2, n) of tiles; tile ``k`` is row ``row[k]`` of shard ``keys[shard[k]]``."""
-    weights = worker_weights(store, tiling, code)
-    order = np.lexsort((row, shard))
-    verify = read_verify(Folder(store), keys, shard[order], row[order], columns(tiling, weights)["verify"])
-    place = np.argsort(order)[pair]
-    return score_pairs(verify[place[0]], verify[place[1]], weights, workers=1)
 
 
 def _write(result: FindResult, results: Folder, images: Sources | None, clock: Clock) -> None:

@@ -13,21 +13,18 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from dupnet.cluster.kinds import Kind, Made
 from dupnet.cluster.scheduler import Cluster
-from dupnet.cluster.shards import TILES, Places, read_shards, token, write_shard
+from dupnet.cluster.shards import Places, read_shards, token, write_shard
 from dupnet.files.identity import Identity, identity_of
 from dupnet.files.storage import Folder
 from dupnet.find.cache import Arrays, Entry
 from dupnet.find.describe import Described, settle, unusable_names
-from dupnet.find.tile_index import Tiling, describe_tiles, made_by
 from dupnet.images.image import MAX_FILE_BYTES
 from dupnet.images.listing import accompanies, list_collection
 from dupnet.network.descriptors import Weights, load_weights, weights_bytes
 
-__all__ = ["Image", "code_of", "describe_on", "list_folder", "share_weights", "worker_weights"]
-
-TILES_A_SHARD = 2**13
-"""Tiles from which a shard is written: 34 MB of descriptors, the most that a task keeps in memory of them."""
+__all__ = ["Image", "code_of", "describe_on", "files_of", "list_folder", "share_weights", "worker_weights"]
 
 WEIGHTS_FILE = "weights.npz"
 """Beside the shards: the weights that made them, where they are not the shipped ones."""
@@ -78,9 +75,9 @@ def _identity(path: Path) -> Identity | None:
         return None
 
 
-def code_of(tiling: Tiling, weights: Weights) -> str:
+def code_of(kind: Made, weights: Weights) -> str:
     """A name for all that descriptors depend on beside the images, and for how shards hold them."""
-    return token([made_by(tiling, weights), TILES.descr])
+    return token(kind.made_by(weights))
 
 
 def share_weights(store: Folder, weights: Weights) -> None:
@@ -90,19 +87,19 @@ def share_weights(store: Folder, weights: Weights) -> None:
 
 
 @lru_cache(maxsize=4)
-def _shared_weights(store: str, tiling: Tiling, code: str) -> Weights | None:
+def _shared_weights(store: str, kind: Made, code: str) -> Weights | None:
     """The weights of a run, from the package or from its store; None where this machine has other code."""
     weights = load_weights()
-    if code_of(tiling, weights) == code:
+    if code_of(kind, weights) == code:
         return weights
     folder = Folder(store)
     if WEIGHTS_FILE not in folder.files():
         return None
     weights = load_weights(io.BytesIO(folder.read(WEIGHTS_FILE)))
-    return weights if code_of(tiling, weights) == code else None
+    return weights if code_of(kind, weights) == code else None
 
 
-def worker_weights(store: str, tiling: Tiling, code: str) -> Weights:
+def worker_weights(store: str, kind: Made, code: str) -> Weights:
     """The weights of the run whose shards are at the address ``store``, on a worker that describes and scores
     as the client would.
 
@@ -112,7 +109,7 @@ def worker_weights(store: str, tiling: Tiling, code: str) -> Weights:
         If it would not.
     """
     threadpool_limits(1, user_api="blas")  # for good: a worker's threads have a task each
-    weights = _shared_weights(store, tiling, code)
+    weights = _shared_weights(store, kind, code)
     if weights is None:
         raise ValueError(
             "A worker has another version of dupnet, or of what it decodes with, than the client; install "
@@ -125,7 +122,7 @@ def describe_on(
     cluster: Cluster,
     store: Folder,
     images: Mapping[str, Image],
-    tiling: Tiling,
+    kind: Kind,
     code: str,
     images_a_task: int,
 ) -> tuple[Described, Places]:
@@ -139,8 +136,8 @@ def describe_on(
         Of the shards.
     images : mapping
         Image name to image, sorted by name.
-    tiling, code
-        How images are cut, and :func:`code_of`.
+    kind, code
+        What is described of images, and :func:`code_of`.
     images_a_task : int
         Images that one task describes.
 
@@ -163,7 +160,7 @@ def describe_on(
         for image, (_, _, identity) in images.items()
         if image not in reasons and (image, identity) not in known
     ]
-    tasks = [(store.address, batch, tiling, code) for batch in _batches(new, images, images_a_task)]
+    tasks = [(store.address, batch, kind, code) for batch in _batches(new, images, images_a_task)]
     for refused in cluster.run(_describe_task, tasks, "describe"):
         reasons.update(refused)
 
@@ -180,7 +177,7 @@ def describe_on(
     if lost:
         raise OSError(f"{store.address}: no shard holds {lost[0]!r}; another run may be clearing it.")
     described = settle(
-        {image: place[image][1] for image in images if image not in reasons}, reasons, one_size=True
+        {image: place[image][1] for image in images if image not in reasons}, reasons, **kind.settled
     )
     where = [place[image] for image in described.images]
     return described, Places(
@@ -200,9 +197,9 @@ def _batches(
             yield {image: images[image] for image in of_folder[start : start + images_a_task]}
 
 
-def _describe_task(store: str, batch: Mapping[str, Image], tiling: Tiling, code: str) -> dict[str, str]:
+def _describe_task(store: str, batch: Mapping[str, Image], kind: Kind, code: str) -> dict[str, str]:
     """Describe images into one or more shards; returns those that cannot be used, with the reason."""
-    weights = worker_weights(store, tiling, code)
+    weights = worker_weights(store, kind, code)
     folder = Folder(next(iter(batch.values())).folder)
     refused: dict[str, str] = {}
     waiting: dict[str, tuple[Entry, Arrays]] = {}
@@ -210,8 +207,8 @@ def _describe_task(store: str, batch: Mapping[str, Image], tiling: Tiling, code:
     for start in range(0, len(names), IMAGES_AT_A_TIME):
         part = names[start : start + IMAGES_AT_A_TIME]
         with TemporaryDirectory(prefix="dupnet-") as beside:
-            files = _files(folder, {image: batch[image] for image in part}, Path(beside))
-            described = describe_tiles(part, files, tiling, weights)
+            files = files_of(folder, {image: batch[image] for image in part}, Path(beside))
+            described = kind.describe(part, files, weights)
         for image, result in described.items():
             if isinstance(result, str):
                 refused[image] = result
@@ -224,16 +221,17 @@ def _describe_task(store: str, batch: Mapping[str, Image], tiling: Tiling, code:
                 elif listed is not None:
                     entry = entry._replace(identity=listed)
                 waiting[image] = entry, arrays
-        n_tiles = sum(entry.n_rows for entry, _ in waiting.values())
-        if waiting and (n_tiles >= TILES_A_SHARD or start + IMAGES_AT_A_TIME >= len(names)):
+        n_rows = sum(entry.n_rows for entry, _ in waiting.values())
+        if waiting and (n_rows >= kind.rows_a_shard or start + IMAGES_AT_A_TIME >= len(names)):
             key = token([[image, *batch[image]] for image in waiting])
-            write_shard(Folder(store), key, waiting)
+            write_shard(Folder(store), key, waiting, kind.columns)
             waiting = {}
     return refused
 
 
-def _files(folder: Folder, images: Mapping[str, Image], beside: Path) -> dict[str, Path]:
-    """Paths of the images' files: of copies in ``beside`` if need be, which a file that is gone has not."""
+def files_of(folder: Folder, images: Mapping[str, Image], beside: Path) -> dict[str, Path]:
+    """Paths of the files of images of one folder: of copies in ``beside`` if need be, which a file that is
+    gone has not."""
     if folder.is_local:
         return {name: folder.path / image.file for name, image in images.items()}
     sizes = {name: image.identity.size if image.identity else 0 for name, image in images.items()}

@@ -10,7 +10,6 @@ two alone, and of several neighbours the first are kept by number.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dupnet.cluster.scheduler import Cluster
-from dupnet.cluster.shards import Places, read_search, read_tiles, token
+from dupnet.cluster.shards import Places, packed, read_search, read_tiles, token, unpacked
 from dupnet.files.storage import Folder
 from dupnet.find.hash_tables import hashed
 from dupnet.find.search import SEARCH_VERSION, Candidates, equal_sets, gather, pairs_above, with_equals
@@ -118,7 +117,7 @@ class Search:
 
         def found() -> Iterator[tuple[Numbers, npt.NDArray[np.float32]]]:
             for one, other in tqdm(pairs, desc="gather", disable=not cluster.progress):
-                arrays = _unpacked(folder.read(f"pair-{one}-{other}.npz"))
+                arrays = unpacked(folder.read(f"pair-{one}-{other}.npz"))
                 yield arrays["number1"] * len(self.different) + arrays["number2"], arrays["cosine"]
 
         merged = gather(found(), len(self.different))
@@ -151,7 +150,7 @@ class Search:
     def _file_of(self, part: _Part) -> bytes:
         used, shard = np.unique(part.shard, return_inverse=True)
         keys = np.array([self.places.shards[number].key for number in used])
-        return _packed(number=part.number, keys=keys, shard=shard, row=part.row)
+        return packed(number=part.number, keys=keys, shard=shard, row=part.row)
 
     def _rows_of(self, images: Numbers) -> Numbers:
         return (images[:, None] * self.n_tiles + np.arange(self.n_tiles)).reshape(-1)
@@ -177,9 +176,9 @@ def _hash_task(store: str, folder: str, part: int) -> None:
     """Keep the buckets that the descriptors of a part fall into."""
     threadpool_limits(1, user_api="blas")  # for good: a worker's threads have a task each
     where = Folder(folder)
-    descriptors = _read_part(Folder(store), _unpacked(where.read(f"part-{part}.npz")))
+    descriptors = _read_part(Folder(store), unpacked(where.read(f"part-{part}.npz")))
     buckets = hashed(descriptors, np.arange(len(descriptors)))
-    where.write(f"hashed-{part}.npz", _packed(buckets=buckets))
+    where.write(f"hashed-{part}.npz", packed(buckets=buckets))
 
 
 def _search_task(store: str, folder: str, one: int, other: int, threshold: float, exact: bool) -> None:
@@ -187,13 +186,11 @@ def _search_task(store: str, folder: str, one: int, other: int, threshold: float
     threadpool_limits(1, user_api="blas")  # for good: a worker's threads have a task each
     where = Folder(folder)
     of_parts = sorted({one, other})
-    parts = [_unpacked(where.read(f"part-{part}.npz")) for part in of_parts]
+    parts = [unpacked(where.read(f"part-{part}.npz")) for part in of_parts]
     descriptors = [_read_part(Folder(store), part) for part in parts]
     buckets = None
     if not exact:
-        buckets = np.concatenate(
-            [_unpacked(where.read(f"hashed-{part}.npz"))["buckets"] for part in of_parts]
-        )
+        buckets = np.concatenate([unpacked(where.read(f"hashed-{part}.npz"))["buckets"] for part in of_parts])
     numbers = np.concatenate([part["number"] for part in parts])
     side = np.repeat(np.arange(len(parts)) > 0, [len(part["number"]) for part in parts])
     order = np.argsort(numbers)
@@ -207,7 +204,7 @@ def _search_task(store: str, folder: str, one: int, other: int, threshold: float
     )
     first, second = np.divmod(found, max(len(order), 1))
     numbers = numbers[order]
-    data = _packed(number1=numbers[first], number2=numbers[second], cosine=cosine)
+    data = packed(number1=numbers[first], number2=numbers[second], cosine=cosine)
     where.write(f"pair-{one}-{other}.npz", data)
 
 
@@ -218,14 +215,3 @@ def _read_part(store: Folder, part: Mapping[str, npt.NDArray[Any]]) -> npt.NDArr
         of_shard = np.flatnonzero(part["shard"] == number)
         found[of_shard] = read_search(store, key, part["row"][of_shard])
     return found
-
-
-def _packed(**arrays: npt.NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()
-
-
-def _unpacked(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}

@@ -1,15 +1,17 @@
 """Descriptors in shards: files of a few thousand tiles each, which many machines write and read side by side.
 
-A shard KEY is three flat files with one row a tile (``KEY.search``, ``KEY.verify`` and ``KEY.tiles``, which
-says whether a tile is decidable and carries hashes of both its descriptors) and, written last,
-``KEY.json``: the images, each with its file as it was and its rows. Without it the others count for nothing.
+A shard KEY is a few flat files and, written last, ``KEY.json``: the images, each with its file as it was and
+its rows. Without it the others count for nothing. Of tiles the files have one row a tile: ``KEY.search``,
+``KEY.verify`` and ``KEY.tiles``, which says whether a tile is decidable and carries hashes of both its
+descriptors. Of points they are the columns of :mod:`dupnet.find.point_index`, one row a point.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -25,11 +27,14 @@ __all__ = [
     "TILES",
     "Places",
     "Shard",
+    "packed",
+    "read_column",
     "read_search",
     "read_shards",
     "read_tiles",
     "read_verify",
     "token",
+    "unpacked",
     "write_shard",
 ]
 
@@ -64,27 +69,26 @@ def token(content: Any) -> str:
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
-def write_shard(store: Folder, key: str, images: Mapping[str, tuple[Entry, Arrays]]) -> None:
-    """Write the descriptors of images, and last the file that makes them count."""
+def write_shard(
+    store: Folder,
+    key: str,
+    images: Mapping[str, tuple[Entry, Arrays]],
+    columns: Callable[[Arrays], Mapping[str, bytes]],
+) -> None:
+    """Write the descriptors of images, and last the file that makes them count.
+
+    ``columns``: rows of all images -> the files of the shard by their endings.
+    """
     entries: dict[str, Entry] = {}
     n_rows = 0
     for image, (entry, _) in images.items():
         entries[image] = entry._replace(first_row=n_rows)
         n_rows += entry.n_rows
 
-    def column(name: str) -> npt.NDArray[Any]:
-        return np.concatenate([arrays[name] for _, arrays in images.values()])
-
-    search, verify = column("search"), column("verify")
-    tiles = np.zeros(n_rows, TILES)
-    digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in search)
-    tiles["digest"] = np.frombuffer(digests, "<u8").reshape(-1, 2)
-    tiles["verify_hash"] = column("hashes")
-    tiles["decidable"] = column("decidable")
-    tiles["searched"] = search.any(axis=1)
-    store.write(f"{key}.search", search.tobytes())
-    store.write(f"{key}.verify", verify.tobytes())
-    store.write(f"{key}.tiles", tiles.tobytes())
+    names = next(iter(images.values()))[1]
+    together = {name: np.concatenate([arrays[name] for _, arrays in images.values()]) for name in names}
+    for ending, data in columns(together).items():
+        store.write(f"{key}.{ending}", data)
     store.write(f"{key}.json", json.dumps({"n_rows": n_rows, "images": entries}).encode())
 
 
@@ -124,6 +128,18 @@ def read_tiles(store: Folder, shard: Shard) -> npt.NDArray[np.void]:
         If the file cannot be read, or is damaged.
     """
     return np.frombuffer(_whole(store, f"{shard.key}.tiles", shard.n_rows * TILES.itemsize), TILES)
+
+
+def read_column(store: Folder, shard: Shard, ending: str, width: int) -> npt.NDArray[np.uint8]:
+    """All rows of a file of a shard: (n_rows, width) uint8.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, or is damaged.
+    """
+    data = _whole(store, f"{shard.key}.{ending}", shard.n_rows * width)
+    return np.frombuffer(data, np.uint8).reshape(-1, width)
 
 
 def read_search(store: Folder, key: str, rows: Numbers) -> npt.NDArray[np.int8]:
@@ -175,3 +191,16 @@ def _whole(store: Folder, name: str, size: int) -> bytes:
 
 def _damaged(store: Folder, name: str) -> OSError:
     return OSError(f"{store.address}/{name} is damaged; delete its folder and run again.")
+
+
+def packed(**arrays: npt.NDArray[Any]) -> bytes:
+    """Arrays as one file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def unpacked(data: bytes) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of :func:`packed`."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}

@@ -14,10 +14,11 @@ images were added, ends with the same bytes as one that did all at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,7 @@ from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights, load_weights
 from dupnet.tiles import TILE_SIZE
 
-__all__ = ["across", "find_overlaps", "tiling_of"]
+__all__ = ["across", "find_overlaps", "found_by", "tiling_of"]
 
 PATHS_RECORDED = 20
 """Folders or files of a call that ``run.json`` names."""
@@ -150,22 +151,11 @@ def find_overlaps(
             n_workers(workers),
             progress,
         )
-        search = search_by_points(run, stack) if tiling is None else search_by_tiles(run, tiling, stack)
-        with run.clock("judge"):
-            resolution = resolve(
-                search.proposals,
-                search.described.sizes,
-                search.judge,
-                search.least,
-                None if all_pairs else MAX_STACK,
-            )
-        is_against = held_against(run, search.described)
-        result = conclude(
-            across(resolution, is_against),
-            search.described,
-            grid=search.grid,
-            weights=run.weights,
-            folders=run.collection.lookup,
+        result = found_by(
+            run,
+            tiling,
+            stack,
+            all_pairs=all_pairs,
             options={
                 "images": None if named is None else [os.fspath(path) for path in named[:PATHS_RECORDED]],
                 "grid": grid,
@@ -181,22 +171,51 @@ def find_overlaps(
                 "rendering": run.rendering.record(),
                 "weights": recorded_weights(weights),
             },
-            searched={**search.searched, "against": against is not None},
-            counts={**search.counts, "ignored": run.collection.ignored},
-            seconds=run.clock.seconds,
         )
-        if search.surveyed:
-            result.georeference = contradictions(
-                search.surveyed,
-                result.overlaps,
-                result.revisits,
-                resolution.refused,
-                search.described.images,
-            )
         if out is not None:
             result = heed(result, work, ignore=ignore_judgements)
             shown = result.folders if report else None
             write_all(result, work, shown, run.workers, run.clock, run.rendering)
+    return result
+
+
+def found_by(
+    run: Run,
+    tiling: Tiling | None,
+    stack: ExitStack,
+    *,
+    options: Mapping[str, Any],
+    all_pairs: bool = False,
+) -> FindResult:
+    """What a run finds, on whichever machines; caches stay open as long as the stack.
+
+    ``tiling``: the tiles to search, or None for any offset. ``options``: as ``run.json`` keeps them.
+    """
+    search = search_by_points(run, stack) if tiling is None else search_by_tiles(run, tiling, stack)
+    with run.clock("judge"):
+        resolution = resolve(
+            search.proposals,
+            search.described.sizes,
+            search.judge,
+            search.least,
+            None if all_pairs else MAX_STACK,
+        )
+    is_against = held_against(run, search.described)
+    result = conclude(
+        across(resolution, is_against),
+        search.described,
+        grid=search.grid,
+        weights=run.weights,
+        folders=run.collection.lookup,
+        options=options,
+        searched={**search.searched, "against": is_against is not None},
+        counts={**search.counts, "ignored": run.collection.ignored},
+        seconds=run.clock.seconds,
+    )
+    if search.surveyed:
+        result.georeference = contradictions(
+            search.surveyed, result.overlaps, result.revisits, resolution.refused, search.described.images
+        )
     return result
 
 

@@ -12,7 +12,7 @@ The result depends neither on the number of workers nor on how the work is slice
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,8 +30,10 @@ __all__ = [
     "N_TABLES",
     "WINDOW",
     "Cells",
+    "Compare",
     "Joined",
     "Pairs",
+    "Slice",
     "cells_of",
     "join",
     "n_prefix_bits",
@@ -83,6 +85,37 @@ class Pairs(NamedTuple):
     second: Numbers
 
 
+class Slice(NamedTuple):
+    """Points of some cells of a table, which are compared with each other."""
+
+    table: int
+    prefix: int
+    window: int
+    all_codes: Codes
+    all_kinds: Kinds
+    rows: Numbers | None
+    """Their numbers, ascending; None for all points."""
+
+    @property
+    def numbers(self) -> Numbers:
+        """Their numbers, ascending."""
+        return np.arange(len(self.all_codes)) if self.rows is None else self.rows
+
+    @property
+    def codes(self) -> Codes:
+        """Their codes, in memory."""
+        return np.asarray(self.all_codes if self.rows is None else self.all_codes[self.rows])
+
+    @property
+    def kinds(self) -> Kinds:
+        """Their kinds."""
+        return self.all_kinds if self.rows is None else self.all_kinds[self.rows]
+
+
+Compare = Callable[[Iterator[Slice], float], Iterator[tuple[Numbers, Numbers, int]]]
+"""Slices and the least cosine -> of each what :func:`table_pairs` finds, by the numbers of the points."""
+
+
 @dataclass
 class Joined:
     """What a join found. Iterating gives :class:`Pairs`, part by part, each of other (first) images, and of
@@ -126,6 +159,7 @@ def join(
     n_tables: int = N_TABLES,
     workers: int | None = None,
     slice_points: int = SLICE_POINTS,
+    compare: Compare | None = None,
     scratch: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> Joined:
@@ -151,6 +185,8 @@ def join(
         More find more, at their cost.
     workers, slice_points : int
         Threads, as many as there are cores by default, and points that each holds at a time.
+    compare : callable, optional
+        What compares the points of slices, in order, where it is not threads of this process.
     scratch : path, optional
         Folder for pairs that are not held in memory; :meth:`Joined.close` removes what was written there.
     progress : bool
@@ -175,17 +211,19 @@ def join(
     skipped = 0
     prefix, window = n_prefix_bits(n), window_of(n)
 
-    def in_slice(task: tuple[int, Numbers | None]) -> tuple[Numbers, Numbers, int, int]:
-        size = n if task[1] is None else len(task[1])
-        return *table_pairs(codes, kinds, task[1], task[0], prefix, window, min_cosine), size
-
+    slices = _slices(codes, kinds, n_tables, prefix, window, slice_points)
     bar = tqdm(total=n * n_tables, desc="join", unit="point", unit_scale=True, disable=not progress)
+
+    def here(slices: Iterator[Slice], min_cosine: float) -> Iterator[tuple[Numbers, Numbers, int]]:
+        def compared(one: Slice) -> tuple[Numbers, Numbers, int]:
+            found = table_pairs(codes, kinds, one.rows, one.table, prefix, window, min_cosine)
+            bar.update(n if one.rows is None else len(one.rows))
+            return found
+
+        return map_in_order(compared, slices, n_workers(workers))
+
     with one_blas_thread(), bar:
-        threads = n_workers(workers)
-        for first, second, missed, size in map_in_order(
-            in_slice, _tasks(codes, kinds, n_tables, prefix, slice_points, threads), threads
-        ):
-            bar.update(size)
+        for first, second, missed in (compare or here)(slices, min_cosine):
             skipped += missed
             if ignored is not None:
                 counted = ~(ignored[first] | ignored[second])
@@ -335,17 +373,17 @@ def _rotation(table: int, length: int) -> npt.NDArray[np.float32]:
     return turned
 
 
-def _tasks(
-    codes: Codes, kinds: Kinds, n_tables: int, prefix: int, slice_points: int, workers: int
-) -> Iterator[tuple[int, Numbers | None]]:
-    """Every table and the points of each of its slices."""
+def _slices(
+    codes: Codes, kinds: Kinds, n_tables: int, prefix: int, window: int, slice_points: int
+) -> Iterator[Slice]:
     for table in range(n_tables):
         if len(codes) <= slice_points:
-            yield table, None
+            yield Slice(table, prefix, window, codes, kinds, None)
             continue
         cells = cells_of(codes, kinds, table, prefix)
         for start, stop in slices_of(cells, slice_points):
-            yield table, np.flatnonzero((cells >= start) & (cells < stop))
+            rows = np.flatnonzero((cells >= start) & (cells < stop))
+            yield Slice(table, prefix, window, codes, kinds, rows)
 
 
 class _Parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from dupnet.images.image import TooLarge, UnreadableImage
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
 
-__all__ = ["COLUMNS", "describe_points", "open_points"]
+__all__ = ["COLUMNS", "describe_points", "made_by", "open_points"]
 
 COLUMNS = {"codes": CODE_LENGTH, "y": 4, "x": 4, "kinds": 1}
 """What is kept of a point, and in how many bytes; ``y, x`` are float32."""
@@ -29,11 +30,16 @@ def open_points(
     rendering: Rendering = Rendering(),
 ) -> Cache:
     """The cache of points in ``folder``; emptied if made by other code, directions or rendering."""
+    return Cache(folder, made_by(weights, dense=dense, rendering=rendering), COLUMNS, check_all=check_all)
+
+
+def made_by(weights: Weights, *, dense: bool, rendering: Rendering = Rendering()) -> dict[str, Any]:
+    """All that points depend on, beside the images."""
     directions = [float(array.astype(np.float64).sum()) for array in load_directions()]
-    made_by = {**versions(weights), "points": POINTS_VERSION, "directions": directions, "dense": dense}
-    made_by["rendering"] = rendering.record()
-    del made_by["weights"]  # points do not depend on the network
-    return Cache(folder, made_by, COLUMNS, check_all=check_all)
+    made = {**versions(weights), "points": POINTS_VERSION, "directions": directions, "dense": dense}
+    made["rendering"] = rendering.record()
+    del made["weights"]  # points do not depend on the network
+    return made
 
 
 def describe_points(

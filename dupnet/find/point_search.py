@@ -15,7 +15,7 @@ import pandas as pd
 from dupnet.find.cache import Cache
 from dupnet.find.collection import SCRATCH
 from dupnet.find.describe import Described
-from dupnet.find.join import join
+from dupnet.find.join import SLICE_POINTS, Compare, join
 from dupnet.find.lattice import CellsOfParts, OnLattice, describe_on_lattice
 from dupnet.find.near_copies import near_copies, recalling
 from dupnet.find.overlaps import KEY, PLACE, Judge
@@ -91,12 +91,15 @@ def search_points(
     judge: Judge,
     workers: int,
     progress: bool = False,
+    compare: Compare | None = None,
+    slice_points: int = SLICE_POINTS,
 ) -> PointSearch:
     """Propose overlaps of the images, all in the cache, by their points.
 
     ``is_against`` (n_images,): images held against the others; only overlaps between the two are proposed.
     ``scratch``: a folder for what does not fit into memory. ``judge``: see
-    :func:`dupnet.find.near_copies.near_copies`.
+    :func:`dupnet.find.near_copies.near_copies`. ``compare``, ``slice_points``: see
+    :func:`dupnet.find.join.join`.
     """
     copies, leaders = _equal_images(cache, described, is_against)
     n_images = len(described.images)
@@ -119,6 +122,8 @@ def search_points(
             sides=is_against,
             ignored=overlay,
             workers=workers,
+            slice_points=slice_points,
+            compare=compare,
             scratch=folder,
             progress=progress,
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from dupnet.find.cache import Cache
 from dupnet.find.collection import Collection
 from dupnet.find.describe import Described, describe_all
 from dupnet.find.footprints import Surveyed
+from dupnet.find.join import SLICE_POINTS, Compare
 from dupnet.find.overlaps import KEY, Judge, concatenate
 from dupnet.find.point_index import describe_points, open_points
 from dupnet.find.point_search import (
@@ -29,9 +31,10 @@ from dupnet.find.point_search import (
     with_places,
 )
 from dupnet.find.points import needs_dense
+from dupnet.find.regions import Image
 from dupnet.find.results import Clock
 from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
-from dupnet.find.tile_search import search_tiles
+from dupnet.find.tile_search import TileSearch, search_tiles
 from dupnet.find.verification import refine_offsets
 from dupnet.find.votes import EXACT_FROM
 from dupnet.images.image import MAX_PIXELS
@@ -46,8 +49,12 @@ SMALLEST_GRID = 128
 alike too often."""
 
 
-class Run(NamedTuple):
-    """What all steps of a run share."""
+@dataclass(frozen=True)
+class Run:
+    """What all steps of a run share, and how the larger ones are done: by threads of this process.
+
+    A cluster (:mod:`dupnet.cluster.points`) does them by its workers. What comes out is the same.
+    """
 
     collection: Collection
     rendering: Rendering
@@ -58,6 +65,84 @@ class Run(NamedTuple):
     check_content: bool
     workers: int
     progress: bool
+    slice_points: int = SLICE_POINTS
+    """Points of a join that are compared at a time."""
+
+    @property
+    def compare(self) -> Compare | None:
+        """What compares the points of a join, if not threads of this process."""
+        return None
+
+    def points(self, dense: bool, stack: ExitStack) -> tuple[Cache, Described]:
+        """The points of the images, all in the cache, which stays open as long as the stack."""
+        opened = open_points(
+            self.work / ("points-dense" if dense else "points"),
+            self.weights,
+            dense=dense,
+            check_all=self.check_content,
+            rendering=self.rendering,
+        )
+        cache = stack.enter_context(opened)
+        describer = partial(describe_points, dense=dense)
+        return cache, self._described(self.collection.files, cache, describer, smallest=SMALLEST_IMAGE)
+
+    def tiles(self, images: Sequence[str], tiling: Tiling, stack: ExitStack) -> tuple[Described, TileSearch]:
+        """Search the tiles of those images that are of the most frequent size; of one that changes meanwhile
+        there may be none."""
+        opened = open_tiles(
+            self.work / "tiles", tiling, self.weights, check_all=self.check_content, rendering=self.rendering
+        )
+        cache = stack.enter_context(opened)
+        describer = partial(describe_tiles, tiling=tiling, weights=self.weights)
+        files = {image: self.collection.files[image] for image in images}
+        with self.clock("describe tiles"):
+            described = self._described(files, cache, describer, one_size=True)
+        with self.clock("search tiles"):
+            sides = held_against(self, described)
+            found = search_tiles(cache, described, tiling, self.weights, sides, self.workers, self.progress)
+        return described, found
+
+    def reader(self, described: Described) -> Callable[[int], Image]:
+        """From the number of an image to its pixels."""
+        return reader(self.collection.files, described, self.rendering)
+
+    def refine(
+        self, proposals: pd.DataFrame, described: Described, read: Callable[[int], Image]
+    ) -> pd.DataFrame:
+        """See :func:`dupnet.find.verification.refine_offsets`."""
+        return refine_offsets(proposals, read, self.workers, self.progress)
+
+    def judge(self, described: Described, read: Callable[[int], Image]) -> Judge:
+        """See :func:`dupnet.find.point_search.region_judge`."""
+        return region_judge(read, described, self.weights, self.workers, self.progress)
+
+    def survey(self, described: Described) -> Surveyed | None:
+        """What files say of where their images lie, if any does."""
+        sides = held_against(self, described)
+        return footprints.survey(self.collection.files, described, sides, self.workers)
+
+    def _described(
+        self, files: Mapping[str, Path], cache: Cache, describer: Callable[..., Any], **settings: Any
+    ) -> Described:
+        """Bring an open cache up to date with the files: :func:`dupnet.find.describe.describe_all`, with what
+        all describers of a run share."""
+        if cache.discarded:
+            warnings.warn(f"All images are described again: the cache was {cache.discarded}.", stacklevel=5)
+        if cache.damaged:
+            warnings.warn(
+                f"{len(cache.damaged)} images are described again: their rows in the cache were damaged.",
+                stacklevel=5,
+            )
+        return describe_all(
+            files,
+            cache,
+            partial(describer, files=files, check_content=self.check_content, rendering=self.rendering),
+            refused=self.collection.refused,
+            check_content=self.check_content,
+            workers=self.workers,
+            progress=self.progress,
+            **settings,
+        )
 
 
 class Search(NamedTuple):
@@ -82,62 +167,9 @@ def held_against(run: Run, described: Described) -> npt.NDArray[np.bool_] | None
     return np.array([run.collection.is_against(image) for image in described.images])
 
 
-def _described(
-    run: Run,
-    step: str,
-    files: Mapping[str, Path],
-    cache: Cache,
-    describer: Callable[..., Any],
-    *,
-    one_size: bool = False,
-    smallest: int = 1,
-) -> Described:
-    """Bring an open cache up to date with the files: :func:`dupnet.find.describe.describe_all`, with what all
-    describers of a run share."""
-    if cache.discarded:
-        warnings.warn(f"All images are described again: the cache was {cache.discarded}.", stacklevel=4)
-    if cache.damaged:
-        warnings.warn(
-            f"{len(cache.damaged)} images are described again: their rows in the cache were damaged.",
-            stacklevel=4,
-        )
-    with run.clock(step):
-        return describe_all(
-            files,
-            cache,
-            partial(describer, files=files, check_content=run.check_content, rendering=run.rendering),
-            one_size=one_size,
-            smallest=smallest,
-            refused=run.collection.refused,
-            check_content=run.check_content,
-            workers=run.workers,
-            progress=run.progress,
-        )
-
-
-def _tiles(run: Run, files: Mapping[str, Path], tiling: Tiling, stack: ExitStack) -> tuple[Cache, Described]:
-    """The tiles of those of the files that are of the most frequent size, all in the cache."""
-    opened = open_tiles(
-        run.work / "tiles", tiling, run.weights, check_all=run.check_content, rendering=run.rendering
-    )
-    cache = stack.enter_context(opened)
-    describer = partial(describe_tiles, tiling=tiling, weights=run.weights)
-    return cache, _described(run, "describe tiles", files, cache, describer, one_size=True)
-
-
 def search_by_tiles(run: Run, tiling: Tiling, stack: ExitStack) -> Search:
     """Search whole tiles on a grid; caches stay open as long as the stack."""
-    cache, described = _tiles(run, run.collection.files, tiling, stack)
-    with run.clock("search tiles"):
-        found = search_tiles(
-            cache,
-            described,
-            tiling,
-            run.weights,
-            held_against(run, described),
-            run.workers,
-            run.progress,
-        )
+    described, found = run.tiles(list(run.collection.files), tiling, stack)
     grid = Grid.of_image(*_size(described.sizes), tiling.stride)
     searched = searched_tiles(tiling)
     return Search(described, found.proposals, found.judge, tiling.tile_size, grid, searched, found.counts)
@@ -146,11 +178,20 @@ def search_by_tiles(run: Run, tiling: Tiling, stack: ExitStack) -> Search:
 def search_by_points(run: Run, stack: ExitStack) -> Search:
     """Search any offset; caches stay open as long as the stack."""
     cache, described, dense = _points(run, stack)
-    read = reader(run.collection.files, described, run.rendering)
-    judge = region_judge(read, described, run.weights, run.workers, run.progress)
+    read = run.reader(described)
+    judge = run.judge(described, read)
     with run.clock("join points"):
         found = search_points(
-            cache, described, run.work, held_against(run, described), dense, judge, run.workers, run.progress
+            cache,
+            described,
+            run.work,
+            held_against(run, described),
+            dense,
+            judge,
+            run.workers,
+            run.progress,
+            run.compare,
+            run.slice_points,
         )
     proposals, counts = found.proposals, dict(found.counts)
     step = found.grid or _likely_grid(proposals, described.sizes)
@@ -164,12 +205,10 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
         skipped = counts["proposals_skipped"] + more.get("proposals_skipped", 0)
         counts |= {**more, "proposals_skipped": skipped}
     with run.clock("refine offsets"):
-        proposals = concatenate([refine_offsets(proposals, read, run.workers, run.progress)])
+        proposals = concatenate([run.refine(proposals, described, read)])
     judge = found.judge
     with run.clock("georeferences"):
-        surveyed = footprints.survey(
-            run.collection.files, described, held_against(run, described), run.workers
-        )
+        surveyed = run.survey(described)
         if surveyed:
             proposed = footprints.propose(surveyed, proposals, described, read, run.workers)
             judge = footprints.confirming(judge, proposed)
@@ -198,17 +237,8 @@ def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
     """
     dense = False
     while True:
-        opened = open_points(
-            run.work / ("points-dense" if dense else "points"),
-            run.weights,
-            dense=dense,
-            check_all=run.check_content,
-            rendering=run.rendering,
-        )
-        cache = stack.enter_context(opened)
-        describer = partial(describe_points, dense=dense)
-        files = run.collection.files
-        described = _described(run, "describe points", files, cache, describer, smallest=SMALLEST_IMAGE)
+        with run.clock("describe points"):
+            cache, described = run.points(dense, stack)
         sides = described.sizes.min(axis=1)
         if dense or not needs_dense(int(sides.min())) or needs_dense(int(sides.max())):
             return cache, described, dense or needs_dense(int(sides.max()))
@@ -230,13 +260,8 @@ def _proposed_by_tiles(
     """What tiles of weak images of the most frequent size propose, by the numbers of all images."""
     if not len(weak):
         return pd.DataFrame(columns=[*KEY, "n_votes"], dtype=np.int64), {}
+    of_one_size, found = run.tiles([described.images[number] for number in weak], tiling, stack)
     # A file that changes meanwhile may be usable now, and have no number.
-    files = {described.images[number]: run.collection.files[described.images[number]] for number in weak}
-    cache, of_one_size = _tiles(run, files, tiling, stack)
-    with run.clock("search tiles"):
-        found = search_tiles(
-            cache, of_one_size, tiling, run.weights, held_against(run, of_one_size), run.workers, run.progress
-        )
     number = pd.Index(described.images).get_indexer(of_one_size.images)
     numbered = {end: number[found.proposals[end].to_numpy(np.int64)] for end in KEY[:2]}
     counts = {name: count for name, count in found.counts.items() if name != "proposals"}

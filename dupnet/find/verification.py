@@ -35,7 +35,15 @@ from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import Weights, join_cells, load_weights
 from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS
 
-__all__ = ["VERDICT_COLUMNS", "decidable_tiles", "judge", "refine_offsets", "tile_scores"]
+__all__ = [
+    "VERDICT_COLUMNS",
+    "PAIRS_AT_A_TIME",
+    "decidable_tiles",
+    "in_order",
+    "judge",
+    "refine_offsets",
+    "tile_scores",
+]
 
 Mask = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
@@ -154,7 +162,7 @@ def judge(
         ``duplicate``, ``altered``, ``undecidable``, ``revisit`` or ``refused``.
     """
     weights = weights or load_weights()
-    order = _order(pairs)
+    order = in_order(pairs)
     wanted = _Wanted(
         pairs[KEY].to_numpy(np.int64)[order],
         (pairs[PLACE[1:]] if "group" in pairs else pairs[KEY[2:]] * 0).to_numpy(np.int64)[order],
@@ -206,7 +214,7 @@ def refine_offsets(
     more are exact, and stay; so do those of regions too narrow, or too flat, to correlate.
     """
     few = np.flatnonzero(pairs["n_votes"].to_numpy(np.int64) < SURE_VOTES)
-    few = few[_order(pairs.iloc[few])]
+    few = few[in_order(pairs.iloc[few])]
 
     def refined(key: list[int]) -> tuple[int, int]:
         one, two, y, x = key
@@ -222,7 +230,7 @@ def refine_offsets(
     return pairs.assign(y_offset=offsets[:, 0], x_offset=offsets[:, 1])
 
 
-def _order(pairs: pd.DataFrame) -> Numbers:
+def in_order(pairs: pd.DataFrame) -> Numbers:
     """An order of pairs by which images that are near each other in a group come close together."""
     image1, image2 = (pairs[name].to_numpy(np.int64) for name in ("image1", "image2"))
     if "group" not in pairs:

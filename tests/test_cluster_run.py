@@ -1,0 +1,157 @@
+"""A search at any offset whose steps are tasks finds what one machine finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import fsspec
+import numpy as np
+import pytest
+from test_find import TABLES, acquisition, table_bytes
+from test_sharded import Here, here  # noqa: F401
+
+from dupnet.cluster.distributed import find_on_cluster
+from dupnet.cluster.regions import PAIRS_A_TASK
+from dupnet.find.engine import find_overlaps
+from dupnet.find.verification import PAIRS_AT_A_TIME
+from dupnet.network.descriptors import load_weights, weights_bytes
+
+SMALL = {"images_a_task": 2, "points_a_slice": 500}
+"""Options that make many small tasks."""
+
+
+def crops(folder: Path, n: int, sides: tuple[int, int], seed: int, scene: int = 0) -> Path:
+    """Images of one acquisition at random places, of sides between the two."""
+    rng = np.random.default_rng(seed)
+    ground = acquisition(2, seed=scene)
+    folder.mkdir(parents=True)
+    for number in range(n):
+        height, width = rng.integers(*sides, 2, endpoint=True).tolist()
+        y, x = (int(rng.integers(0, 512 - side, endpoint=True)) for side in (height, width))
+        quality = int(rng.integers(80, 96))
+        part = ground[y : y + height, x : x + width]
+        cv2.imwrite(str(folder / f"{seed}-{number:02d}.jpg"), part, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = crops(tmp_path_factory.mktemp("any") / "images", 14, (150, 300), 1)
+    (folder / "empty.jpg").touch()
+    (folder / "copy.jpg").write_bytes((folder / "1-03.jpg").read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("local")
+    find_overlaps(images, out=out, report=False)
+    tables = table_bytes(out)
+    assert tables["overlaps.csv"].count(b"\n") > 20
+    return tables
+
+
+def test_small_tasks_give_the_same_bytes(
+    here: Here,  # noqa: F811
+    images: Path,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert PAIRS_A_TASK % PAIRS_AT_A_TIME == 0  # else scores end in other digits
+    monkeypatch.setattr("dupnet.cluster.regions.PAIRS_A_TASK", PAIRS_AT_A_TIME)
+    find_on_cluster(images, "", out=tmp_path, report=False, **SMALL)
+    assert table_bytes(tmp_path) == expected
+    assert here.n_run["describe"] >= 8 and here.n_run["join"] >= 16 and here.n_run["judge"] >= 2
+    assert here.n_run["refine"] >= 1
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["searched"]["offsets"] == "any"
+    n_run = dict(here.n_run)
+    # A second run describes the file again that could not be used, and joins nothing.
+    find_on_cluster(images, "", out=tmp_path, report=False, **SMALL)
+    assert table_bytes(tmp_path) == expected
+    assert here.n_run["describe"] <= n_run["describe"] + 2 and here.n_run["join"] == n_run["join"]
+
+
+def test_a_store_that_is_no_disk(here: Here, images: Path, expected: dict[str, bytes]) -> None:  # noqa: F811
+    store = fsspec.filesystem("memory")
+    for path in images.iterdir():
+        store.pipe_file(f"/anywhere/images/{path.name}", path.read_bytes())
+    result = find_on_cluster("memory://anywhere/images", "", out="memory://anywhere/out", **SMALL)
+    assert {name: store.cat_file(f"/anywhere/out/{name}") for name in TABLES} == expected
+    assert result.folders == ()
+    assert store.exists("/anywhere/out/report.html")
+
+
+def test_two_folders_of_unlike_sizes_held_against_each_other(
+    here: Here,  # noqa: F811
+    images: Path,
+    tmp_path: Path,
+) -> None:
+    """Small images make all points dense; pairs within either side are none."""
+    other = crops(tmp_path / "other", 5, (70, 110), 2)
+    for out, find in (("local", find_overlaps), ("cluster", on_cluster)):
+        find(images, out=tmp_path / out, against=other, report=False)
+    tables = table_bytes(tmp_path / "cluster")
+    assert tables == table_bytes(tmp_path / "local")
+    rows = tables["overlaps.csv"].decode().splitlines()[1:]
+    assert len(rows) > 3 and all(row.startswith("1-") != (",1-" in row) for row in rows if "copy" not in row)
+
+
+def on_cluster(*given: object, **named: object) -> object:
+    return find_on_cluster(given[0], "", **SMALL, **named)  # type: ignore[arg-type]
+
+
+def test_a_network_of_ones_own_judges_on_the_workers(
+    here: Here,  # noqa: F811
+    images: Path,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    own_network: Callable[[Path], Path],
+) -> None:
+    own = own_network(tmp_path / "own.npz")
+    for out, find in (("local", find_overlaps), ("cluster", on_cluster)):
+        find(images, out=tmp_path / out, weights=own, report=False)
+    tables = table_bytes(tmp_path / "cluster")
+    assert tables == table_bytes(tmp_path / "local")
+    assert tables["overlaps.csv"] != expected["overlaps.csv"]
+
+
+@pytest.fixture
+def own_network() -> Callable[[Path], Path]:
+    from dataclasses import replace
+
+    def write(path: Path) -> Path:
+        shipped = load_weights()
+        bias = shipped.arrays["first_stage_score.bias"] - 2
+        own = replace(shipped, arrays={**shipped.arrays, "first_stage_score.bias": bias}, threshold=0.75)
+        path.write_bytes(weights_bytes(own))
+        return path
+
+    return write
+
+
+def test_nearly_blank_tiles_are_searched_on_their_grid(
+    here: Here,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Whole tiles of a grid, half of them nearly blank: the points show the grid, its tiles are searched."""
+    rng = np.random.default_rng(5)
+    ground = acquisition(5, seed=3)[:640, :640].astype(np.float32)
+    ground[:, 384:] = 120 + 0.6 * rng.standard_normal((640, 256, 3)).astype(np.float32)
+    ground = ground.clip(0, 255).astype(np.uint8)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for y in range(0, 385, 128):
+        for x in range(0, 385, 128):
+            part = ground[y : y + 256, x : x + 256]
+            cv2.imwrite(str(folder / f"{y}-{x}.jpg"), part, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    for out, find in (("local", find_overlaps), ("cluster", on_cluster)):
+        find(folder, out=tmp_path / out, report=False)
+    assert table_bytes(tmp_path / "cluster") == table_bytes(tmp_path / "local")
+    record = json.loads((tmp_path / "cluster" / "run.json").read_text())
+    assert record["searched"]["grid"] == 128
+    assert record["counts"]["tiles"] > 0
