@@ -15,6 +15,7 @@ from test_sharded import Here, here  # noqa: F401
 
 from dupnet.cluster.distributed import find_on_cluster
 from dupnet.cluster.regions import PAIRS_A_TASK
+from dupnet.commands.cli import main
 from dupnet.find.engine import find_overlaps
 from dupnet.find.verification import PAIRS_AT_A_TIME
 from dupnet.network.descriptors import load_weights, weights_bytes
@@ -132,6 +133,34 @@ def own_network() -> Callable[[Path], Path]:
         return path
 
     return write
+
+
+def test_judgements_are_heeded_and_all_pairs_listed(
+    here: Here,  # noqa: F811
+    images: Path,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dupnet.find.groups.MAX_STACK", 2)
+    monkeypatch.setattr("dupnet.find.engine.MAX_STACK", 2)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.jpg").write_bytes((images / "1-03.jpg").read_bytes())
+    command = ["find", str(folder), "--out", str(tmp_path / "out"), "--quiet", "--no-report"]
+    command += ["--scheduler", "tcp://a:8786"]
+
+    def n_found(*options: str) -> int:
+        assert main([*command, *options]) == 0
+        return table_bytes(tmp_path / "out")["overlaps.csv"].count(b"\n") - 1
+
+    assert n_found() == 3 and n_found("--all-pairs") == 6
+    judged = "time,image1,image2,overlap_tag,y_offset,x_offset,verdict,reviewer\n"
+    judged += "2026-01-01T00:00:00+00:00,0.jpg,1.jpg,,0,0,not_duplicate,Ann\n"
+    (tmp_path / "out" / "judgements.csv").write_text(judged)
+    assert n_found() == 2
+    assert n_found("--ignore-judgements") == 3
 
 
 def test_nearly_blank_tiles_are_searched_on_their_grid(

@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import s3fs
 from distributed import Client
@@ -175,7 +177,7 @@ class Run(threading.Thread):
 
     def __init__(self, images: object, cluster: Cluster | Way, out: object, **options: Any) -> None:
         super().__init__(daemon=True)
-        self.work = lambda: find_on_cluster(images, cluster.address, out=out, tile_size=64, **options)
+        self.work = lambda: find_on_cluster(images, cluster.address, out=out, **{"tile_size": 64, **options})
         self.error: BaseException | None = None
         self.start()
 
@@ -341,6 +343,83 @@ def test_the_way_to_the_scheduler_lost_and_regained(step: str, bench: Bench) -> 
     way.cut()
     assert all(worker.poll() is None for worker in (*bench.cluster.workers, bench.cluster.scheduler))
     bench.conclude(f"connection to the scheduler cut, step {step}")
+
+
+ANY_OFFSET = {"tile_size": None, "report": False, "images_a_task": 1, "points_a_slice": 400}
+"""Options of a search at any offset that make many small tasks."""
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Crops at random places."""
+    folder = tmp_path_factory.mktemp("crops")
+    rng = np.random.default_rng(4)
+    ground = acquisition(2)
+    for number in range(N_IMAGES):
+        y, x = rng.integers(0, 300, 2).tolist()
+        cv2.imwrite(str(folder / f"{number:02d}.jpg"), ground[y : y + 200, x : x + 212])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected_of_crops(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("local")
+    find_overlaps(crops, out=out, report=False)
+    assert table_bytes(out)["overlaps.csv"].count(b"\n") > 50
+    return table_bytes(out)
+
+
+@pytest.fixture
+def any_offset(bench: Bench, crops: Path, expected_of_crops: dict[str, bytes]) -> Bench:
+    return replace(bench, images=crops, expected=expected_of_crops)
+
+
+ANY_STEPS: dict[str, Callable[[Bench], bool]] = {
+    "describe": lambda bench: bench.count("points-*/*.json") >= 3,
+    "join": lambda bench: bench.count("join/*.pairs") >= 3,
+    "judge": lambda bench: 0 < bench.count("join/*.points") == bench.count("join/*.pairs"),
+}
+"""Whether the tasks of a step are at work."""
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("step", ANY_STEPS)
+def test_any_offset_with_a_worker_lost(step: str, any_offset: Bench) -> None:
+    run = Run(any_offset.images, any_offset.cluster, any_offset.out, **ANY_OFFSET)
+    wait_for(lambda: ANY_STEPS[step](any_offset), run)
+    any_offset.cluster.workers[2].kill()
+    run.finish()
+    any_offset.conclude(f"any offset, a worker killed, step {step}", workers_killed=1)
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("step", ANY_STEPS)
+def test_any_offset_with_the_client_killed(step: str, any_offset: Bench) -> None:
+    arguments = f"{str(any_offset.images)!r}, {any_offset.cluster.address!r}, out={str(any_offset.out)!r}"
+    command = f"import dupnet.cluster; dupnet.cluster.find_on_cluster({arguments}, **{ANY_OFFSET})"
+    client = subprocess.Popen([sys.executable, "-c", command])
+    wait_for(lambda: ANY_STEPS[step](any_offset), client)
+    client.kill()
+    client.wait()
+    assert not (any_offset.out / "run.json").exists()
+    Run(any_offset.images, any_offset.cluster, any_offset.out, **ANY_OFFSET).finish()
+    any_offset.conclude(f"any offset, the client killed and started again, step {step}", clients_killed=1)
+
+
+@pytest.mark.distributed
+def test_any_offset_with_the_scheduler_lost(any_offset: Bench) -> None:
+    run = Run(any_offset.images, any_offset.cluster, any_offset.out, **ANY_OFFSET)
+    wait_for(lambda: ANY_STEPS["join"](any_offset), run)
+    any_offset.cluster.scheduler.kill()
+    any_offset.cluster.scheduler.wait()
+    for worker in any_offset.cluster.workers:
+        worker.kill()
+        worker.wait()
+    any_offset.cluster.start_scheduler()
+    any_offset.cluster.start_workers()
+    run.finish()
+    case = "any offset, scheduler and all workers killed, step join"
+    any_offset.conclude(case, workers_killed=3, schedulers_killed=1)
 
 
 @pytest.mark.distributed

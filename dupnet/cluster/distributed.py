@@ -27,8 +27,10 @@ from dupnet.files.workers import n_workers
 from dupnet.find.collection import CACHE, RECORD, Collection, combine, locked, parse_record
 from dupnet.find.describe import recorded_weights
 from dupnet.find.engine import found_by, tiling_of
+from dupnet.find.judgements import heed
 from dupnet.find.results import Clock, FindResult, write_all
 from dupnet.find.search import EXACT_UP_TO
+from dupnet.find.verdicts import FILE as FILE_OF_JUDGEMENTS
 from dupnet.images.reading import Sources
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights, load_weights
@@ -53,6 +55,8 @@ def find_on_cluster(
     stride: int | None = None,
     add: bool = False,
     against: str | os.PathLike[str] | None = None,
+    all_pairs: bool = False,
+    ignore_judgements: bool = False,
     weights: str | os.PathLike[str] | Weights | None = None,
     report: bool = True,
     progress: bool = False,
@@ -71,7 +75,7 @@ def find_on_cluster(
         Address of the Dask scheduler, such as ``tcp://10.0.0.1:8786``.
     out : path or URL
         Where tables and shards go; for client and workers the same. A run that was stopped goes on there.
-    grid, tile_size, stride, add, against, weights, report, progress
+    grid, tile_size, stride, add, against, all_pairs, ignore_judgements, weights, report, progress
         As for :func:`dupnet.find.engine.find_overlaps`; a file of weights is read by the client. Mosaics and
         report are made by the client, which reads the images for them from where they are.
     images_a_task, tiles_a_part : int
@@ -140,6 +144,7 @@ def find_on_cluster(
             run,
             tiling,
             stack,
+            all_pairs=all_pairs,
             options={
                 "images": os.fspath(folder),
                 "grid": grid,
@@ -147,10 +152,17 @@ def find_on_cluster(
                 "stride": tiling and tiling.stride,
                 "add": add,
                 "against": None if against is None else os.fspath(against),
+                "all_pairs": all_pairs,
+                "ignore_judgements": ignore_judgements,
                 "weights": recorded_weights(weights),
                 "scheduler": scheduler,
             },
         )
+        if FILE_OF_JUDGEMENTS in results.files():
+            judged_in = results.path if results.is_local else run.work
+            if not results.is_local:
+                (judged_in / FILE_OF_JUDGEMENTS).write_bytes(results.read(FILE_OF_JUDGEMENTS))
+            result = heed(result, judged_in, ignore=ignore_judgements)
         check_lease()
         local_or_store = [one.path if one.is_local else one for one in sources]
         _write(result, results, local_or_store if report else None, clock)

@@ -120,6 +120,8 @@ def run(options: argparse.Namespace) -> None:
         "stride": options.stride,
         "add": options.add,
         "against": options.against,
+        "all_pairs": options.all_pairs,
+        "ignore_judgements": options.ignore_judgements,
         "weights": options.weights,
         "report": not options.no_report,
         "progress": progress_of(options),
@@ -127,11 +129,10 @@ def run(options: argparse.Namespace) -> None:
     if options.scheduler:
         from dupnet.cluster.distributed import find_on_cluster
 
-        excluded = ("check_content", "workers", "from_file", "moved_to", "bands", "ignore_judgements")
+        excluded = ("check_content", "workers", "from_file", "moved_to", "bands")
         if any(getattr(options, name) for name in excluded) or options.stretch != "file":
             raise ValueError(
-                "--scheduler excludes --check-content, --workers, --from-file, --images, --bands, --stretch, "
-                "--ignore-judgements."
+                "--scheduler excludes --check-content, --workers, --from-file, --images, --bands, --stretch."
             )
         if len(options.images) != 1:
             raise ValueError(f"--scheduler takes one folder of images; {len(options.images)} are named.")
@@ -145,8 +146,6 @@ def run(options: argparse.Namespace) -> None:
             bands=options.bands,
             stretch=options.stretch,
             check_content=options.check_content,
-            all_pairs=options.all_pairs,
-            ignore_judgements=options.ignore_judgements,
             workers=options.workers,
             **common,
         )
