@@ -128,8 +128,8 @@ soak: $(STAMP)  ## 200 random kills of a run, each resumed and compared with the
 hostile: $(STAMP)  ## odd and hostile input, every row of the table; prints how many inputs were tried
 	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q tests/test_hostile.py
 
-mutation: $(STAMP)  ## the share of small defects that tests notice: benchmarks/results/mutation.csv (SAMPLE=mutants a module)
-	@$(PYTHON) tests/mutation.py --sample $(or $(SAMPLE),60)
+mutation: $(STAMP)  ## the share of small defects that tests notice: benchmarks/results/mutation.csv (SAMPLE=mutants a room)
+	@$(PYTHON) tests/mutation.py --sample $(or $(SAMPLE),25)
 
 fuzz: $(STAMP)  ## fuzz the readers of images, weights and records; keeps tests/corpus (SECONDS=a target; installs atheris)
 	@$(PYTHON) -m pip install --quiet atheris
