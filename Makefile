@@ -20,7 +20,7 @@ export TF_ENABLE_ONEDNN_OPTS := 0
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run lab test test-pythons lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-free-offsets bench-scaling bench-designs \
+.PHONY: help setup run lab test test-pythons lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-free-offsets bench-scaling bench-crowds bench-designs \
 	train test-distributed soak hostile mutation fuzz coverage system-packages clean distclean
 
 help:  ## list the targets
@@ -104,6 +104,9 @@ bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benc
 bench-scaling: $(STAMP)  ## what a search costs by N, and a Dask cluster: benchmarks/results/scaling*.csv (IMAGES=folder, SIZES="N ...")
 	@$(PYTHON) -m benchmarks.scaling.offsets $(if $(SIZES),--sizes $(SIZES))
 	@$(if $(IMAGES),$(PYTHON) -m benchmarks.scaling $(IMAGES),true)
+
+bench-crowds: $(STAMP)  ## large folders: copies, blanks, 50,000 chips under 4 GB: benchmarks/results/crowds.csv
+	@$(PYTHON) -m benchmarks.scaling.crowds
 
 bench-collections: $(STAMP)  ## whole collections against their exact truth: benchmarks/results/collections*.csv (AIRBUS=FOLDER)
 	@$(PYTHON) -m benchmarks.collections $(if $(AIRBUS),--airbus $(AIRBUS))
