@@ -20,7 +20,7 @@ export TF_ENABLE_ONEDNN_OPTS := 0
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run lab test test-pythons lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-free-offsets bench-scaling bench-designs \
+.PHONY: help setup run lab test test-pythons lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-free-offsets bench-scaling bench-crowds bench-designs \
 	train test-distributed soak hostile mutation fuzz coverage system-packages clean distclean
 
 help:  ## list the targets
@@ -105,6 +105,9 @@ bench-scaling: $(STAMP)  ## what a search costs by N, and a Dask cluster: benchm
 	@$(PYTHON) -m benchmarks.scaling.offsets $(if $(SIZES),--sizes $(SIZES))
 	@$(if $(IMAGES),$(PYTHON) -m benchmarks.scaling $(IMAGES),true)
 
+bench-crowds: $(STAMP)  ## large folders: copies, blanks, 50,000 chips under 4 GB: benchmarks/results/crowds.csv
+	@$(PYTHON) -m benchmarks.scaling.crowds
+
 bench-collections: $(STAMP)  ## whole collections against their exact truth: benchmarks/results/collections*.csv (AIRBUS=FOLDER)
 	@$(PYTHON) -m benchmarks.collections $(if $(AIRBUS),--airbus $(AIRBUS))
 
@@ -128,8 +131,8 @@ soak: $(STAMP)  ## 200 random kills of a run, each resumed and compared with the
 hostile: $(STAMP)  ## odd and hostile input, every row of the table; prints how many inputs were tried
 	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q tests/test_hostile.py
 
-mutation: $(STAMP)  ## the share of small defects that tests notice: benchmarks/results/mutation.csv (SAMPLE=mutants a module)
-	@$(PYTHON) tests/mutation.py --sample $(or $(SAMPLE),60)
+mutation: $(STAMP)  ## the share of small defects that tests notice: benchmarks/results/mutation.csv (SAMPLE=mutants a room)
+	@$(PYTHON) tests/mutation.py --sample $(or $(SAMPLE),25)
 
 fuzz: $(STAMP)  ## fuzz the readers of images, weights and records; keeps tests/corpus (SECONDS=a target; installs atheris)
 	@$(PYTHON) -m pip install --quiet atheris

@@ -1,9 +1,10 @@
-"""``python tests/mutation.py [MODULE ...]``: how many small defects, put into a module, its tests notice.
+"""``python tests/mutation.py [ROOM ...]``: how many small defects, put into a room, the tests notice.
 
 One operator, constant, condition or return value of the module is changed at a time, in memory: each mutant
 lives in a process of its own, forked after the heavy imports, and no file is written but the results:
 ``benchmarks/results/mutation.csv`` and, with every mutant that no test noticed, ``mutation_survivors.csv``.
-Some of these cannot be noticed, because they change nothing that anybody sees; they are counted all the same.
+Each module is tried with the tests that are its own. Some mutants cannot be
+noticed, because they change nothing that anybody sees; they are counted all the same.
 """
 
 from __future__ import annotations
@@ -30,36 +31,67 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 ROOT = Path(__file__).resolve().parents[1]
 
-MODULES = {
-    "tiles": ["test_tiles"],
+ROOMS = ("tiles", "files", "images", "pairs", "report", "find", "splits", "review", "commands")
+"""Rooms whose modules are mutated."""
+
+OTHER_TESTS = {
+    "files.atomic": ["test_files"],
+    "files.extras": ["test_dependencies"],
+    "files.identity": ["test_cache", "test_describe", "test_durability"],
+    "images.collars": ["test_collar"],
+    "images.collection_stretch": ["test_stretch"],
+    "images.image": ["test_decoding", "test_windows", "test_images"],
+    "images.jpeg": ["test_images", "test_formats"],
+    "images.pictures": ["test_decoding"],
+    "images.raster": ["test_windows", "test_formats"],
+    "images.reading": ["test_images", "test_formats"],
+    "images.tiles_on_disk": ["test_images", "test_options::TestTiles"],
     "pairs.candidates": ["test_pairs"],
+    "pairs.reader": ["test_pair_reader"],
     "pairs.table": ["test_pairs"],
-    "find.overlaps": ["test_overlaps"],
-    "find.tile_overlaps": ["test_tile_overlaps"],
-    "find.groups": ["test_groups"],
-    "find.placement": ["test_placement", "test_groups"],
-    "find.results": ["test_results"],
+    "report.page": ["test_report"],
     "find.cache": ["test_cache", "test_durability"],
-    "files.storage": ["test_storage"],
-    "review.judgements": ["test_judgements"],
-    "review.notebook": ["test_review"],
-    "review.opening": ["test_review", "test_wiring::TestReview"],
+    "find.engine": ["test_crowds", "test_find"],
+    "find.extrema": ["test_points"],
+    "find.footprints": ["test_georeference_search"],
+    "find.groups": ["test_groups", "test_crowds"],
+    "find.judgements": ["test_verdicts", "test_audit_command"],
+    "find.names": ["test_lists", "test_readers"],
+    "find.placement": ["test_placement", "test_groups"],
+    "find.point_index": ["test_near_copies", "test_find"],
+    "find.point_search": ["test_crowds", "test_near_copies", "test_find"],
+    "find.scoring": ["test_find"],
+    "find.steps": ["test_near_copies", "test_crowds", "test_find"],
+    "splits.assignment": ["test_splits"],
+    "splits.conflicts": ["test_labels_command"],
+    "splits.entries": ["test_lists", "test_leaks"],
+    "splits.ground": ["test_leaks", "test_clean"],
+    "splits.keeping": ["test_clean"],
+    "splits.labels": ["test_labels_command"],
+    "splits.repair": ["test_splits"],
+    "splits.strata": ["test_splits"],
+    "review.notebook": ["test_review_notebook"],
+    "review.opening": ["test_opening", "test_wiring::TestReview"],
     "review.page": ["test_review"],
-    "review.queue": ["test_review", "test_wiring::TestReview"],
     "review.tables": ["test_review"],
-    "commands.arguments": ["test_arguments"],
-    "commands.audit": ["test_cli"],
-    "commands.cli": ["test_cli"],
-    "commands.data": ["test_data", "test_wiring::TestData"],
-    "commands.evaluate": ["test_wiring::TestPairsAndEvaluate", "test_cli"],
-    "commands.find": ["test_wiring::TestFind", "test_cli"],
-    "commands.pairs": ["test_wiring::TestPairsAndEvaluate", "test_cli"],
-    "commands.review": ["test_wiring::TestReview"],
-    "commands.split": ["test_wiring::TestSplit", "test_cli"],
-    "commands.tiles": ["test_wiring::TestTiles", "test_cli"],
-    "commands.train": ["test_wiring::test_train"],
+    "commands.audit": ["test_options::TestAudit", "test_audit_command"],
+    "commands.clean": ["test_options::TestClean", "test_clean"],
+    "commands.cli": ["test_cli", "test_habits"],
+    "commands.data": ["test_options::TestData", "test_data", "test_wiring::TestData"],
+    "commands.evaluate": ["test_options::TestEvaluate", "test_wiring::TestPairsAndEvaluate", "test_cli"],
+    "commands.find": ["test_find_arguments", "test_options::TestFind", "test_wiring::TestFind"],
+    "commands.labels": ["test_options::TestLabels", "test_labels_command"],
+    "commands.output": ["test_habits"],
+    "commands.pairs": ["test_options::TestPairs", "test_wiring::TestPairsAndEvaluate", "test_cli"],
+    "commands.review": ["test_review::test_the_command_hands_on_what_it_is_told", "test_wiring::TestReview"],
+    "commands.split": ["test_options::TestSplit", "test_audit_command", "test_wiring::TestSplit"],
+    "commands.tiles": ["test_options::TestTiles", "test_find_arguments", "test_wiring::TestTiles"],
+    "commands.train": [
+        "test_cli::test_every_option_of_train_reaches_the_training",
+        "test_wiring::test_train",
+    ],
 }
-"""Modules of the package, and the tests that are theirs: files, or parts of them as pytest names them."""
+"""Tests of modules that are not those of ``test_<module>``: files, or parts of them as pytest names them."""
 
 SECONDS = 120
 """Of processor time, until a mutant that does not end counts as noticed: fifteen times what tests take."""
@@ -100,31 +132,50 @@ CALLS.update({other: one for one, other in CALLS.items()})
 
 
 class Mutant(NamedTuple):
-    """A changed module: where, how, and its syntax tree."""
+    """A change of a module: of which node of its syntax tree, which of the changes of that node, in words."""
 
+    module: str
     line: int
     change: str
-    tree: ast.Module
+    place: int
+    number: int
+
+    def tree(self) -> ast.Module:
+        """The changed module."""
+        tree = ast.parse(_path(self.module).read_text(encoding="utf-8"))
+        _, apply = list(_changes(list(ast.walk(tree))[self.place]))[self.number]
+        apply()
+        return ast.fix_missing_locations(tree)
+
+    def source(self) -> str:
+        """The line as it stands."""
+        return _path(self.module).read_text(encoding="utf-8").splitlines()[self.line - 1].strip()
 
 
-def mutants(source: str) -> list[Mutant]:
+def modules_of(room: str) -> list[str]:
+    """The modules of a room, which may be one itself."""
+    if _path(room).exists():
+        return [room]
+    return sorted(f"{room}.{path.stem}" for path in (ROOT / "dupnet" / room).glob("[!_]*.py"))
+
+
+def tests_of(module: str) -> list[str]:
+    """What pytest is to run of a module's tests."""
+    named = OTHER_TESTS.get(module, [f"test_{module.rpartition('.')[2]}"])
+    parts = (name.partition("::") for name in named)
+    return [f"{ROOT / 'tests' / file}.py{colons}{part}" for file, colons, part in parts]
+
+
+def mutants(module: str) -> list[Mutant]:
     """All mutants of a module."""
-    tree = ast.parse(source)
+    tree = ast.parse(_path(module).read_text(encoding="utf-8"))
     left_out = set(_not_behaviour(tree))
-    found = []
-    for place, node in enumerate(ast.walk(tree)):
-        if id(node) not in left_out:
-            for number, (change, _) in enumerate(_changes(copy.copy(node))):
-                found.append(_mutant(source, place, number, change))
-    return found
-
-
-def _mutant(source: str, place: int, number: int, change: str) -> Mutant:
-    tree = ast.parse(source)
-    node = list(ast.walk(tree))[place]
-    _, apply = list(_changes(node))[number]
-    apply()
-    return Mutant(getattr(node, "lineno", 0), change, ast.fix_missing_locations(tree))
+    return [
+        Mutant(module, getattr(node, "lineno", 0), change, place, number)
+        for place, node in enumerate(ast.walk(tree))
+        if id(node) not in left_out
+        for number, (change, _) in enumerate(_changes(copy.copy(node)))
+    ]
 
 
 def _not_behaviour(tree: ast.Module) -> Iterator[int]:
@@ -261,20 +312,18 @@ def _run(module: str, tree: ast.Module) -> int:
     silence()
     try:
         sys.meta_path.insert(0, _Finder(f"dupnet.{module}", _path(module), tree))
-        files = (name.partition("::") for name in MODULES[module])
-        tests = [f"{ROOT / 'tests' / file}.py{colons}{part}" for file, colons, part in files]
         options = ["-x", "-q", "--tb=no", f"--hypothesis-profile={PROFILE}"]
         options += [f"-pno:{plugin}" for plugin in ("cacheprovider", "xdist", "cov")]
-        return int(pytest.main([*options, *tests]))
+        return int(pytest.main([*options, *tests_of(module)]))
     except BaseException:
         return 1
 
 
 def main() -> int:
-    """Mutate modules, count, and write the counts."""
+    """Mutate rooms, count, and write the counts."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
-        "modules", nargs="*", metavar="MODULE", help=f"of {', '.join(MODULES)} (default: all)"
+        "rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)}, or a module (default: all rooms)"
     )
     parser.add_argument("--sample", type=int, metavar="N", help="mutants to draw of each (default: all)")
     parser.add_argument("--seed", type=int, default=0)
@@ -289,52 +338,53 @@ def main() -> int:
     register_profile()
 
     results = ROOT / "benchmarks" / "results"
-    counts = {path.stem: pd.read_csv(path) for path in results.glob("mutation*.csv")}
-    for module in options.modules or MODULES:
-        source = _path(module).read_text(encoding="utf-8")
-        if outcome(module, ast.parse(source)) != "pass":
-            print(f"{module}: its tests fail as it is", file=sys.stderr)
-            return 1
-        every = mutants(source)
+    known = results / "mutation_survivors.csv"
+    survived = set()
+    if options.again:
+        survived = set(pd.read_csv(known)[["module", "change", "source"]].itertuples(index=False, name=None))
+    for room in options.rooms or ROOMS:
+        every = [mutant for module in modules_of(room) for mutant in mutants(module)]
         drawn = every
         if options.sample and options.sample < len(every):
             drawn = random.Random(options.seed).sample(every, options.sample)
-        lines = source.splitlines()
-        texts = [(mutant.line, mutant.change, lines[mutant.line - 1].strip()) for mutant in drawn]
-        known = counts.get("mutation_survivors")
-        survived = set()
-        if options.again and known is not None:
-            known = known[known["module"] == module]
-            survived = set(known[["change", "source"]].itertuples(index=False, name=None))
+        sound: dict[str, bool] = {}
         survivors, n_endless = [], 0
         start = time.perf_counter()
-        for mutant, text in zip(drawn, texts, strict=True):
-            is_known_to_be_noticed = options.again and text[1:] not in survived
-            found = "fail" if is_known_to_be_noticed else outcome(module, mutant.tree)
+        for mutant in sorted(drawn):
+            text = (mutant.module, mutant.change, mutant.source())
+            if options.again and text not in survived:
+                continue
+            if mutant.module not in sound:
+                whole = ast.parse(_path(mutant.module).read_text(encoding="utf-8"))
+                sound[mutant.module] = outcome(mutant.module, whole) == "pass"
+            if not sound[mutant.module]:
+                print(f"{mutant.module}: its tests fail as it is", file=sys.stderr)
+                return 1
+            found = outcome(mutant.module, mutant.tree())
             n_endless += found == "do not end"
             if found == "pass":
-                survivors.append((module, *text))
-                print(f"{module}:{text[0]}: {text[1]}: {text[2]}", flush=True)
+                survivors.append((room, mutant.module, mutant.line, *text[1:]))
+                print(f"{mutant.module}:{mutant.line}: {mutant.change}: {text[2]}", flush=True)
         caught = len(drawn) - len(survivors)
         seconds = time.perf_counter() - start
         words = f"{caught} of {len(drawn)} mutants noticed, {n_endless} of them by not ending"
-        print(f"{module}: {words}; {seconds:.0f} s", flush=True)
-        row = (module, len(every), len(drawn), caught, round(caught / len(drawn), 4))
-        columns = ["module", "possible", "mutants", "caught", "share"]
-        _replace(results / "mutation.csv", pd.DataFrame([row], columns=columns), module)
-        columns = ["module", "line", "change", "source"]
-        _replace(results / "mutation_survivors.csv", pd.DataFrame(survivors, columns=columns), module)
+        print(f"{room}: {words}; {seconds:.0f} s", flush=True)
+        row = (room, len(every), len(drawn), caught, round(caught / len(drawn), 4))
+        columns = ["room", "possible", "mutants", "caught", "share"]
+        _replace(results / "mutation.csv", pd.DataFrame([row], columns=columns), room)
+        columns = ["room", "module", "line", "change", "source"]
+        _replace(known, pd.DataFrame(survivors, columns=columns), room)
     return 0
 
 
-def _replace(path: Path, rows: object, module: str) -> None:
-    """Put rows in the place of those of a module."""
+def _replace(path: Path, rows: object, room: str) -> None:
+    """Put rows in the place of those of a room."""
     import pandas as pd
 
     known = pd.read_csv(path) if path.exists() else pd.DataFrame()
     if len(known):
-        known = known[known["module"] != module]
-    table = pd.concat([known, rows]).sort_values("module", kind="stable")
+        known = known[known["room"] != room]
+    table = pd.concat([known, rows]).sort_values("room", kind="stable")
     table.to_csv(path, index=False, lineterminator="\n")
 
 
