@@ -22,11 +22,12 @@ from dupnet.find.overlaps import KEY, PLACE, Judge
 from dupnet.find.overlays import overlay_points
 from dupnet.find.placement import Relations, spanned
 from dupnet.find.point_index import COLUMNS
+from dupnet.find.point_table import PointTable, inner_fine
 from dupnet.find.points import CODE_LENGTH
 from dupnet.find.recent import Recent
 from dupnet.find.regions import Image
 from dupnet.find.verification import judge
-from dupnet.find.votes import PointTable, grid_of, propose
+from dupnet.find.votes import grid_of, propose
 from dupnet.images.image import TooLarge
 from dupnet.images.parts import GreyParts, MaskParts, load_parts
 from dupnet.images.reading import load_image
@@ -118,6 +119,7 @@ def search_points(
             kinds,
             sides=is_against,
             ignored=overlay,
+            answering=inner_fine(points) if dense else None,
             workers=workers,
             scratch=folder,
             progress=progress,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
 from dupnet.find.tile_search import search_tiles
 from dupnet.find.verification import refine_offsets
 from dupnet.find.votes import EXACT_FROM
+from dupnet.images.headers import sizes_at_the_ends
 from dupnet.images.image import MAX_PIXELS
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
@@ -198,7 +199,8 @@ def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
     Small images match by fine points, which larger ones have everywhere only where there are small ones.
     """
     files = run.collection.files
-    dense = False
+    # By the headers alone: what they do not tell shows when the images have been described.
+    dense = _dense_beside_small(min(size) for size in sizes_at_the_ends(files.values()))
     while True:
         folder = run.work / ("points-dense" if dense else "points")
         cache = stack.enter_context(
@@ -229,10 +231,16 @@ def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
                 workers=run.workers,
                 progress=run.progress,
             )
-        sides = described.sizes.min(axis=1)
-        if dense or not needs_dense(int(sides.min())) or needs_dense(int(sides.max())):
-            return cache, described, dense or needs_dense(int(sides.max()))
-        dense = True
+        is_right = _dense_beside_small(described.sizes.min(axis=1).tolist())
+        if dense == is_right:
+            return cache, described, dense
+        dense = is_right
+
+
+def _dense_beside_small(sides: Iterable[int]) -> bool:
+    """Whether some images are so small that the others must be dense, by the shorter side of each."""
+    usable = [side for side in sides if side >= SMALLEST_IMAGE]
+    return bool(usable) and needs_dense(min(usable)) and not needs_dense(max(usable))
 
 
 def _likely_grid(proposals: pd.DataFrame, sizes: npt.NDArray[np.int64]) -> int | None:
