@@ -21,6 +21,7 @@ from dupnet.find.footprints import Surveyed
 from dupnet.find.overlaps import KEY, Judge, concatenate
 from dupnet.find.point_index import describe_points, open_points
 from dupnet.find.point_search import (
+    KEPT_BYTES,
     SMALLEST_IMAGE,
     reader,
     region_judge,
@@ -29,6 +30,8 @@ from dupnet.find.point_search import (
     with_places,
 )
 from dupnet.find.points import needs_dense
+from dupnet.find.recent import Kept
+from dupnet.find.regions import Image
 from dupnet.find.results import Clock
 from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
 from dupnet.find.tile_search import search_tiles
@@ -147,8 +150,9 @@ def search_by_tiles(run: Run, tiling: Tiling, stack: ExitStack) -> Search:
 
 def search_by_points(run: Run, stack: ExitStack) -> Search:
     """Search any offset; caches stay open as long as the stack."""
-    cache, described, dense = _points(run, stack)
-    read = reader(run.collection.files, described, run.rendering)
+    kept: Kept[Image] = Kept(KEPT_BYTES)
+    cache, described, dense = _points(run, stack, kept)
+    read = reader(run.collection.files, described, run.rendering, kept)
     judge = region_judge(read, described, run.weights, run.workers, run.progress)
     with run.clock("join points"):
         found = search_points(
@@ -193,7 +197,7 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
     return Search(described, proposals, judge, CELL_SIZE, grid, searched, counts, surveyed)
 
 
-def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
+def _points(run: Run, stack: ExitStack, kept: Kept[Image]) -> tuple[Cache, Described, bool]:
     """The points of the images, all in the cache, and whether they are dense.
 
     Small images match by fine points, which larger ones have everywhere only where there are small ones.
@@ -219,6 +223,7 @@ def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
             dense=dense,
             check_content=run.check_content,
             rendering=run.rendering,
+            kept=kept,
         )
         with run.clock("describe points"):
             described = describe_all(
