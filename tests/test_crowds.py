@@ -80,7 +80,7 @@ def test_pairs_at_a_time_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     codes, y, x, kinds = (
         np.concatenate([getattr(points, name) for points in found]) for name in ("codes", "y", "x", "kinds")
     )
-    points = PointTable(y, x, kinds, images, np.full((12, 2), 128), True)
+    points = PointTable(y, x, kinds, images, np.full((12, 2), 128))
     whole = propose(join(codes, images, kinds, workers=1), points)
     monkeypatch.setattr(join_module, "PAIRS_AT_A_TIME", 100)
     parts = list(join(codes, images, kinds, workers=1))

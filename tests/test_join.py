@@ -86,7 +86,7 @@ def test_parts_hold_whole_images(monkeypatch):
     codes, images, kinds = collection(n_images=100)
     joined = join(codes, images, kinds)
     expected = pairs_of(joined)
-    joined.parts = module._Parts(images, None, points=700)
+    joined.parts = module.Parts(images, None, points=700)
     first, second = np.array(sorted(expected)).T
     joined.parts.add(first, second)
     assert joined.parts.n_parts > 5
@@ -117,6 +117,18 @@ def test_sides():
     sides = np.array([False, False, True, True])
     found = pairs_of(join(codes, images, np.zeros(4, np.uint8), sides=sides))
     assert found == {(0, 2), (0, 3), (1, 2), (1, 3)}
+
+
+def test_answering_points_are_paired_with_others_alone():
+    codes, images, kinds = collection(n_images=4)
+    answering = np.arange(len(codes)) // 2 % 2 == 0
+    expected = pairs_of(join(codes, images, kinds))
+    found = pairs_of(join(codes, images, kinds, answering=answering))
+    assert found == {pair for pair in expected if not answering[list(pair)].all()} != expected
+
+
+def test_the_window_grows_with_the_collection():
+    assert [module.window_of(n) for n in (0, 10**5, 2**21, 2**22, 10**9)] == [16, 16, 32, 64, 64]
 
 
 def test_ignored_points_are_not_paired_and_do_not_recur():

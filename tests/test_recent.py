@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from dupnet.find.recent import Recent
+from dupnet.find.recent import Kept, Recent
 
 
 def test_the_last_results_are_remembered_and_the_oldest_forgotten() -> None:
@@ -45,3 +45,10 @@ def test_threads_get_the_result_of_what_they_asked_for() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(recent, [number % 32 for number in range(2000)]))
     assert found == [bytes([number % 32]) for number in range(2000)]
+
+
+def test_kept_is_what_came_first_as_far_as_there_is_room():
+    kept = Kept(10)
+    for name, size in (("a", 6), ("b", 6), ("c", 4), ("a", 0)):
+        kept.offer(name, name.upper() + str(size), size)
+    assert [kept.get(name) for name in "abc"] == ["A6", None, "C4"]

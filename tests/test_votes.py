@@ -95,10 +95,10 @@ def test_rivals_and_recurring_codes_are_told():
 
 
 def test_few_votes_need_a_larger_share():
-    one, two = scattered(60, 3), scattered(60, 4)
+    one, two = ([(*place, 0) for place in scattered(60, seed)] for seed in (3, 4))
     agreed = [(250, 250), (300, 330)]
-    many = table_of(one + agreed, two + [(y - 3, x - 4) for y, x in agreed], [], dense=True)
-    few = table_of(one[:8] + agreed, two[:8] + [(y - 3, x - 4) for y, x in agreed], [], dense=True)
+    many = table_of(one + agreed, two + [(y - 3, x - 4) for y, x in agreed], [])
+    few = table_of(one[:8] + agreed, two[:8] + [(y - 3, x - 4) for y, x in agreed], [])
     assert len(propose([paired(many, (60, 122), (61, 123))], many).table) == 0
     assert len(propose([paired(few, (8, 18), (9, 19))], few).table) == 1
 
@@ -115,8 +115,9 @@ def test_expected_votes_are_the_points_that_both_can_have():
     found = propose([paired(sparse, *pairs)], sparse).table.iloc[0]
     assert (found.y_offset, found.x_offset) == (-100, -50) and (found.height, found.width) == (400, 450)
     assert found.n_expected == 30
-    dense = table_of(one, two, [], dense=True)
-    assert propose([paired(dense, *pairs)], dense).table.iloc[0].n_expected == 40
+    within = [(y - 100, x - 100, kind) for y, x, kind in inside + fine]
+    small = table_of(one, within, [], sizes=[(500, 500), (200, 200), (500, 500)], dense=True)
+    assert propose([paired(small, *pairs)], small).table.iloc[0].n_expected == 40
 
 
 def test_the_control_measures_accidents_and_demands_more():

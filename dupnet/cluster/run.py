@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from tqdm import tqdm
 from dupnet.cluster.kinds import Kind, Points, Tiles
 from dupnet.cluster.regions import compare_slices, judge_on, refine_on
 from dupnet.cluster.scheduler import Cluster
-from dupnet.cluster.sharded_index import Image, code_of, describe_on, share_weights, worker_weights
+from dupnet.cluster.sharded_index import Image, code_of, describe_on, files_of, share_weights, worker_weights
 from dupnet.cluster.sharded_search import Search
 from dupnet.cluster.shards import Places, read_column, read_verify
 from dupnet.files.storage import Folder
@@ -33,6 +35,8 @@ from dupnet.find.footprints import Surveyed
 from dupnet.find.join import Compare
 from dupnet.find.overlaps import Judge
 from dupnet.find.point_index import COLUMNS
+from dupnet.find.point_search import PIXEL_BYTES, reader
+from dupnet.find.recent import Recent
 from dupnet.find.scoring import ScoredOnce
 from dupnet.find.steps import Run, held_against
 from dupnet.find.tile_index import Tiling, columns
@@ -93,6 +97,24 @@ class ClusterRun(Run):
     def compare(self) -> Compare:
         """The workers compare the points of slices."""
         return partial(compare_slices, self.cluster, self.cache)
+
+    def sides(self) -> list[int]:
+        """As on one machine, of images that are files here; of those in a store nothing is known."""
+        return super().sides() if self.collection.folders else []
+
+    def reader(self, described: Described) -> Callable[[int], regions.Image]:
+        """As on one machine; of images in a store by copies."""
+        if self.collection.folders:
+            return super().reader(described)
+
+        def read(number: int) -> regions.Image:
+            name = described.images[number]
+            image = self.images[name]
+            with TemporaryDirectory(prefix="dupnet-", dir=self.work) as beside:
+                files = files_of(Folder(image.folder), {name: image}, Path(beside))
+                return reader(files, described)(number)
+
+        return Recent(read, lambda image: image[0].nbytes, PIXEL_BYTES)
 
     def refine(
         self, proposals: pd.DataFrame, described: Described, read: Callable[[int], regions.Image]

@@ -185,7 +185,7 @@ def most_textured(region: Region, grey1: Bytes, grey2: Bytes, radius: int) -> Re
                 width,
             )
             texture = min(
-                float(cv2.Laplacian(np.ascontiguousarray(of_image[::4]), cv2.CV_32F).std())
+                float(cv2.meanStdDev(cv2.Laplacian(np.ascontiguousarray(of_image[::4]), cv2.CV_32F))[1][0, 0])
                 for of_image in (part.of_first(grey1), part.of_second(grey2))
             )
             if texture > most:

@@ -78,7 +78,7 @@ COARSE = Level(
 
 FINE = Level(
     scale=1, sigma_fine=1.0, sigma_coarse=3.0, side=16, contrast=0.4, rim=28,
-    small_radius=8, rim_radius=10, inner_radius=None, dense_radius=12,
+    small_radius=8, rim_radius=10, inner_radius=None, dense_radius=14,
 )  # fmt: skip
 """Points of the rim, some 280 of 768 x 768 px, and of small images, about one in 200 px.
 

@@ -15,7 +15,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
+from dupnet.find.matches import LOW, Pairs, Parts
 from dupnet.find.points import UNIT
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Slice",
     "cells_of",
     "join",
+    "keys_of",
     "n_prefix_bits",
     "slices_of",
     "table_pairs",
@@ -75,14 +76,6 @@ _CELL_POINTS = 2**16  # about so many points share the signs that slices are cut
 _MAX_PREFIX = 12
 _ROWS = 2**13  # at a time, where codes are turned
 _AT_A_TIME = 2**13  # points compared with those that follow; a multiple of every window
-
-
-class Pairs(NamedTuple):
-    """Matched points: ``first`` < ``second``, numbers of points, sorted; no pair twice, none within an
-    image."""
-
-    first: Numbers
-    second: Numbers
 
 
 class Slice(NamedTuple):
@@ -127,7 +120,7 @@ class Joined:
 
     recurring: npt.NDArray[np.bool_]
     n_skipped: int
-    parts: _Parts
+    parts: Parts
 
     def __iter__(self) -> Iterator[Pairs]:
         for part in range(self.parts.n_parts):
@@ -136,15 +129,12 @@ class Joined:
             while start < len(packed):
                 stop = self.parts.end_of_image(packed, min(start + PAIRS_AT_A_TIME, len(packed)) - 1)
                 some = np.asarray(packed[start:stop])
-                yield Pairs((some >> np.uint64(32)).astype(np.int64), (some & _LOW).astype(np.int64))
+                yield Pairs((some >> np.uint64(32)).astype(np.int64), (some & LOW).astype(np.int64))
                 start = stop
 
     def close(self) -> None:
         """Remove the files of the pairs, where they are in files."""
         self.parts.close()
-
-
-_LOW = np.uint64(2**32 - 1)
 
 
 def join(
@@ -206,7 +196,7 @@ def join(
         raise ValueError(f"{n} points; a join takes fewer than {2**32}. Join parts of the collection.")
     if n and (np.diff(images) < 0).any():
         raise ValueError("image numbers are not ascending; keep the points of an image together, in order.")
-    parts = _Parts(images, scratch)
+    parts = Parts(images, scratch)
     recurring = np.zeros(n, np.bool_)
     skipped = 0
     prefix, window = n_prefix_bits(n), window_of(n)
@@ -255,7 +245,7 @@ def cells_of(codes: Codes, kinds: Kinds, table: int, prefix: int) -> Cells:
     cells = np.empty(len(codes), np.uint16)
     for start in range(0, len(codes), _ROWS):
         rows = slice(start, start + _ROWS)
-        keys = _keys(codes[rows], kinds[rows], table, prefix)
+        keys = keys_of(codes[rows], kinds[rows], table, prefix)
         cells[rows] = keys.astype(np.uint16)
     return cells
 
@@ -289,7 +279,7 @@ def table_pairs(
     image included, and how many pairs of equal keys were not compared.
     """
     held = np.asarray(codes if rows is None else np.take(codes, rows, axis=0))
-    keys = _keys(held, kinds if rows is None else kinds[rows], table)
+    keys = keys_of(held, kinds if rows is None else kinds[rows], table)
     if len(held) > 2**24:
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
@@ -348,7 +338,7 @@ def _skipped(keys: Packed, window: int) -> int:
     return int((beyond * (beyond - 1) // 2).sum())
 
 
-def _keys(codes: Codes, kinds: Kinds, table: int, bits: int = _ORDER_BITS) -> Packed:
+def keys_of(codes: Codes, kinds: Kinds, table: int, bits: int = _ORDER_BITS) -> Packed:
     """Kind and the first ``bits`` signs of the turned codes, the first sign highest."""
     rotation = _rotation(table, codes.shape[1])
     signs = np.empty((len(codes), _ORDER_BITS), np.bool_)
@@ -384,71 +374,3 @@ def _slices(
         for start, stop in slices_of(cells, slice_points):
             rows = np.flatnonzero((cells >= start) & (cells < stop))
             yield Slice(table, prefix, window, codes, kinds, rows)
-
-
-class _Parts:
-    """Pairs found so far, without repetitions, split by the first point; in memory or in files."""
-
-    def __init__(self, images: Images, scratch: str | os.PathLike[str] | None, points: int = 2**20) -> None:
-        n = len(images)
-        bounds = [0]
-        # A part begins where an image begins.
-        while bounds[-1] + points < n:
-            bounds.append(int(np.searchsorted(images, images[bounds[-1] + points], side="right")))
-        self._bounds = np.array(bounds)
-        self._images = images
-        self.n_parts = len(bounds)
-        self._scratch = None if scratch is None else Path(scratch)
-        self._held: list[Packed] = [np.zeros(0, np.uint64) for _ in bounds]
-        self._waiting: list[list[Packed]] = [[] for _ in bounds]
-
-    def add(self, first: Numbers, second: Numbers) -> None:
-        packed = first.astype(np.uint64) << np.uint64(32) | second.astype(np.uint64)
-        if self.n_parts == 1:
-            self._append(0, packed)
-            return
-        part = np.searchsorted(self._bounds, first, side="right") - 1
-        for number in np.unique(part):
-            self._append(int(number), packed[part == number])
-
-    def end_of_image(self, packed: Packed, at: int) -> int:
-        """Where the pairs end whose first point is of the image of that of pair ``at``."""
-        image = self._images[int(packed[at] >> np.uint64(32))]
-        end = int(np.searchsorted(self._images, image, side="right"))
-        return int(np.searchsorted(packed, np.uint64(end) << np.uint64(32)))
-
-    def read(self, part: int) -> Packed:
-        self._settle(part)
-        return self._stored(part)
-
-    def close(self) -> None:
-        for part in range(self.n_parts):
-            if self._scratch is not None:
-                self._file(part).unlink(missing_ok=True)
-            self._held[part] = np.zeros(0, np.uint64)
-
-    def _append(self, part: int, packed: Packed) -> None:
-        waiting = self._waiting[part]
-        waiting.append(packed)
-        if sum(map(len, waiting)) > max(2**18, len(self._held[part])):
-            self._settle(part)
-
-    def _settle(self, part: int) -> None:
-        if not self._waiting[part]:
-            return
-        merged = np.concatenate([self._stored(part), *self._waiting[part]])
-        merged.sort()  # several times as fast as numpy's unique, which hashes
-        merged = merged[np.append(True, merged[1:] != merged[:-1])[: len(merged)]]
-        self._waiting[part] = []
-        if self._scratch is not None:
-            with open(self._file(part), "wb") as file:  # tofile hides what is wrong with a disk
-                file.write(merged.data)
-            merged = np.memmap(self._file(part), np.uint64, "r") if len(merged) else merged
-        self._held[part] = merged
-
-    def _stored(self, part: int) -> Packed:
-        return self._held[part]
-
-    def _file(self, part: int) -> Path:
-        assert self._scratch is not None
-        return self._scratch / f"pairs-{part:05d}.u64"

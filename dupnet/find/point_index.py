@@ -11,6 +11,8 @@ import numpy as np
 from dupnet.find.cache import Arrays, Cache, Entry
 from dupnet.find.describe import entry_in_parts, read_entry, versions
 from dupnet.find.points import CODE_LENGTH, POINTS_VERSION, find_points, load_directions
+from dupnet.find.recent import Kept
+from dupnet.find.regions import Image
 from dupnet.images.image import TooLarge, UnreadableImage
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
@@ -49,14 +51,20 @@ def describe_points(
     dense: bool,
     check_content: bool = False,
     rendering: Rendering = Rendering(),
+    kept: Kept[Image] | None = None,
 ) -> dict[str, tuple[Entry, Arrays] | str]:
-    """Of each image what goes into the cache, a row a point, or the reason why nothing does."""
+    """Of each image what goes into the cache, a row a point, or the reason why nothing does.
+
+    ``kept``: what remembers the pixels, too, for those who judge the images later.
+    """
     found: dict[str, tuple[Entry, Arrays] | str] = {}
     for name in names:
         try:
             try:
                 entry, grey, valid = read_entry(files[name], check_content=check_content, rendering=rendering)
                 points = find_points(grey, valid, dense=dense)
+                if kept is not None:
+                    kept.offer(name, (grey, valid), grey.nbytes + (0 if valid is None else valid.nbytes))
             except TooLarge:
                 with entry_in_parts(files[name], check_content=check_content, rendering=rendering) as parts:
                     entry, points = parts[0], find_points(*parts[1:], dense=dense)

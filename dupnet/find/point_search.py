@@ -22,11 +22,12 @@ from dupnet.find.overlaps import KEY, PLACE, Judge
 from dupnet.find.overlays import overlay_points
 from dupnet.find.placement import Relations, spanned
 from dupnet.find.point_index import COLUMNS
+from dupnet.find.point_table import PointTable, inner_fine
 from dupnet.find.points import CODE_LENGTH
-from dupnet.find.recent import Recent
+from dupnet.find.recent import Kept, Recent
 from dupnet.find.regions import Image
 from dupnet.find.verification import judge
-from dupnet.find.votes import PointTable, grid_of, propose
+from dupnet.find.votes import grid_of, propose
 from dupnet.images.image import TooLarge
 from dupnet.images.parts import GreyParts, MaskParts, load_parts
 from dupnet.images.reading import load_image
@@ -34,6 +35,7 @@ from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
 
 __all__ = [
+    "KEPT_BYTES",
     "SMALLEST_IMAGE",
     "PointSearch",
     "reader",
@@ -61,9 +63,9 @@ LEAST_EQUAL = 8
 LEADERS_HELD = 64
 """Images whose points are held while copies are compared with them."""
 
-PIXEL_BYTES, CELL_BYTES = 2**28, 2**27
-"""What is remembered of images while regions are judged: 450 images of 768 x 768 px, and the cells of
-3,500."""
+KEPT_BYTES, PIXEL_BYTES, CELL_BYTES = 2**27, 2**27, 2**27
+"""What is remembered of images: pixels from when their points were found, 220 images of 768 x 768 px; while
+regions are judged, those of as many others, and the cells of 3,500."""
 
 
 class PointSearch(NamedTuple):
@@ -121,6 +123,7 @@ def search_points(
             kinds,
             sides=is_against,
             ignored=overlay,
+            answering=inner_fine(points) if dense else None,
             workers=workers,
             slice_points=slice_points,
             compare=compare,
@@ -220,9 +223,12 @@ def with_places(proposals: pd.DataFrame, n_images: int) -> pd.DataFrame:
 
 
 def reader(
-    files: Mapping[str, Path], described: Described, rendering: Rendering = Rendering()
+    files: Mapping[str, Path],
+    described: Described,
+    rendering: Rendering = Rendering(),
+    kept: Kept[Image] | None = None,
 ) -> Callable[[int], Image]:
-    """A function from an image's number to its pixels, which remembers the last of them."""
+    """A function from the number of an image to its pixels: kept, else read, and the last remembered."""
 
     def read(number: int) -> Image:
         path = files[described.images[number]]
@@ -233,7 +239,14 @@ def reader(
             return cast(Image, load_parts(path, rendering)[:2])
         return image.pixels, image.valid
 
-    return Recent(read, _pixel_bytes, PIXEL_BYTES)
+    recent = Recent(read, _pixel_bytes, PIXEL_BYTES)
+    if kept is None:
+        return recent
+
+    def kept_or_read(number: int) -> Image:
+        return kept.get(described.images[number]) or recent(number)
+
+    return kept_or_read
 
 
 def region_judge(

@@ -1,4 +1,4 @@
-"""The results of a function that were asked for last, up to a number of bytes."""
+"""What is remembered up to a number of bytes: results that were asked for last, or images read first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, ParamSpec, TypeVar
 
-__all__ = ["Recent"]
+__all__ = ["Kept", "Recent"]
 
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
@@ -50,3 +50,26 @@ class Recent(Generic[Arguments, Result]):
                 while self._n_bytes > self._max_bytes and len(self._results) > 1:
                     self._n_bytes -= self._size_of(self._results.popitem(last=False)[1])
         return result
+
+
+class Kept(Generic[Result]):
+    """What was offered first, by name, up to a number of bytes; may be used from several threads.
+
+    Of a collection that fits, no file is decoded twice.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._left = max_bytes
+        self._held: dict[str, Result] = {}
+        self._lock = Lock()
+
+    def offer(self, name: str, found: Result, n_bytes: int) -> None:
+        """Keep it, if there is room and none is kept under that name."""
+        with self._lock:
+            if name not in self._held and n_bytes <= self._left:
+                self._left -= n_bytes
+                self._held[name] = found
+
+    def get(self, name: str) -> Result | None:
+        """What is kept under a name."""
+        return self._held.get(name)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from dupnet.find.join import SLICE_POINTS, Compare
 from dupnet.find.overlaps import KEY, Judge, concatenate
 from dupnet.find.point_index import describe_points, open_points
 from dupnet.find.point_search import (
+    KEPT_BYTES,
     SMALLEST_IMAGE,
     reader,
     region_judge,
@@ -31,12 +32,14 @@ from dupnet.find.point_search import (
     with_places,
 )
 from dupnet.find.points import needs_dense
+from dupnet.find.recent import Kept
 from dupnet.find.regions import Image
 from dupnet.find.results import Clock
 from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
 from dupnet.find.tile_search import TileSearch, search_tiles
 from dupnet.find.verification import refine_offsets
 from dupnet.find.votes import EXACT_FROM
+from dupnet.images.headers import sizes_at_the_ends
 from dupnet.images.image import MAX_PIXELS
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
@@ -67,6 +70,8 @@ class Run:
     progress: bool
     slice_points: int = SLICE_POINTS
     """Points of a join that are compared at a time."""
+    kept: Kept[Image] = field(default_factory=lambda: Kept(KEPT_BYTES))
+    """Pixels of the images that were described first, for the judge."""
 
     @property
     def compare(self) -> Compare | None:
@@ -83,7 +88,7 @@ class Run:
             rendering=self.rendering,
         )
         cache = stack.enter_context(opened)
-        describer = partial(describe_points, dense=dense)
+        describer = partial(describe_points, dense=dense, kept=self.kept)
         return cache, self._described(self.collection.files, cache, describer, smallest=SMALLEST_IMAGE)
 
     def tiles(self, images: Sequence[str], tiling: Tiling, stack: ExitStack) -> tuple[Described, TileSearch]:
@@ -102,9 +107,13 @@ class Run:
             found = search_tiles(cache, described, tiling, self.weights, sides, self.workers, self.progress)
         return described, found
 
+    def sides(self) -> list[int]:
+        """The shorter sides of the smallest and the largest image, as far as headers tell."""
+        return [min(size) for size in sizes_at_the_ends(self.collection.files.values())]
+
     def reader(self, described: Described) -> Callable[[int], Image]:
         """From the number of an image to its pixels."""
-        return reader(self.collection.files, described, self.rendering)
+        return reader(self.collection.files, described, self.rendering, self.kept)
 
     def refine(
         self, proposals: pd.DataFrame, described: Described, read: Callable[[int], Image]
@@ -235,14 +244,21 @@ def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
 
     Small images match by fine points, which larger ones have everywhere only where there are small ones.
     """
-    dense = False
+    # By the headers alone: what they do not tell shows when the images have been described.
+    dense = _dense_beside_small(run.sides())
     while True:
         with run.clock("describe points"):
             cache, described = run.points(dense, stack)
-        sides = described.sizes.min(axis=1)
-        if dense or not needs_dense(int(sides.min())) or needs_dense(int(sides.max())):
-            return cache, described, dense or needs_dense(int(sides.max()))
-        dense = True
+        is_right = _dense_beside_small(described.sizes.min(axis=1).tolist())
+        if dense == is_right:
+            return cache, described, dense
+        dense = is_right
+
+
+def _dense_beside_small(sides: Iterable[int]) -> bool:
+    """Whether some images are so small that the others must be dense, by the shorter side of each."""
+    usable = [side for side in sides if side >= SMALLEST_IMAGE]
+    return bool(usable) and needs_dense(min(usable)) and not needs_dense(max(usable))
 
 
 def _likely_grid(proposals: pd.DataFrame, sizes: npt.NDArray[np.int64]) -> int | None:

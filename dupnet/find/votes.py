@@ -9,7 +9,7 @@ same matches vote again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,19 @@ import pandas as pd
 
 from dupnet.find.consensus import best_bins, distinct, medians, span
 from dupnet.find.crowds import strongest
-from dupnet.find.extrema import FINE, SMALL_BELOW
-from dupnet.find.join import Pairs
+from dupnet.find.matches import Pairs
+from dupnet.find.point_table import PointTable, n_inside
 from dupnet.find.points import is_fine
 
-__all__ = ["COLUMNS", "EXACT_FROM", "PointTable", "Proposals", "grid_of", "propose", "tally"]
+__all__ = [
+    "COLUMNS",
+    "EXACT_FROM",
+    "PointTable",
+    "Proposals",
+    "grid_of",
+    "propose",
+    "tally",
+]
 
 Numbers = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
@@ -55,22 +63,6 @@ _CORE = 1.25  # px from the median: votes that the offset is the mean of
 _FINE_WEIGHT = 4.0  # a fine point's position is a whole pixel, a coarse one's uncertain by about half a pixel
 _SHARES = (0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.45)
 _STRIDE = 7919  # a prime: points of an image change places
-_COUNTED_AT_A_TIME = 2**22  # points of all regions
-
-
-class PointTable(NamedTuple):
-    """The points of a collection, those of an image together, images ascending; arrays may be mapped files.
-
-    ``y, x``: (n,) float32. ``kinds``: (n,) uint8. ``images``: (n,) int32. ``sizes``: (number of images, 2),
-    as height, width. ``dense``: whether all images carry fine points everywhere.
-    """
-
-    y: npt.NDArray[np.float32]
-    x: npt.NDArray[np.float32]
-    kinds: npt.NDArray[np.uint8]
-    images: npt.NDArray[np.int32]
-    sizes: Numbers
-    dense: bool = False
 
 
 class Proposals(NamedTuple):
@@ -291,59 +283,11 @@ def _with_regions(table: pd.DataFrame, points: PointTable, starts: Numbers) -> p
     size1, size2 = points.sizes[one], points.sizes[two]
     begin = np.maximum(offset, 0)
     extent = np.minimum(size1, offset + size2) - begin
-    in_one = _n_inside(one, begin, extent, offset, size2, points, starts)
-    in_two = _n_inside(two, begin - offset, extent, -offset, size1, points, starts)
+    in_one = n_inside(one, begin, extent, offset, size2, points, starts)
+    in_two = n_inside(two, begin - offset, extent, -offset, size1, points, starts)
     table["height"], table["width"] = extent[:, 0], extent[:, 1]
     table["n_expected"] = np.maximum(np.minimum(in_one, in_two), 1)
     return table
-
-
-def _n_inside(
-    image: Numbers,
-    begin: Numbers,
-    extent: Numbers,
-    offset: Numbers,
-    other: Numbers,
-    points: PointTable,
-    starts: Numbers,
-) -> Numbers:
-    """Points of each image inside a region, of those that the other image, of this size and offset, has, too.
-
-    That is all coarse ones, and of the fine ones those along the other image's rim, or all if it is dense.
-    """
-    found = np.zeros(len(image), np.int64)
-    lengths = starts[image + 1] - starts[image]
-    reach = FINE.side // 2 + FINE.rim
-    everywhere = np.full(len(image), points.dense) | (other.min(axis=1) < SMALL_BELOW)
-    fine = is_fine(points.kinds)
-    low, high = (edge.astype(np.float32) for edge in (begin, begin + extent))
-    near_low, near_high = (edge.astype(np.float32) for edge in (offset + reach, offset + other - 1 - reach))
-    ends = np.cumsum(lengths)
-    at = 0
-    while at < len(image):
-        done = ends[at - 1] if at else 0
-        to = max(at + 1, int(np.searchsorted(ends, done + _COUNTED_AT_A_TIME, side="right")))
-        part = slice(at, to)
-        lengths_of = lengths[part]
-
-        def of_points(values: npt.NDArray[Any], part: slice = part, lengths_of: Numbers = lengths_of) -> Any:
-            return np.repeat(values[part], lengths_of)
-
-        number = np.arange(int(lengths_of.sum())) + np.repeat(
-            starts[image[part]] - (ends[part] - lengths_of - done), lengths_of
-        )
-        y, x = points.y[number], points.x[number]
-        inside = (y >= of_points(low[:, 0])) & (y < of_points(high[:, 0]))
-        inside &= (x >= of_points(low[:, 1])) & (x < of_points(high[:, 1]))
-        if not everywhere[part].all():
-            rim = (y < of_points(near_low[:, 0])) | (y > of_points(near_high[:, 0]))
-            rim |= (x < of_points(near_low[:, 1])) | (x > of_points(near_high[:, 1]))
-            inside &= rim | ~fine[number] | of_points(everywhere)
-        counted = np.append(0, np.cumsum(inside))
-        bounds = np.append(0, np.cumsum(lengths_of))
-        found[part] = counted[bounds[1:]] - counted[bounds[:-1]]
-        at = to
-    return found
 
 
 def _second(table: pd.DataFrame) -> Numbers:

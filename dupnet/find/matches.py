@@ -1,0 +1,95 @@
+"""Matched points, as a join finds them: without repetitions, in memory or in files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["LOW", "Pairs", "Parts"]
+
+Numbers = npt.NDArray[np.int64]
+Images = npt.NDArray[np.int32]
+Packed = npt.NDArray[np.uint64]
+
+LOW = np.uint64(2**32 - 1)
+"""Bits of the second point of a packed pair; the first lies above."""
+
+
+class Pairs(NamedTuple):
+    """Matched points: ``first`` < ``second``, numbers of points, sorted; no pair twice, none within an
+    image."""
+
+    first: Numbers
+    second: Numbers
+
+
+class Parts:
+    """Pairs found so far, without repetitions, split by the first point; in memory or in files."""
+
+    def __init__(self, images: Images, scratch: str | os.PathLike[str] | None, points: int = 2**20) -> None:
+        n = len(images)
+        bounds = [0]
+        # A part begins where an image begins.
+        while bounds[-1] + points < n:
+            bounds.append(int(np.searchsorted(images, images[bounds[-1] + points], side="right")))
+        self._bounds = np.array(bounds)
+        self._images = images
+        self.n_parts = len(bounds)
+        self._scratch = None if scratch is None else Path(scratch)
+        self._held: list[Packed] = [np.zeros(0, np.uint64) for _ in bounds]
+        self._waiting: list[list[Packed]] = [[] for _ in bounds]
+
+    def add(self, first: Numbers, second: Numbers) -> None:
+        packed = first.astype(np.uint64) << np.uint64(32) | second.astype(np.uint64)
+        if self.n_parts == 1:
+            self._append(0, packed)
+            return
+        part = np.searchsorted(self._bounds, first, side="right") - 1
+        for number in np.unique(part):
+            self._append(int(number), packed[part == number])
+
+    def end_of_image(self, packed: Packed, at: int) -> int:
+        """Where the pairs end whose first point is of the image of that of pair ``at``."""
+        image = self._images[int(packed[at] >> np.uint64(32))]
+        end = int(np.searchsorted(self._images, image, side="right"))
+        return int(np.searchsorted(packed, np.uint64(end) << np.uint64(32)))
+
+    def read(self, part: int) -> Packed:
+        self._settle(part)
+        return self._stored(part)
+
+    def close(self) -> None:
+        for part in range(self.n_parts):
+            if self._scratch is not None:
+                self._file(part).unlink(missing_ok=True)
+            self._held[part] = np.zeros(0, np.uint64)
+
+    def _append(self, part: int, packed: Packed) -> None:
+        waiting = self._waiting[part]
+        waiting.append(packed)
+        if sum(map(len, waiting)) > max(2**18, len(self._held[part])):
+            self._settle(part)
+
+    def _settle(self, part: int) -> None:
+        if not self._waiting[part]:
+            return
+        merged = np.concatenate([self._stored(part), *self._waiting[part]])
+        merged.sort()  # several times as fast as numpy's unique, which hashes
+        merged = merged[np.append(True, merged[1:] != merged[:-1])[: len(merged)]]
+        self._waiting[part] = []
+        if self._scratch is not None:
+            with open(self._file(part), "wb") as file:  # tofile hides what is wrong with a disk
+                file.write(merged.data)
+            merged = np.memmap(self._file(part), np.uint64, "r") if len(merged) else merged
+        self._held[part] = merged
+
+    def _stored(self, part: int) -> Packed:
+        return self._held[part]
+
+    def _file(self, part: int) -> Path:
+        assert self._scratch is not None
+        return self._scratch / f"pairs-{part:05d}.u64"
