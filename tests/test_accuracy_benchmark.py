@@ -23,7 +23,8 @@ from dupnet.training import recipe
 
 def test_airbus_groups_are_in_one_part_each() -> None:
     table = pd.read_csv(benchmark_pairs.AIRBUS_PARTS)
-    assert set(table["part"]) == {"train", "validation", "test"}
+    assert set(table["part"]) == {"train", "validation", "test", "reserved"}
+    assert table.loc[table["part"] == "reserved", "group"].map(benchmark_pairs.is_reserved).all()
     assert not table["image"].duplicated().any()
     assert (table.groupby("group")["part"].nunique() == 1).all()
 

@@ -48,7 +48,7 @@ def test_descriptors_are_those_of_their_version() -> None:
         hashlib.sha256(array.tobytes()).hexdigest()[:16]
         for array in (found.search, found.verify, found.decidable)
     ]
-    assert DESCRIPTOR_VERSION == 1
+    assert DESCRIPTOR_VERSION == 2
     assert hashes == ["d198019917187fe4", "b0daaab7a7bae4f5", "75c8fd04ad916aec"]
 
 

@@ -12,7 +12,8 @@ from benchmarks.designs import __main__ as designs
 from dupnet.network.layers import CellFeatures
 from dupnet.training.batches import PairFeatures
 from dupnet.training.config import TrainConfig
-from dupnet.training.hard_pairs import Source, write_pairs
+from dupnet.training.crops import Source
+from dupnet.training.hard_pairs import write_pairs
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from dupnet.network.descriptors import describe, untrained_weights
 from dupnet.pairs.reader import is_another
 from dupnet.tiles import is_decidable
 from dupnet.training import hard_pairs
+from dupnet.training.crops import Source
 from dupnet.training.hard_pairs import (
     KINDS,
     USUAL_KINDS,
-    Source,
     draw_faint_pair,
     draw_pair,
     draw_usual_pair,

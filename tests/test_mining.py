@@ -12,7 +12,8 @@ from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import describe, load_weights
 from dupnet.tiles import is_decidable
 from dupnet.training import mining
-from dupnet.training.hard_pairs import Place, Source, draw_tile
+from dupnet.training.crops import Place, Source
+from dupnet.training.hard_pairs import draw_tile
 from dupnet.training.mining import confused, write_confused
 
 SHARES = {"noise": 1.0}

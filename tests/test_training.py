@@ -16,13 +16,14 @@ from test_pair_reader import SIZE, cut_in_tiles, reader
 from dupnet.augment.variation import AugmentConfig
 from dupnet.network.architectures import DupnetConfig, DupnetV0Config, HeadConfig
 from dupnet.network.comparison import score_pairs
-from dupnet.network.descriptors import load_weights
+from dupnet.network.descriptors import WEIGHTS, load_weights
 from dupnet.pairs.reader import PairReader
 from dupnet.training import batches as batches_module
 from dupnet.training import fitting, rounds
 from dupnet.training.batches import PairBatches, predict_pairs
 from dupnet.training.config import TrainConfig
-from dupnet.training.hard_pairs import USUAL_KINDS, Source
+from dupnet.training.crops import Source
+from dupnet.training.hard_pairs import USUAL_KINDS
 from dupnet.training.material import Material, material_of_table, write_rows
 from dupnet.training.rounds import train
 
@@ -263,7 +264,15 @@ def test_rows_are_described_as_they_are_read(table: Collection, tmp_path: Path) 
 def test_training_on_features_ends_in_weights_that_load(table: Collection, tmp_path: Path) -> None:
     folder, pairs = table
     config = TrainConfig(
-        model=SMALL, n_train=32, n_faint=8, n_validation=16, n_usual=16, n_rounds=1, epochs=3, batch_size=16
+        model=SMALL,
+        n_train=32,
+        n_faint=8,
+        n_rare=8,
+        n_validation=16,
+        n_usual=16,
+        n_rounds=1,
+        epochs=3,
+        batch_size=16,
     )
     trained = train(material_of_table(pairs, folder, config), tmp_path / "whole", config, workers=1)
     weights = load_weights(tmp_path / "whole" / "dupnet.npz")
@@ -290,6 +299,7 @@ def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
         model=SMALL,
         n_train=40,
         n_faint=8,
+        n_rare=8,
         n_validation=20,
         n_usual=20,
         n_confused=9,
@@ -303,7 +313,7 @@ def test_a_run_mines_what_it_confuses_and_goes_on_where_it_stopped(
         rounds, "PairFeatures", lambda paths: seen.append(len(features(paths))) or features(paths)
     )
     train(drawn_from("noise"), tmp_path, config, workers=1)
-    assert seen == [20, 20, 40, 57, 66]  # watched, usual, then what each round learned from
+    assert seen == [20, 20, 48, 65, 74]  # watched, usual, then what each round learned from
     for number in (1, 2):
         confused = pd.read_csv(tmp_path / f"confused{number}.csv", keep_default_na=False)
         assert len(confused) == 9 and not confused["is_duplicate"].any()
@@ -335,3 +345,24 @@ def test_the_threshold_is_one_half_or_precise_enough() -> None:
     assert rounds._threshold(table(0, 1, 0, 1, 1, 1), 0.75) == 0.5
     assert rounds._threshold(table(0, 1, 0, 1, 1, 1), 0.9999) == pytest.approx(0.7)
     assert rounds._threshold(table(1, 1, 1, 1, 1, 0), 0.9999) == 1.0
+
+
+def test_a_tuning_begins_with_the_shipped_weights_and_all_kinds_of_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds.write_confused, "__kwdefaults__", {"seed": 0, "n_dark": 4, "n_light": 6})
+    numbers = {"n_train": 40, "n_faint": 8, "n_rare": 12, "n_validation": 8, "n_usual": 8, "n_confused": 9}
+    config = TrainConfig(
+        **numbers, n_rounds=2, mining_epochs=1, epochs=1, learning_rate=1e-9, start="dupnet_start.npz"
+    )
+    seen: list[int] = []
+    features = rounds.PairFeatures
+    monkeypatch.setattr(
+        rounds, "PairFeatures", lambda paths: seen.append(len(features(paths))) or features(paths)
+    )
+    tuned = train(drawn_from("noise"), tmp_path, config, workers=1)
+    assert seen == [8, 8, 60, 69]
+    start = load_weights(WEIGHTS.with_name("dupnet_start.npz"))
+    for name, array in load_weights(tmp_path / "dupnet.npz").arrays.items():
+        np.testing.assert_allclose(array, start.arrays[name], atol=1e-4)
+    assert tuned.model.settings.ensemble == TrainConfig().model.ensemble

@@ -12,7 +12,7 @@ import numpy as np
 
 from dupnet.images.image import Mask, Pixels
 
-__all__ = ["collar_mask"]
+__all__ = ["collar_mask", "collars_by_level"]
 
 RUN = 24
 """Pixels of one level in a row, on the border, from which it is looked for a collar there."""
@@ -52,6 +52,17 @@ def collar_mask(grey: Pixels) -> Mask | None:
     for level in levels:
         _add_collar(collar, grey, level)
     return None if not collar.any() else collar == 0
+
+
+def collars_by_level(grey: Pixels) -> dict[int, Mask]:
+    """True where a pixel lies in a collar, level by level of those that :func:`collar_mask` joins."""
+    found: dict[int, Mask] = {}
+    for level in _levels_on_border(grey):
+        collar = np.zeros(grey.shape, np.uint8)
+        _add_collar(collar, grey, level)
+        if collar.any():
+            found[level] = collar > 0
+    return found
 
 
 def _levels_on_border(grey: Pixels) -> list[int]:

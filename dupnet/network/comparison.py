@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.special import expit
 
 from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
+from dupnet.network.collar_cells import fill_marked, is_marked
 from dupnet.network.descriptors import (
     CODE_LENGTH,
     N_ORIENTATIONS,
@@ -25,7 +26,7 @@ from dupnet.network.descriptors import (
     describe,
     load_weights,
 )
-from dupnet.tiles import CELL_SIZE, SMALLEST_TILE, grey_levels
+from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS, SMALLEST_TILE, grey_levels
 
 __all__ = [
     "DUPLICATE",
@@ -34,6 +35,7 @@ __all__ = [
     "compare",
     "compare_cells",
     "score_pairs",
+    "share_evidence",
     "verdicts",
 ]
 
@@ -89,7 +91,21 @@ def score_pairs(
     if len(deferred):
         found = _in_chunks(verify1[deferred], verify2[deferred], weights, ensemble, workers)[0]
         scores[deferred] += band[deferred] * (found - scores[deferred])
+    scores[~share_evidence(verify1, verify2, weights)] = 0
     return scores
+
+
+def share_evidence(verify1: Bytes, verify2: Bytes, weights: Weights | None = None) -> npt.NDArray[np.bool_]:
+    """Whether at least two cells are left that neither tile of a pair has marked as a collar: (n,) bool.
+
+    Of others nothing can be said; :func:`score_pairs` gives them 0, :func:`compare` ``undecidable``.
+    """
+    n_filters = (weights or load_weights()).n_filters
+    n_cells = verify1.shape[1] // (n_filters * (N_ORIENTATIONS + 1) + 1)
+    marked1, marked2 = (
+        is_marked(verify, n_cells, n_filters, N_ORIENTATIONS) for verify in (verify1, verify2)
+    )
+    return np.asarray((~(marked1 | marked2)).sum(axis=1) >= MIN_EVIDENCE_CELLS)
 
 
 def compare_cells(verify1: Bytes, verify2: Bytes, weights: Weights | None = None) -> tuple[Float, Float]:
@@ -160,6 +176,10 @@ def _in_chunks(
         for copy, verify in zip(both, (verify1, verify2), strict=True):
             copy[:n_here] = verify[start : start + n_here]
             copy[n_here:] = copy[n_here - 1]  # the last pair again
+        marked1, marked2 = is_marked(both, side * side, weights.n_filters, N_ORIENTATIONS)
+        marked = marked1 | marked2
+        if marked.any():
+            fill_marked(both, marked, weights.n_filters)
         found = finish(*_features(both[0], both[1], side, weights.n_filters, workspace), workspace)
         return tuple(array[:n_here] for array in found)
 
@@ -355,7 +375,8 @@ def compare(tiles1: Bytes, tiles2: Bytes, weights: Weights | None = None) -> pd.
             describe(grey_levels(tiles[start : start + CHUNK]), weights) for tiles in (tiles1, tiles2)
         ]
         scores.append(score_pairs(described[0].verify, described[1].verify, weights))
-        decidable.append(described[0].decidable & described[1].decidable)
+        shared = share_evidence(described[0].verify, described[1].verify, weights)
+        decidable.append(described[0].decidable & described[1].decidable & shared)
     score = np.concatenate([np.zeros(0, np.float32), *scores])
     both = np.concatenate([np.zeros(0, bool), *decidable])
     return pd.DataFrame({"score": score, "verdict": verdicts(score, both, both, weights)})

@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dupnet.network.collar_cells import MARK, collar_cells
 from dupnet.network.filters import REDUCED_SIZE, SEARCH_BYTES, band_filters, centred_filters, orientations
 from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, MIN_EVIDENCE_CELLS, SMALLEST_TILE, TILE_SIZE
 
@@ -51,7 +52,7 @@ Bytes = npt.NDArray[np.uint8]
 WEIGHTS = Path(__file__).parent / "weights" / "dupnet.npz"
 SEARCH_PROJECTION = Path(__file__).parent / "weights" / "search_projection.npy"
 
-DESCRIPTOR_VERSION = 1
+DESCRIPTOR_VERSION = 2
 """What a cached descriptor means. Raise it with every change of decoding or describing that changes one byte:
 a cache made by another version is made anew. A test pins descriptors of fixed tiles to this number."""
 
@@ -305,7 +306,12 @@ def _cells(grey_tiles: Bytes, weights: Weights) -> tuple[Bytes, npt.NDArray[np.b
     side = size // CELL_SIZE
     by_cell = grey_tiles.reshape(n * side, CELL_SIZE, side, CELL_SIZE).swapaxes(1, 2)
     data, texture = describe_cells(by_cell.reshape(-1, CELL_SIZE, CELL_SIZE), weights)
-    decidable = (texture.reshape(n, -1) >= EVIDENCE_RMS).sum(axis=1) >= MIN_EVIDENCE_CELLS
+    evidence = texture.reshape(n, -1) >= EVIDENCE_RMS
+    marked = collar_cells(grey_tiles)
+    if marked is not None:
+        evidence &= ~marked.reshape(n, -1)
+        data[marked.ravel(), -1 - weights.n_filters : -1] = MARK
+    decidable = evidence.sum(axis=1) >= MIN_EVIDENCE_CELLS
     return join_cells(data.reshape(n, side * side, -1)), decidable, _reduce(grey_tiles)
 
 

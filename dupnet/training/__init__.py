@@ -9,13 +9,12 @@ __getattr__, __dir__, __all__ = attach(
     submod_attrs={
         "batches": ["FeatureBatch", "PairBatches", "PairFeatures", "predict_pairs"],
         "config": ["TrainConfig"],
+        "crops": ["Crop", "Place", "Source"],
         "fitting": ["fit"],
         "hard_pairs": [
             "KINDS",
             "USUAL_KINDS",
             "HardPair",
-            "Place",
-            "Source",
             "draw_faint_pair",
             "draw_pair",
             "draw_tile",
@@ -37,6 +36,7 @@ __getattr__, __dir__, __all__ = attach(
         ],
         "material": ["Material", "material_of_table", "write_rows"],
         "mining": ["confused", "write_confused"],
+        "rare_pairs": ["RARE_KINDS", "draw_rare_pair"],
         "recipe": ["COLUMNS", "SHARES", "acquisitions", "airbus_parts"],
         "rounds": ["Trained", "train"],
     },

@@ -27,12 +27,16 @@ class TrainConfig:
     the time. Training is in ``n_rounds`` from the same start, of ``mining_epochs`` each and the last of
     ``epochs``: after each but the last its network finds ``n_confused`` pairs of tiles that it takes for each
     other (:mod:`dupnet.training.mining`). They join the others from the next on, and so do ``n_faint`` pairs
-    that show little (:func:`dupnet.training.hard_pairs.draw_faint_pair`). It is watched on ``n_validation``
-    hard pairs. The threshold must reach ``precision`` on ``n_usual`` validation pairs as collections hold
-    them; without any, on those that it is watched on.
+    that show little (:func:`dupnet.training.hard_pairs.draw_faint_pair`). ``n_rare`` pairs of rare kinds
+    (:func:`dupnet.training.rare_pairs.draw_rare_pair`) are there from the first. It is watched on
+    ``n_validation`` hard pairs. The threshold must reach ``precision`` on ``n_usual`` validation pairs as
+    collections hold them; without any, on those that it is watched on.
 
     ``dupnet_v0`` sees the pixels of a table's pairs, for ``epochs``. Rows of a table are varied by
     ``augment``, and ``another_day_share`` of the duplicates become one place on another day.
+
+    With a ``start``, the name of shipped weights, a training of ``dupnet`` tunes these: every round begins
+    with them, and the first has all kinds of pairs.
 
     The learning rate falls along half a cosine to zero, with decoupled ``weight_decay``. ``rows_per_epoch``
     limits an epoch to so many pairs drawn anew each time, as the original took 5 % of its pairs.
@@ -41,6 +45,7 @@ class TrainConfig:
     model: DupnetConfig | DupnetV0Config = field(default_factory=DupnetConfig)
     n_train: int = 465_000
     n_faint: int = 100_000
+    n_rare: int = 100_000
     n_validation: int = 24_000
     n_usual: int = 24_000
     n_confused: int = 20_000
@@ -55,6 +60,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     another_day_share: float = 0.25
     seed: int = 0
+    start: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("n_train", "n_validation", "n_rounds", "mining_epochs", "epochs", "batch_size"):
@@ -65,7 +71,7 @@ class TrainConfig:
     def of_size(cls, n_train: int, **others: Any) -> TrainConfig:
         """Settings with ``n_train`` hard pairs, and of the other kinds as large a share as the shipped
         weights had."""
-        kinds = ("n_faint", "n_validation", "n_usual", "n_confused")
+        kinds = ("n_faint", "n_rare", "n_validation", "n_usual", "n_confused")
         numbers = {name: max(16, round(getattr(cls, name) * n_train / cls.n_train)) for name in kinds}
         return cls(n_train=n_train, **{**numbers, **others})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,14 @@ def fit(
     validation: Pairs | None = None,
     *,
     state: Path | None = None,
+    is_trained: bool = False,
 ) -> pd.DataFrame:
     """Train a network in place; returns losses, one row an epoch.
 
     ``network`` scores what ``train`` shows of a pair: of features the dense layers of ``dupnet``
     (:func:`dupnet.network.architectures.heads`), each head for itself; of pixels a whole network. After
-    every epoch the file ``state`` holds all that is needed to go on, which the next call does.
+    every epoch the file ``state`` holds all that is needed to go on, which the next call does. A network that
+    ``is_trained`` is tuned: it begins as it is.
 
     Features have mean zero and deviation one meanwhile, for they differ tenfold in size; afterwards the
     layers that see them first hold that.
@@ -49,6 +52,8 @@ def fit(
             (part - mean) / deviation for part, (mean, deviation) in zip(network.inputs, spreads, strict=True)
         ]
         model = keras.Model(network.inputs, network(levelled))
+        if is_trained:
+            _take_out(network, spreads)
     batches = PairBatches(train, config.batch_size, seed=config.seed, rows_per_epoch=config.rows_per_epoch)
     schedule = keras.optimizers.schedules.CosineDecay(
         config.learning_rate, batches.num_batches * config.epochs
@@ -121,11 +126,27 @@ def _spread(features: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.ND
 
 def _fold_in(heads: keras.Model, spreads: Spreads) -> None:
     """Let the layers that see features first take them as they are."""
+    for layer, seen, bias, kernel, (mean, deviation) in _first_layers(heads, spreads):
+        seen /= deviation[:, None]
+        layer.set_weights([kernel, bias - mean @ seen])
+
+
+def _take_out(heads: keras.Model, spreads: Spreads) -> None:
+    """Undo :func:`_fold_in`: let these layers take features of mean zero and deviation one."""
+    for layer, seen, bias, kernel, (mean, deviation) in _first_layers(heads, spreads):
+        bias = bias + mean @ seen
+        seen *= deviation[:, None]
+        layer.set_weights([kernel, bias])
+
+
+def _first_layers(heads: keras.Model, spreads: Spreads) -> Iterator[tuple[Any, ...]]:
+    """Each layer that sees features first, the rows of its kernel that do, its bias, its kernel, and the
+    spread of these features."""
     for head in (layer for layer in heads.layers if isinstance(layer, keras.Model)):
         names = [layer.name for layer in head.layers]
         first_of_tile = names[names.index(f"{head.name}_join") + 1]
-        for name, (mean, deviation) in zip((f"{head.name}_cell_1", first_of_tile), spreads, strict=True):
-            kernel, bias = head.get_layer(name).get_weights()
-            seen = kernel[-len(mean) :]  # of the tile, behind what is pooled of its cells
-            seen /= deviation[:, None]
-            head.get_layer(name).set_weights([kernel, bias - mean @ seen])
+        for name, spread in zip((f"{head.name}_cell_1", first_of_tile), spreads, strict=True):
+            layer = head.get_layer(name)
+            kernel, bias = layer.get_weights()
+            # Of the tile, behind what is pooled of its cells.
+            yield layer, kernel[-len(spread[0]) :], bias, kernel, spread

@@ -27,6 +27,7 @@ from dupnet.files.atomic import atomic_path, write_csv
 from dupnet.network.descriptors import describe, untrained_weights, verify_bytes
 from dupnet.pairs.reader import is_another
 from dupnet.tiles import TILE_SIZE, is_decidable
+from dupnet.training.crops import Crop, Place, Source, apart, draw_crop, most_alike
 from dupnet.training.hard_tiles import (
     cut_by_solid,
     detail_difference,
@@ -45,8 +46,6 @@ __all__ = [
     "KINDS",
     "USUAL_KINDS",
     "HardPair",
-    "Place",
-    "Source",
     "draw_faint_pair",
     "draw_pair",
     "draw_tile",
@@ -73,18 +72,6 @@ Chosen by what the network got wrong on validation pairs.
 
 USUAL_KINDS = ("same", "cross", "alike", "day")
 """Kinds of non-duplicates that any collection holds."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Pixels to draw crops from: ``image`` (height, width, 3) uint8 RGB, at least a tile a side.
-
-    ``name`` tells the collection; crops of two sources are never called alike if they share a ``group``.
-    """
-
-    name: str
-    group: str
-    image: Image
 
 
 DARK_SHARE = 0.12
@@ -117,22 +104,6 @@ class HardPair(NamedTuple):
 
 Draw = Callable[[Sequence[Source], dict[str, float], int, int], HardPair]
 """A series of pairs: sources, their shares, a seed and an index to a pair."""
-
-
-class Place(NamedTuple):
-    """Where a tile was drawn: ``row`` and ``col`` in pixels of source number ``source``, of ``group``."""
-
-    source: int
-    group: str
-    row: int
-    col: int
-
-
-class _Crop(NamedTuple):
-    tile: Image
-    source: int
-    row: int
-    col: int
 
 
 def write_pairs(
@@ -230,16 +201,16 @@ def draw_faint_pair(sources: Sequence[Source], shares: dict[str, float], seed: i
     """
     rng = np.random.default_rng((seed, index, 2))
     while True:
-        crop = _draw_crop(sources, shares, rng)
+        crop = draw_crop(sources, shares, rng)
         dark = rng.random() < FAINT_DARK_SHARE
         look = draw_dark_look(rng) if dark else draw_weak_look(rng)
         tile, kind = look(crop.tile), "duplicate"
         tiles = [tile, tile]
         if rng.random() < 0.5:
             near = crop if rng.random() < 0.7 else None
-            other = _draw_crop(sources, shares, rng, near=near)
+            other = draw_crop(sources, shares, rng, near=near)
             kind, tiles[1] = "faint", another_day(tile, look(other.tile), rng)
-            if not _apart(crop, other, sources) or not is_another(*tiles):
+            if not apart(crop, other, sources) or not is_another(*tiles):
                 continue
             tiles = tiles if rng.random() < 0.5 else tiles[::-1]
         found, quality = (processed_gently if dark and rng.random() < 0.8 else processed)(tiles, rng)
@@ -259,7 +230,7 @@ def draw_usual_pair(sources: Sequence[Source], shares: dict[str, float], seed: i
     """
     rng = np.random.default_rng((seed, index, 1))
     while True:
-        crop = _draw_crop(sources, shares, rng)
+        crop = draw_crop(sources, shares, rng)
         kind = "duplicate" if rng.random() < 0.5 else str(rng.choice(USUAL_KINDS))
         tiles = [crop.tile, crop.tile]
         if kind != "duplicate":
@@ -283,7 +254,7 @@ def draw_tile(
     """One decidable grey tile (256, 256) uint8, styled, processed and compressed as those of a pair, and its
     place."""
     while True:
-        crop = _draw_crop(sources, shares, rng)
+        crop = draw_crop(sources, shares, rng)
         tile = (draw_dark_look if dark else draw_look)(rng)(crop.tile)
         tiles, _ = (processed_gently if dark else processed)([tile, tile], rng)
         grey = to_grey(tiles[0])
@@ -294,7 +265,7 @@ def draw_tile(
 def _attempt(
     sources: Sequence[Source], shares: dict[str, float], rng: np.random.Generator
 ) -> HardPair | None:
-    crop = _draw_crop(sources, shares, rng)
+    crop = draw_crop(sources, shares, rng)
     style, dark = _draw_style(rng)
     tile = style(crop.tile)
     if not dark and rng.random() < SHIPS_SHARE:
@@ -321,33 +292,6 @@ def _attempt(
     return HardPair(grey1, grey2, int(kind == "duplicate"), kind, source.name, source.group, quality)
 
 
-def _draw_crop(
-    sources: Sequence[Source], shares: dict[str, float], rng: np.random.Generator, near: _Crop | None = None
-) -> _Crop:
-    """A crop at multiples of 8 px, the grid of JPEG blocks; with ``near``, of its source and clear of
-    it."""
-    if near is None:
-        names = [name for name in shares if any(source.name == name for source in sources)]
-        weights = np.array([shares[name] for name in names])
-        name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
-        number = int(rng.choice([i for i, source in enumerate(sources) if source.name == name]))
-    else:
-        number = near.source
-    image = sources[number].image
-    for _ in range(50):
-        row, col = (int(rng.integers(0, (side - TILE_SIZE) // 8 + 1)) * 8 for side in image.shape[:2])
-        if near is None or max(abs(row - near.row), abs(col - near.col)) >= TILE_SIZE:
-            break
-    tile = np.ascontiguousarray(image[row : row + TILE_SIZE, col : col + TILE_SIZE])
-    return _Crop(tile, number, row, col)
-
-
-def _apart(one: _Crop, other: _Crop, sources: Sequence[Source]) -> bool:
-    if one.source == other.source:
-        return max(abs(one.row - other.row), abs(one.col - other.col)) >= TILE_SIZE
-    return sources[one.source].group != sources[other.source].group
-
-
 def _draw_style(rng: np.random.Generator) -> tuple[Callable[[Image], Image], bool]:
     """How the scene itself looks, and whether it is nearly black (or white) but for scattered pixels."""
     return (draw_dark_look(rng), True) if rng.random() < DARK_SHARE else (draw_look(rng), False)
@@ -356,7 +300,7 @@ def _draw_style(rng: np.random.Generator) -> tuple[Callable[[Image], Image], boo
 def _non_duplicate(
     kind: str,
     tile: Image,
-    crop: _Crop,
+    crop: Crop,
     style: Callable[[Image], Image],
     sources: Sequence[Source],
     shares: dict[str, float],
@@ -371,13 +315,13 @@ def _non_duplicate(
         moved = np.roll(tile, step, axis=int(rng.integers(2)))
         return moved if detail_difference(moved, tile, 4) >= max(2.0, 0.7 * texture(tile)) else None
     if kind == "cross":
-        other = _draw_crop(sources, shares, rng)
-        if not _apart(crop, other, sources):
+        other = draw_crop(sources, shares, rng)
+        if not apart(crop, other, sources):
             return None
         return (style if rng.random() < 0.5 else _draw_style(rng)[0])(other.tile)
     alike = kind == "alike" or (kind != "same" and rng.random() < 0.7)
-    found = _most_alike(crop, sources, shares, rng) if alike else _draw_crop(sources, shares, rng, near=crop)
-    if found is None or not _apart(crop, found, sources):
+    found = most_alike(crop, sources, shares, rng) if alike else draw_crop(sources, shares, rng, near=crop)
+    if found is None or not apart(crop, found, sources):
         return None
     other_tile = style(found.tile)
     if kind in ("same", "alike"):
@@ -385,15 +329,3 @@ def _non_duplicate(
     if kind == "day" and rng.random() < 0.3:
         return another_day(tile, other_tile, rng)
     return replaced(kind, tile, other_tile, rng)
-
-
-def _most_alike(
-    crop: _Crop, sources: Sequence[Source], shares: dict[str, float], rng: np.random.Generator
-) -> _Crop | None:
-    def distance(one: _Crop, other: _Crop) -> float:
-        level = abs(float(one.tile.mean()) - float(other.tile.mean())) / 20
-        return level + abs(float(np.log((texture(one.tile) + 0.5) / (texture(other.tile) + 0.5))))
-
-    draws = [_draw_crop(sources, shares, rng, near=crop if rng.random() < 0.4 else None) for _ in range(12)]
-    draws = [draw for draw in draws if _apart(crop, draw, sources)]
-    return min(draws, key=lambda draw: distance(crop, draw), default=None)

@@ -19,7 +19,7 @@ from dupnet.pairs.reader import PairReader
 from dupnet.pairs.table import tile_size_of
 from dupnet.tiles import TILE_SIZE
 from dupnet.training.config import TrainConfig
-from dupnet.training.hard_pairs import Source
+from dupnet.training.crops import Source
 from dupnet.training.hard_tiles import to_grey
 
 __all__ = ["Material", "material_of_table", "write_rows"]

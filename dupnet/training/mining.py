@@ -17,7 +17,8 @@ from dupnet.files.atomic import atomic_path, write_csv
 from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import Weights, describe
 from dupnet.tiles import TILE_SIZE
-from dupnet.training.hard_pairs import Place, Source, draw_tile
+from dupnet.training.crops import Place, Source
+from dupnet.training.hard_pairs import draw_tile
 
 __all__ = ["confused", "write_confused"]
 

@@ -19,7 +19,7 @@ import pandas as pd
 from dupnet.acquisitions import sources
 from dupnet.images.reading import read_image
 from dupnet.training.config import TrainConfig
-from dupnet.training.hard_pairs import Source
+from dupnet.training.crops import Source
 from dupnet.training.material import Material
 from dupnet.training.rounds import train
 
@@ -42,6 +42,7 @@ SHARES = {"airbus": 0.45, "derna": 0.35, "kitsap": 0.10, "yellowstone": 0.05, "w
 NUMBERS = (
     "n_train",
     "n_faint",
+    "n_rare",
     "n_validation",
     "n_usual",
     "n_confused",
@@ -116,8 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--airbus", type=Path, help="folder with images/ and parts.csv")
     for name in NUMBERS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(TrainConfig, name))
+    parser.add_argument("--learning-rate", type=float, default=TrainConfig.learning_rate)
+    parser.add_argument("--start", help="shipped weights to tune, a file of dupnet/network/weights")
     options = parser.parse_args(arguments)
-    config = TrainConfig(**{name: getattr(options, name) for name in NUMBERS})
+    config = TrainConfig(**{name: getattr(options, name) for name in (*NUMBERS, "learning_rate", "start")})
     material = Material(partial(acquisitions, folder=options.data, airbus=options.airbus), SHARES)
     train(material, options.out, config)
 

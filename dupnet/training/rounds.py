@@ -25,8 +25,16 @@ from dupnet.evaluation.scores import threshold_for_precision
 from dupnet.files.atomic import write_csv
 from dupnet.files.workers import n_workers
 from dupnet.network.architectures import DupnetConfig
-from dupnet.network.descriptors import load_weights
-from dupnet.network.models import build, from_arrays, load_model, save_arrays, save_model, to_arrays
+from dupnet.network.descriptors import WEIGHTS, load_weights
+from dupnet.network.models import (
+    build,
+    from_arrays,
+    load_arrays,
+    load_model,
+    save_arrays,
+    save_model,
+    to_arrays,
+)
 from dupnet.pairs.reader import PairReader
 from dupnet.training.batches import PairBatches, PairFeatures
 from dupnet.training.config import TrainConfig, keep_settings
@@ -34,6 +42,7 @@ from dupnet.training.fitting import fit
 from dupnet.training.hard_pairs import draw_faint_pair, draw_pair, draw_usual_pair, write_pairs
 from dupnet.training.material import Material, write_rows
 from dupnet.training.mining import write_confused
+from dupnet.training.rare_pairs import draw_rare_pair
 
 __all__ = ["Trained", "train"]
 
@@ -98,10 +107,11 @@ def _train_on_pixels(
 def _train_on_features(
     material: Material, rows: dict[str, PairReader], out: Path, config: TrainConfig, workers: int
 ) -> tuple[keras.Model, pd.DataFrame]:
-    drawn = {name: out / f"{name}.npy" for name in ("train", "faint", "validation", "usual")}
+    drawn = {name: out / f"{name}.npy" for name in ("train", "faint", "rare", "validation", "usual")}
     for part, name, draw, n, seed in (
         ("train", "train", draw_pair, config.n_train, 0),
         ("train", "faint", draw_faint_pair, config.n_faint, 0),
+        ("train", "rare", draw_rare_pair, config.n_rare, 0),
         ("validation", "validation", draw_pair, config.n_validation, 1),
         ("validation", "usual", draw_usual_pair, config.n_usual, 2),
     ):
@@ -115,14 +125,15 @@ def _train_on_features(
             write_rows(reader, of_rows[part][0])
     validation = PairFeatures([drawn["validation"], *of_rows.get("validation", [])])
     usual = PairFeatures([drawn["usual"]]) if config.n_usual else validation
-    hard = [drawn["train"], *of_rows.get("train", [])]
+    hard = [drawn["train"], *([drawn["rare"]] if config.n_rare else []), *of_rows.get("train", [])]
     faint = [drawn["faint"]] if config.n_faint else []
     mined: list[Path] = []
     histories: list[pd.DataFrame] = []
     for number in range(1, config.n_rounds + 1):
         is_last = number == config.n_rounds
         # The first network looks for what it confuses before it has seen what shows little.
-        learned_from = hard if number == 1 and not is_last else [*hard, *faint, *mined]
+        is_first = number == 1 and not is_last and config.start is None
+        learned_from = hard if is_first else [*hard, *faint, *mined]
         epochs = config.epochs if is_last else config.mining_epochs
         model, history = _round(
             learned_from, validation, replace(config, epochs=epochs), out / f"round{number}.npz"
@@ -148,11 +159,16 @@ def _train_on_features(
 def _round(
     paths: Sequence[Path], validation: PairFeatures, config: TrainConfig, state: Path
 ) -> tuple[keras.Model, pd.DataFrame]:
-    """A network of ``config.model`` trained from the start on described pairs."""
+    """A network of ``config.model``, new or from shipped weights, trained on described pairs."""
     keras.utils.set_random_seed(config.seed)
-    model = build(config.model)
+    if config.start is None:
+        model = build(config.model)
+    else:
+        model = load_arrays(WEIGHTS.with_name(config.start))
     heads = model.get_layer("head").get_layer("heads")
-    return model, fit(heads, PairFeatures(paths), config, validation, state=state)
+    is_trained = config.start is not None
+    history = fit(heads, PairFeatures(paths), config, validation, state=state, is_trained=is_trained)
+    return model, history
 
 
 def _scores(model: keras.Model, pairs: PairFeatures) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

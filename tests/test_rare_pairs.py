@@ -1,0 +1,74 @@
+"""Tests of the training pairs of rare kinds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dupnet.network.collar_cells import collar_cells
+from dupnet.tiles import is_decidable
+from dupnet.training.crops import Source
+from dupnet.training.rare_pairs import _DRAWS, RARE_KINDS, draw_rare_pair
+
+
+@pytest.fixture(scope="module")
+def sources() -> list[Source]:
+    rng = np.random.default_rng(0)
+    found = []
+    for name in ("one", "two"):
+        slow = np.kron(rng.uniform(60, 180, (12, 12, 3)), np.ones((64, 64, 1)))
+        found.append(
+            Source(name, name, np.clip(slow + rng.normal(0, 14, slow.shape), 0, 255).astype(np.uint8))
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def drawn(sources):
+    shares = {"one": 0.5, "two": 0.5}
+    return [draw_rare_pair(sources, shares, 0, index) for index in range(80)]
+
+
+def test_every_kind_is_drawn_with_both_labels(drawn):
+    kinds = {pair.kind for pair in drawn}
+    assert kinds == {*RARE_KINDS, *(f"other {kind}" for kind in RARE_KINDS)}
+    assert all(pair.is_duplicate == (not pair.kind.startswith("other ")) for pair in drawn)
+    assert sum(RARE_KINDS.values()) == pytest.approx(1)
+
+
+def test_both_tiles_carry_evidence(drawn):
+    for pair in drawn:
+        assert pair.grey1.shape == pair.grey2.shape == (256, 256)
+        assert is_decidable(np.stack([pair.grey1, pair.grey2])).all()
+
+
+def test_a_pair_depends_on_seed_and_index_alone(sources, drawn):
+    again = draw_rare_pair(sources, {"one": 0.5, "two": 0.5}, 0, 7)
+    np.testing.assert_array_equal(again.grey1, drawn[7].grey1)
+    np.testing.assert_array_equal(again.grey2, drawn[7].grey2)
+
+
+def test_collars_are_such_as_the_encoder_marks(drawn):
+    collars = [pair for pair in drawn if pair.kind.endswith("collar")]
+    found = [collar_cells(np.stack([pair.grey1, pair.grey2])) for pair in collars]
+    assert np.mean([marked is not None for marked in found]) > 0.5
+
+
+def test_a_lifted_tile_was_nearly_black_and_little_repeats(drawn):
+    lifted = [pair for pair in drawn if pair.kind == "lifted"]
+    assert max(min(pair.grey1.mean(), pair.grey2.mean()) for pair in lifted) < 30
+    for pair in (pair for pair in drawn if pair.kind.endswith("little")):
+        np.testing.assert_array_equal(pair.grey1[:128], pair.grey1[128:])
+
+
+def test_one_pixel_aside_is_no_duplicate_where_texture_tells(sources):
+    tile, other = sources[0].image[:256, :256], sources[1].image[:256, :256]
+    rng = np.random.default_rng(0)
+    draws = [_DRAWS["aside"](tile, other, False, rng) for _ in range(6)]
+    grey1, grey2, _ = next(found for found in draws if found is not None)
+    fits = []
+    for down in (-2, -1, 0, 1, 2):
+        for right in (-2, -1, 0, 1, 2):
+            moved = np.roll(grey1.astype(float), (down, right), (0, 1))
+            fits.append((np.corrcoef(moved.ravel(), grey2.astype(float).ravel())[0, 1], (down, right)))
+    assert max(fits)[1] != (0, 0)
