@@ -34,6 +34,7 @@ __all__ = [
     "Pairs",
     "cells_of",
     "join",
+    "keys_of",
     "n_prefix_bits",
     "slices_of",
     "table_pairs",
@@ -199,7 +200,7 @@ def cells_of(codes: Codes, kinds: Kinds, table: int, prefix: int) -> Cells:
     cells = np.empty(len(codes), np.uint16)
     for start in range(0, len(codes), _ROWS):
         rows = slice(start, start + _ROWS)
-        keys = _keys(codes[rows], kinds[rows], table, prefix)
+        keys = keys_of(codes[rows], kinds[rows], table, prefix)
         cells[rows] = keys.astype(np.uint16)
     return cells
 
@@ -228,7 +229,7 @@ def table_pairs(
     held = np.asarray(codes if rows is None else codes[rows])
     keys = np.concatenate(
         [
-            _keys(
+            keys_of(
                 held[start : start + _ROWS],
                 (kinds if rows is None else kinds[rows])[start : start + _ROWS],
                 table,
@@ -296,7 +297,7 @@ def _skipped(keys: Packed) -> int:
     return int((beyond * (beyond - 1) // 2).sum())
 
 
-def _keys(codes: Codes, kinds: Kinds, table: int, bits: int = _ORDER_BITS) -> Packed:
+def keys_of(codes: Codes, kinds: Kinds, table: int, bits: int = _ORDER_BITS) -> Packed:
     """Kind and the signs of the turned codes, the first sign highest."""
     signs = codes.astype(np.float32) @ _rotation(table, codes.shape[1])[:, :bits] > 0
     keys = kinds.astype(np.uint64) << np.uint64(bits)

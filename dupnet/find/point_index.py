@@ -27,13 +27,17 @@ def open_points(
     dense: bool,
     check_all: bool = False,
     rendering: Rendering = Rendering(),
+    columns: Mapping[str, int] = COLUMNS,
 ) -> Cache:
-    """The cache of points in ``folder``; emptied if made by other code, directions or rendering."""
+    """The cache of points in ``folder``; emptied if made by other code, directions or rendering, or if it has
+    other columns."""
     directions = [float(array.astype(np.float64).sum()) for array in load_directions()]
     made_by = {**versions(weights), "points": POINTS_VERSION, "directions": directions, "dense": dense}
     made_by["rendering"] = rendering.record()
     del made_by["weights"]  # points do not depend on the network
-    return Cache(folder, made_by, COLUMNS, check_all=check_all)
+    if columns != COLUMNS:
+        made_by["columns"] = list(columns)
+    return Cache(folder, made_by, columns, check_all=check_all)
 
 
 def describe_points(

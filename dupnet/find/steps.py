@@ -19,7 +19,7 @@ from dupnet.find.collection import Collection
 from dupnet.find.describe import Described, describe_all
 from dupnet.find.footprints import Surveyed
 from dupnet.find.overlaps import KEY, Judge, concatenate
-from dupnet.find.point_index import describe_points, open_points
+from dupnet.find.point_index import COLUMNS, describe_points, open_points
 from dupnet.find.point_search import (
     SMALLEST_IMAGE,
     reader,
@@ -32,8 +32,9 @@ from dupnet.find.points import needs_dense
 from dupnet.find.results import Clock
 from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
 from dupnet.find.tile_search import search_tiles
+from dupnet.find.turns import TURNED_COLUMNS, describe_turned_points
 from dupnet.find.verification import refine_offsets
-from dupnet.find.votes import EXACT_FROM
+from dupnet.find.votes import EXACT_FROM, PointTable
 from dupnet.images.image import MAX_PIXELS
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
@@ -58,6 +59,20 @@ class Run(NamedTuple):
     check_content: bool
     workers: int
     progress: bool
+    turned: bool = False
+    """Whether images may be mirrored and turned by quarters, as :mod:`dupnet.find.turned_search` finds."""
+    rescaled: bool = False
+    """Whether they may be resized and turned by some degrees, as :mod:`dupnet.find.rescaled_search` finds."""
+
+
+class Points(NamedTuple):
+    """The points of a collection, as they were joined."""
+
+    cache: Cache
+    table: PointTable
+    ignored: npt.NDArray[np.bool_]
+    joined: npt.NDArray[np.int32]
+    """The images that were, ascending; another stands for each of the rest."""
 
 
 class Search(NamedTuple):
@@ -73,6 +88,8 @@ class Search(NamedTuple):
     counts: dict[str, Any]
     surveyed: Surveyed | None = None
     """What files say of where their images lie, if any does."""
+    points: Points | None = None
+    """What a search at any offset found its proposals by."""
 
 
 def held_against(run: Run, described: Described) -> npt.NDArray[np.bool_] | None:
@@ -189,7 +206,8 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
             "skipped": surveyed.n_skipped,
         }
     proposals = with_places(proposals, len(described.images))
-    return Search(described, proposals, judge, CELL_SIZE, grid, searched, counts, surveyed)
+    kept = Points(cache, found.points, found.ignored, found.joined)
+    return Search(described, proposals, judge, CELL_SIZE, grid, searched, counts, surveyed, kept)
 
 
 def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
@@ -200,7 +218,7 @@ def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
     files = run.collection.files
     dense = False
     while True:
-        folder = run.work / ("points-dense" if dense else "points")
+        folder = run.work / f"points{'-dense' * dense}{'-turned' * run.turned}"
         cache = stack.enter_context(
             open_points(
                 folder,
@@ -208,11 +226,12 @@ def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:
                 dense=dense,
                 check_all=run.check_content,
                 rendering=run.rendering,
+                columns=TURNED_COLUMNS if run.turned else COLUMNS,
             )
         )
         _tell(cache)
         describer = partial(
-            describe_points,
+            describe_turned_points if run.turned else describe_points,
             files=files,
             dense=dense,
             check_content=run.check_content,
