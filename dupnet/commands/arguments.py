@@ -17,6 +17,7 @@ __all__ = [
     "add_results",
     "add_seed",
     "add_tile_size",
+    "add_transforms",
     "add_weights",
     "add_workers",
     "default_out",
@@ -189,6 +190,19 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
         "--weights",
         metavar="FILE",
         help="a network of one's own, dupnet.npz of `dupnet train` (default: the shipped one)",
+    )
+
+
+def add_transforms(parser: argparse._ActionsContainer) -> None:
+    """Add ``--turned`` and ``--rescaled``."""
+    parser.add_argument(
+        "--turned", action="store_true", help="also images that were mirrored, turned by quarters, or both"
+    )
+    parser.add_argument(
+        "--rescaled",
+        action="store_true",
+        help="also images that were resized by 0.4 to 2.5, each side by its own factor, or rotated by up to "
+        "15 degrees; with --turned in any of its ways",
     )
 
 

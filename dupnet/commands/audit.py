@@ -11,6 +11,7 @@ from dupnet.commands.arguments import (
     add_command,
     add_habits,
     add_judgements,
+    add_transforms,
     add_workers,
     default_out,
     whole_number,
@@ -58,6 +59,7 @@ def add(commands: Commands) -> None:
     search = parser.add_argument_group("of a FOLDER that is searched first")
     search.add_argument("-o", "--out", metavar="DIR", help="for what is found (default: FOLDER-dupnet)")
     search.add_argument("--grid", type=whole_number(1), metavar="PX", help="only whole tiles on a grid of PX")
+    add_transforms(search)
     add_workers(search)
     add_habits(parser)
     parser.set_defaults(command=run)
@@ -90,9 +92,10 @@ def _searched(options: argparse.Namespace) -> tuple[FindResult, Path]:
 
     last = options.what[-1]
     if Path(last, "run.json").exists() or not Path(last).is_dir():
-        if options.out or options.grid or options.workers:
+        if options.out or options.grid or options.turned or options.rescaled or options.workers:
             raise ValueError(
-                f"--out, --grid and --workers are of a search, and {last!r} is no folder to search."
+                f"--out, --grid, --turned, --rescaled and --workers are of a search, and {last!r} is no "
+                "folder to search."
             )
         if not Path(last).exists() or Path(last).is_file():
             raise ValueError(
@@ -111,6 +114,8 @@ def _searched(options: argparse.Namespace) -> tuple[FindResult, Path]:
         last,
         out=out,
         **({"grid": options.grid} if options.grid else {}),
+        turned=options.turned,
+        rescaled=options.rescaled,
         workers=options.workers,
         progress=progress_of(options),
     )

@@ -10,6 +10,7 @@ from dupnet.commands.arguments import (
     add_command,
     add_habits,
     add_judgements,
+    add_transforms,
     add_weights,
     add_workers,
     default_out,
@@ -34,6 +35,7 @@ def add(commands: Commands) -> None:
             "dupnet find IMAGES -o DIR --grid 256   # only whole tiles of 256 px, quicker",
             "dupnet find MORE -o DIR --add          # more images of the collection in DIR",
             "dupnet find NEW -o DIR --against OLD   # only what the two have in common",
+            "dupnet find IMAGES --turned --rescaled # also mirrored, turned, resized, rotated",
         ],
     )
     parser.add_argument(
@@ -87,6 +89,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--add", action="store_true", help="add IMAGES to the collection that DIR holds")
     parser.add_argument("--against", metavar="OTHER", help="only overlaps between IMAGES and this folder")
+    add_transforms(parser)
     parser.add_argument(
         "--check-content", action="store_true", help="tell a changed file by its bytes, not its time"
     )
@@ -129,10 +132,11 @@ def run(options: argparse.Namespace) -> None:
     if options.scheduler:
         from dupnet.cluster.distributed import find_on_cluster
 
-        excluded = ("check_content", "workers", "from_file", "moved_to", "bands")
+        excluded = ("check_content", "workers", "from_file", "moved_to", "bands", "turned", "rescaled")
         if any(getattr(options, name) for name in excluded) or options.stretch != "file":
             raise ValueError(
-                "--scheduler excludes --check-content, --workers, --from-file, --images, --bands, --stretch."
+                "--scheduler excludes --check-content, --workers, --from-file, --images, --bands, --stretch, "
+                "--turned, --rescaled."
             )
         if len(options.images) != 1:
             raise ValueError(f"--scheduler takes one folder of images; {len(options.images)} are named.")
@@ -142,6 +146,8 @@ def run(options: argparse.Namespace) -> None:
 
         result = find_overlaps(
             named_images(options.images, options.from_file),
+            turned=options.turned,
+            rescaled=options.rescaled,
             moved_to=options.moved_to,
             bands=options.bands,
             stretch=options.stretch,

@@ -35,8 +35,10 @@ from dupnet.find.judgements import heed
 from dupnet.find.results import Clock, FindResult, conclude, write_all
 from dupnet.find.steps import Run, held_against, search_by_points, search_by_tiles
 from dupnet.find.tile_index import Tiling
+from dupnet.find.transformed import search_transformed, with_transformed
 from dupnet.images.collection_stretch import stretch_of_collection
 from dupnet.images.stretch import Rendering
+from dupnet.images.transforms import is_transformed
 from dupnet.network.descriptors import Weights, load_weights
 from dupnet.tiles import TILE_SIZE
 
@@ -55,6 +57,8 @@ def find_overlaps(
     stride: int | None = None,
     add: bool = False,
     against: str | os.PathLike[str] | None = None,
+    turned: bool = False,
+    rescaled: bool = False,
     moved_to: Sequence[str | os.PathLike[str]] = (),
     bands: Sequence[int] | None = None,
     stretch: str | tuple[float, float] = "file",
@@ -89,6 +93,12 @@ def find_overlaps(
     against : path, optional
         Look only for overlaps between ``images`` and those of this folder, called ``AGAINST/NAME`` in the
         tables.
+    turned : bool
+        Find images that were mirrored, turned by quarters, or both, too.
+    rescaled : bool
+        Find images that were resized by a factor of 0.4 to 2.5, each side by its own, rotated by up to 15
+        degrees, or both, too; with ``turned``, also mirrored and turned. With either, tables have the columns
+        :data:`dupnet.images.transforms.TRANSFORM_COLUMNS`.
     moved_to : sequence of path
         Where the folders of the collection that ``out`` holds are now, if they have moved.
     bands : three int, optional
@@ -125,6 +135,9 @@ def find_overlaps(
     """
     named = check_call(images, out, against, add, moved_to)
     tiling = tiling_of(grid, tile_size, stride)
+    if tiling is not None and (turned or rescaled):
+        option = "turned" if turned else "rescaled"
+        raise ValueError(f"{option} images lie on no grid; leave out grid, tile_size and stride.")
     rendering = Rendering.checked(bands, stretch)
     used_weights = load_weights(weights)
     # Listed before anything is written: what is wrong is said first.
@@ -150,6 +163,8 @@ def find_overlaps(
             check_content,
             n_workers(workers),
             progress,
+            turned,
+            rescaled,
         )
         result = found_by(
             run,
@@ -163,6 +178,8 @@ def find_overlaps(
                 "stride": tiling and tiling.stride,
                 "add": add,
                 "against": None if against is None else os.fspath(against),
+                "turned": turned,
+                "rescaled": rescaled,
                 "check_content": check_content,
                 "all_pairs": all_pairs,
                 "ignore_judgements": ignore_judgements,
@@ -200,6 +217,11 @@ def found_by(
             search.least,
             None if all_pairs else MAX_STACK,
         )
+    counts, searched = search.counts, search.searched
+    if run.turned or run.rescaled:
+        found = search_transformed(run, search, resolution)
+        resolution = with_transformed(resolution, found)
+        counts, searched = {**counts, **found.counts}, {**searched, **found.searched}
     is_against = held_against(run, search.described)
     result = conclude(
         across(resolution, is_against),
@@ -208,13 +230,17 @@ def found_by(
         weights=run.weights,
         folders=run.collection.lookup,
         options=options,
-        searched={**search.searched, "against": is_against is not None},
-        counts={**search.counts, "ignored": run.collection.ignored},
+        searched={**searched, "against": is_against is not None},
+        counts={**counts, "ignored": run.collection.ignored},
         seconds=run.clock.seconds,
     )
     if search.surveyed:
         result.georeference = contradictions(
-            search.surveyed, result.overlaps, result.revisits, resolution.refused, search.described.images
+            search.surveyed,
+            result.overlaps[~is_transformed(result.overlaps)],
+            result.revisits[~is_transformed(result.revisits)],
+            resolution.refused,
+            search.described.images,
         )
     return result
 

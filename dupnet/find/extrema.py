@@ -18,7 +18,17 @@ import numpy.typing as npt
 from dupnet.find.blocks import Block, Lines, blocks, cut
 from dupnet.images.parts import GreyParts, MaskParts
 
-__all__ = ["COARSE", "FINE", "LEVELS", "SMALL_BELOW", "UNITS", "Level", "raw_patches"]
+__all__ = [
+    "COARSE",
+    "FINE",
+    "LEVELS",
+    "SMALL_BELOW",
+    "SOLID_SHARE",
+    "UNITS",
+    "Level",
+    "raw_patches",
+    "solid_share",
+]
 
 Grey = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -37,7 +47,8 @@ _LOOKED_AT = 5
 """Radius in pixels within which every pixel is compared with all others; farther only what is left."""
 
 _buffers = local()  # of each thread
-_SOLID_SHARE = 0.1  # of a patch; solid corners agree everywhere
+SOLID_SHARE = 0.1
+"""Share of a patch that may be solid: solid corners agree everywhere."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +101,14 @@ LEVELS = (COARSE, FINE)
 Found = tuple[Float, Float, Mask, Float]
 
 
-def raw_patches(grey: Grey | GreyParts, valid: Mask | MaskParts | None, level: Level, dense: bool) -> Found:
-    """Full-resolution positions, polarity and band-passed patches (n, side * side) of the points of a
-    level."""
+def raw_patches(
+    grey: Grey | GreyParts, valid: Mask | MaskParts | None, level: Level, dense: bool, *, wide: bool = False
+) -> Found:
+    """Full-resolution positions, polarity and band-passed patches (n, side * side) of the points of a level.
+
+    ``wide``: patches that have their point in the middle, so that they can be turned around it: at full scale
+    (side + 1) * (side + 1), of which what is wanted without are the first ``side`` rows and columns.
+    """
     if grey.ndim != 2 or grey.dtype != np.uint8:
         raise ValueError(f"grey has shape {grey.shape}, type {grey.dtype}; expected (height, width) uint8.")
     if valid is not None and (valid.shape != grey.shape or valid.dtype != np.bool_):
@@ -111,7 +127,7 @@ def raw_patches(grey: Grey | GreyParts, valid: Mask | MaskParts | None, level: L
         unfit = None if valid is None or valid.all() else _reduce(_invalid(valid), level.scale)
     rim = level.side // 2 + level.rim if inner_radius is None else None
     parts = [
-        _in_block(reduced, unfit, level, block, rim_radius, inner_radius)
+        _in_block(reduced, unfit, level, block, rim_radius, inner_radius, wide)
         for block in blocks((reduced.shape[0], reduced.shape[1]), rim, level.margin)
     ]
     y, x, minima, raw = (
@@ -133,6 +149,7 @@ def _in_block(
     block: Block,
     rim_radius: int,
     inner_radius: int | None,
+    wide: bool,
 ) -> Found:
     """The points inside a block, from the block and as much around it as decides about them."""
     height, width = reduced.shape
@@ -142,7 +159,7 @@ def _in_block(
         for spans, length in ((block.rows, height), (block.cols, width))
     )
     if min(len(rows.numbers), len(cols.numbers)) < level.side + 2:
-        return _none(level)
+        return _none(level, wide)
     area = cut(reduced, rows, cols)
     low = _blurred(area, level.sigma_coarse, "low")
     band: Band = _buffer("band", area.shape, np.int16)
@@ -161,15 +178,17 @@ def _in_block(
         rim = half + level.rim
         keep &= reach | (rows.distance(y, height) < rim) | (cols.distance(x, width) < rim)
     y, x = y[keep], x[keep]
-    sound = _solid_share(area, y, x, half) <= _SOLID_SHARE
+    sound = solid_share(area, y, x, half) <= SOLID_SHARE
     y, x = y[sound], x[sound]
     if not len(y):
-        return _none(level)
+        return _none(level, wide)
     image = np.multiply(area, np.float32(UNITS), out=_buffer("image", area.shape, np.float32))
     cv2.subtract(image, low, dst=image)
     if level.scale == 1:
         # Offsets are whole pixels: the same pixels lie around the point in both images.
-        around = _windows(image, level.side)[y - half, x - half]
+        # Mirrored beyond the last pixel, of which a wide patch has one more than must lie inside the image.
+        wider = np.pad(image, (0, 1), "symmetric") if wide else image
+        around = _windows(wider, level.side + wide)[y - half, x - half]
         at_y, at_x = np.zeros(len(y), np.float32), np.zeros(len(y), np.float32)
     else:
         at_y, at_x = _peak(band, y, x)
@@ -178,7 +197,7 @@ def _in_block(
         at_y + rows.numbers[y].astype(np.float32),
         at_x + cols.numbers[x].astype(np.float32),
         band[y, x] < 0,
-        around.reshape(len(y), level.side**2),
+        around.reshape(len(y), -1),
     )
 
 
@@ -223,7 +242,7 @@ def _steps(radius: int) -> Numbers:
     return np.rint(np.linspace(-reach, reach, n_steps)).astype(np.intp)[:, None]
 
 
-def _solid_share(area: Grey, y: Numbers, x: Numbers, half: int) -> Float:
+def solid_share(area: Grey, y: Numbers, x: Numbers, half: int) -> Float:
     """Share of each point's patch that differs from none of its neighbours.
 
     Solid ground, and a corner of it, agrees with any other.
@@ -330,9 +349,10 @@ def _buffer(name: str, shape: tuple[int, int], kind: type[np.generic]) -> npt.ND
     return np.asarray(held[:size].reshape(shape))
 
 
-def _none(level: Level) -> Found:
+def _none(level: Level, wide: bool) -> Found:
     empty = np.zeros(0, np.float32)
-    return empty, empty, np.zeros(0, np.bool_), np.zeros((0, level.side**2), np.float32)
+    side = level.side + (wide and level.scale == 1)
+    return empty, empty, np.zeros(0, np.bool_), np.zeros((0, side**2), np.float32)
 
 
 def _peak(band: Band, y: Numbers, x: Numbers) -> tuple[Float, Float]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.images.transforms import is_transformed
 from dupnet.tiles import Grid, overlaps
 
 __all__ = [
@@ -171,7 +172,7 @@ def as_table(
         if grid is not None:
             tiles, rest = np.divmod(judged[["y_offset", "x_offset"]].to_numpy(dtype=np.int64), grid.tile_size)
             reach = np.array([grid.rows, grid.cols])
-            is_on_grid = ~rest.any(axis=1) & (np.abs(tiles) < reach).all(axis=1)
+            is_on_grid = ~rest.any(axis=1) & (np.abs(tiles) < reach).all(axis=1) & ~is_transformed(judged)
             known = np.array([one.tag for one in overlaps(grid)], dtype=object)
             number = (tiles + reach - 1) @ np.array([2 * grid.cols - 1, 1])
             tags[is_on_grid] = known[number[is_on_grid]]

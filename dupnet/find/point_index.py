@@ -30,9 +30,14 @@ def open_points(
     dense: bool,
     check_all: bool = False,
     rendering: Rendering = Rendering(),
+    columns: Mapping[str, int] = COLUMNS,
 ) -> Cache:
-    """The cache of points in ``folder``; emptied if made by other code, directions or rendering."""
-    return Cache(folder, made_by(weights, dense=dense, rendering=rendering), COLUMNS, check_all=check_all)
+    """The cache of points in ``folder``; emptied if made by other code, directions or rendering, or if it has
+    other columns."""
+    made: dict[str, Any] = made_by(weights, dense=dense, rendering=rendering)
+    if columns != COLUMNS:
+        made["columns"] = list(columns)
+    return Cache(folder, made, columns, check_all=check_all)
 
 
 def made_by(weights: Weights, *, dense: bool, rendering: Rendering = Rendering()) -> dict[str, Any]:

@@ -79,6 +79,8 @@ class PointSearch(NamedTuple):
     """The points that were joined."""
     joined: npt.NDArray[np.int32]
     """The images that were joined, ascending; another stands for each of the rest."""
+    ignored: npt.NDArray[np.bool_]
+    """Those of them that belong to an overlay."""
     counts: dict[str, int | float]
     judge: Judge
     """The judge that was given, which knows what it has judged."""
@@ -141,6 +143,7 @@ def search_points(
         grid_of(proposals, described.sizes),
         points,
         joined_images,
+        overlay,
         {
             "points": len(rows),
             "points_of_overlays": int(overlay.sum()),

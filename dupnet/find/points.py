@@ -30,6 +30,7 @@ __all__ = [
     "POINTS_VERSION",
     "Directions",
     "Points",
+    "codes_of",
     "find_points",
     "is_fine",
     "load_directions",
@@ -149,25 +150,36 @@ def find_points(
     found = []
     for number, level in enumerate(LEVELS):
         y, x, minima, raw = raw_patches(grey, valid, level, dense)
-        # One product with all that is linear in the patch: both codes, the means of its rows and columns.
-        products = raw @ directions.matrices[number]
-        measured = _measures(raw, products[:, 2 * CODE_LENGTH :], level)
-        sign = np.where(minima, np.float32(-1), np.float32(1))
-        for kind, keep, length in (
-            (number, measured.is_plain, measured.length),
-            (number + len(LEVELS), measured.is_straight, measured.length_across),
-        ):
-            first = CODE_LENGTH * (kind // len(LEVELS))
-            codes = products[keep, first : first + CODE_LENGTH]
-            codes *= (sign[keep] / length[keep])[:, None]
-            codes -= directions.origins[kind]
-            norm = np.sqrt(np.einsum("ij,ij->i", codes, codes))
-            codes *= (UNIT / np.maximum(norm, 1e-12))[:, None]
-            codes = np.rint(codes, out=codes).astype(np.int8)
+        for kind, keep, codes in codes_of(raw, minima, number, directions):
             found.append((y[keep], x[keep], codes, (2 * kind + minima[keep]).astype(np.uint8)))
     y, x, codes, kinds = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.lexsort((x, y, kinds))
     return Points(y[order], x[order], codes[order], kinds[order])
+
+
+def codes_of(
+    raw: Float, minima: Mask, number: int, directions: Directions
+) -> list[tuple[int, Mask, npt.NDArray[np.int8]]]:
+    """Codes of raw patches of one level, plain ones and straight ones: the kind, which of the patches are of
+    it (n,) bool, and the codes of those."""
+    level = LEVELS[number]
+    # One product with all that is linear in the patch: both codes, the means of its rows and columns.
+    products = raw @ directions.matrices[number]
+    measured = _measures(raw, products[:, 2 * CODE_LENGTH :], level)
+    sign = np.where(minima, np.float32(-1), np.float32(1))
+    found = []
+    for kind, keep, length in (
+        (number, measured.is_plain, measured.length),
+        (number + len(LEVELS), measured.is_straight, measured.length_across),
+    ):
+        first = CODE_LENGTH * (kind // len(LEVELS))
+        codes = products[keep, first : first + CODE_LENGTH]
+        codes *= (sign[keep] / length[keep])[:, None]
+        codes -= directions.origins[kind]
+        norm = np.sqrt(np.einsum("ij,ij->i", codes, codes))
+        codes *= (UNIT / np.maximum(norm, 1e-12))[:, None]
+        found.append((kind, keep, np.rint(codes, out=codes).astype(np.int8)))
+    return found
 
 
 def patches(

@@ -20,15 +20,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.files.atomic import atomic_path, read_csv, write_csv, write_parquet, writes_parquet
-from dupnet.find.crowds import MAX_PROPOSALS
+from dupnet.find.coverage import coverage_of
 from dupnet.find.describe import Described, versions
-from dupnet.find.groups import MAX_STACK, Resolution, close_refusals
+from dupnet.find.groups import Resolution, close_refusals
 from dupnet.find.names import ImageNames
 from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, REVISIT_COLUMNS, as_table, image_index
 from dupnet.images.georeference import DISAGREEMENT_COLUMNS
 from dupnet.images.listing import locate
 from dupnet.images.reading import Sources
 from dupnet.images.stretch import Rendering
+from dupnet.images.transforms import TRANSFORM_COLUMNS
 from dupnet.network.descriptors import Weights
 from dupnet.tiles import Grid
 
@@ -118,47 +119,7 @@ class FindResult:
 
     def coverage(self) -> list[str]:
         """What was searched, and then what the search could not see, a sentence each."""
-        searched = self.searched
-        if searched["offsets"] == "grid":
-            lines = [f"Searched: whole tiles on a grid of {searched['grid']} px only."]
-        else:
-            lines = [f"Searched: any offset; regions from {searched['smallest_region']} px."]
-            if searched["grid"]:
-                lines[0] += f" Nearly blank tiles on the grid of {searched['grid']} px, too."
-        if searched["against"]:
-            lines.append("Not searched: pairs within either side, for only pairs across the two were.")
-        if known := searched.get("georeferences"):
-            left_out = f" ({known['skipped']} more, of stacks, were not)" if known["skipped"] else ""
-            lines.append(
-                f"Georeferences: {known['images']} images have one; {known['pairs']} pairs whose footprints "
-                f"overlap were compared, too{left_out}. Pixels and georeferences disagree on "
-                f"{len(self.georeference)} pairs (georeference.csv)."
-            )
-        if len(self.unreadable):
-            lines.append(f"Not searched: {len(self.unreadable)} files that were left out (unreadable.csv).")
-        if judged := searched.get("judgements"):
-            lines.append(
-                f"Judged by eye: {judged['heeded']} overlaps are as judgements.csv has them, "
-                f"{judged['implied']} follow from them, {judged['contradictions']} judgements contradict "
-                "earlier ones."
-            )
-        if self.counts.get("stacked"):
-            lines.append(
-                f"Not listed: pairs within stacks of over {MAX_STACK} copies; {self.counts['stacked']} of "
-                "them are listed with the first image of their stack alone (--all-pairs lists every pair)."
-            )
-        if self.counts.get("proposals_skipped"):
-            lines.append(
-                f"Not judged: {self.counts['proposals_skipped']} likely overlaps of images that have over "
-                f"{MAX_PROPOSALS} of them, or over {MAX_STACK} copies; the strongest of each image were, and "
-                "what places imply."
-            )
-        n_undecidable = int((self.overlaps["verdict"] == "undecidable").sum())
-        if n_undecidable:
-            lines.append(
-                f"Not decided: {n_undecidable} overlaps that places imply, where nothing shows to judge by."
-            )
-        return lines
+        return coverage_of(self.searched, self.counts, self.overlaps, self.unreadable, self.georeference)
 
     def groups_for(self, names: Sequence[str]) -> npt.NDArray[np.int64]:
         """The group of each image of a table of one's own, (n,) int64, for ``GroupKFold`` and the like.
@@ -228,15 +189,17 @@ def conclude(
     """The result, with names in place of numbers; ``counts`` are those of the search, to which others are
     added."""
     index = image_index(described.images)
-    overlaps = as_table(resolution.overlaps, index, COLUMNS, grid)
-    refused = as_table(close_refusals(resolution.refused), index, COLUMNS, grid)
+    # Of a search for transformed images, tables say of each pair how the second must be changed.
+    more = tuple(name for name in TRANSFORM_COLUMNS if name in resolution.overlaps)
+    overlaps = as_table(resolution.overlaps, index, (*COLUMNS, *more), grid)
+    refused = as_table(close_refusals(resolution.refused), index, (*COLUMNS, *more), grid)
     sizes = resolution.places["group"].value_counts()
     verdicts = overlaps["verdict"].value_counts()
     return FindResult(
         overlaps=overlaps,
         groups=_groups(resolution.places, described, grid),
-        revisits=as_table(resolution.revisits, index, REVISIT_COLUMNS),
-        rejected=as_table(resolution.rejected, index, REJECTED_COLUMNS, grid),
+        revisits=as_table(resolution.revisits, index, (*REVISIT_COLUMNS, *more)),
+        rejected=as_table(resolution.rejected, index, (*REJECTED_COLUMNS, *more), grid),
         refused=refused,
         unreadable=described.unreadable,
         converted=described.converted,

@@ -21,7 +21,7 @@ from dupnet.find.describe import Described, describe_all
 from dupnet.find.footprints import Surveyed
 from dupnet.find.join import SLICE_POINTS, Compare
 from dupnet.find.overlaps import KEY, Judge, concatenate
-from dupnet.find.point_index import describe_points, open_points
+from dupnet.find.point_index import COLUMNS, describe_points, open_points
 from dupnet.find.point_search import (
     KEPT_BYTES,
     SMALLEST_IMAGE,
@@ -37,8 +37,9 @@ from dupnet.find.regions import Image
 from dupnet.find.results import Clock
 from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
 from dupnet.find.tile_search import TileSearch, search_tiles
+from dupnet.find.turns import TURNED_COLUMNS, describe_turned_points
 from dupnet.find.verification import refine_offsets
-from dupnet.find.votes import EXACT_FROM
+from dupnet.find.votes import EXACT_FROM, PointTable
 from dupnet.images.headers import sizes_at_the_ends
 from dupnet.images.image import MAX_PIXELS
 from dupnet.images.stretch import Rendering
@@ -56,7 +57,7 @@ alike too often."""
 class Run:
     """What all steps of a run share, and how the larger ones are done: by threads of this process.
 
-    A cluster (:mod:`dupnet.cluster.points`) does them by its workers. What comes out is the same.
+    A cluster (:mod:`dupnet.cluster.run`) does them by its workers. What comes out is the same.
     """
 
     collection: Collection
@@ -68,6 +69,10 @@ class Run:
     check_content: bool
     workers: int
     progress: bool
+    turned: bool = False
+    """Whether images may be mirrored and turned by quarters, as :mod:`dupnet.find.turned_search` finds."""
+    rescaled: bool = False
+    """Whether they may be resized and turned by some degrees, as :mod:`dupnet.find.rescaled_search` finds."""
     slice_points: int = SLICE_POINTS
     """Points of a join that are compared at a time."""
     kept: Kept[Image] = field(default_factory=lambda: Kept(KEPT_BYTES))
@@ -81,14 +86,19 @@ class Run:
     def points(self, dense: bool, stack: ExitStack) -> tuple[Cache, Described]:
         """The points of the images, all in the cache, which stays open as long as the stack."""
         opened = open_points(
-            self.work / ("points-dense" if dense else "points"),
+            self.work / f"points{'-dense' * dense}{'-turned' * self.turned}",
             self.weights,
             dense=dense,
             check_all=self.check_content,
             rendering=self.rendering,
+            columns=TURNED_COLUMNS if self.turned else COLUMNS,
         )
         cache = stack.enter_context(opened)
-        describer = partial(describe_points, dense=dense, kept=self.kept)
+        describer = (
+            partial(describe_turned_points, dense=dense)
+            if self.turned
+            else partial(describe_points, dense=dense, kept=self.kept)
+        )
         return cache, self._described(self.collection.files, cache, describer, smallest=SMALLEST_IMAGE)
 
     def tiles(self, images: Sequence[str], tiling: Tiling, stack: ExitStack) -> tuple[Described, TileSearch]:
@@ -154,6 +164,16 @@ class Run:
         )
 
 
+class Points(NamedTuple):
+    """The points of a collection, as they were joined."""
+
+    cache: Cache
+    table: PointTable
+    ignored: npt.NDArray[np.bool_]
+    joined: npt.NDArray[np.int32]
+    """The images that were, ascending; another stands for each of the rest."""
+
+
 class Search(NamedTuple):
     """What a search found: proposals, how to judge them, and what is told of the search."""
 
@@ -167,6 +187,8 @@ class Search(NamedTuple):
     counts: dict[str, Any]
     surveyed: Surveyed | None = None
     """What files say of where their images lie, if any does."""
+    points: Points | None = None
+    """What a search at any offset found its proposals by."""
 
 
 def held_against(run: Run, described: Described) -> npt.NDArray[np.bool_] | None:
@@ -236,7 +258,8 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
             "skipped": surveyed.n_skipped,
         }
     proposals = with_places(proposals, len(described.images))
-    return Search(described, proposals, judge, CELL_SIZE, grid, searched, counts, surveyed)
+    kept = Points(cache, found.points, found.ignored, found.joined)
+    return Search(described, proposals, judge, CELL_SIZE, grid, searched, counts, surveyed, kept)
 
 
 def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:

@@ -1,0 +1,1 @@
+"""What a search finds of images that were mirrored, turned, resized, rotated."""

@@ -1,0 +1,215 @@
+"""Points of an image as it would look resized and rotated, each with a code.
+
+The points of :mod:`dupnet.find.points` agree between images of one scale and direction. Of two images that
+differ in both, the finer one is reduced step by step to the scale of the other; at each step its points are
+found anew, and their patches are cut out at several angles. One of all these codes is close to that of the
+same ground in the coarser image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dupnet.find.extrema import COARSE, FINE, LEVELS, SOLID_SHARE, UNITS, Level, solid_share
+from dupnet.find.points import CODE_LENGTH, Directions, codes_of, load_directions
+from dupnet.find.turns import octants
+from dupnet.images.transforms import N_TURNS, turned
+
+__all__ = ["ANGLES", "FACTORS", "ScaledPoints", "Step", "scaled_points"]
+
+Grey = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Float = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.intp]
+
+FACTORS = tuple(0.4 ** (step / 10) for step in range(11))
+"""Factors by which the finer image is reduced, 1 to 0.4: codes bear 5 % of difference in scale."""
+
+ANGLES = (-12.0, -6.0, 0.0, 6.0, 12.0)
+"""Degrees by which patches are turned: codes bear 3 degrees of difference."""
+
+RADIUS = {COARSE: 12, FINE: 10}
+"""Within how many pixels of the reduced image a point is the largest or smallest value."""
+
+
+class Step(NamedTuple):
+    """How an image is changed before its points are found: the factors of its height and width, and the
+    angles in degrees at which patches are cut out."""
+
+    factor_y: float
+    factor_x: float
+    angles: tuple[float, ...]
+
+
+class ScaledPoints(NamedTuple):
+    """Points of an image: ``y, x`` (n,) float32, pixels of the image as it is; ``codes`` (n, 48) int8;
+    ``kinds`` as of :class:`dupnet.find.points.Points`; ``steps``, the number of each one's step, ``angles``
+    of its angle, and ``turns`` by which its patch was turned, uint8; ``numbers``: which codes belong to one
+    point of one step."""
+
+    y: Float
+    x: Float
+    codes: npt.NDArray[np.int8]
+    kinds: Grey
+    steps: Grey
+    angles: Grey
+    turns: Grey
+    numbers: npt.NDArray[np.int32]
+
+
+def scaled_points(
+    grey: Grey,
+    valid: Mask | None,
+    steps: Sequence[Step],
+    *,
+    fine: bool,
+    oriented: bool,
+    directions: Directions | None = None,
+) -> ScaledPoints:
+    """The points of an image at several steps.
+
+    Parameters
+    ----------
+    grey : (height, width) uint8
+        The image.
+    valid : (height, width) bool, optional
+        Where it shows something; no patch touches another pixel.
+    steps : sequence of Step
+        Of at most 256.
+    fine : bool
+        Points at full scale, too, for small images.
+    oriented : bool
+        Turn each patch as its content says (:mod:`dupnet.find.turns`); some have two codes then.
+    directions : Directions, optional
+        The shipped ones by default.
+    """
+    directions = directions or load_directions()
+    found: list[tuple[npt.NDArray[np.generic], ...]] = []
+    count = 0
+    for number, step in enumerate(steps):
+        for which, level in enumerate(LEVELS):
+            if level is FINE and not fine:
+                continue
+            ratio, image, y, x, minima = _extrema(grey, valid, step, level)
+            if not len(y):
+                continue
+            at = [(values + 0.5) / part - 0.5 for values, part in zip((y, x), ratio, strict=True)]
+            of_point = np.arange(count, count + len(y), dtype=np.int32)
+            count += len(y)
+            for which_angle, angle in enumerate(step.angles):
+                patches = _rotated_patches(image, y, x, angle, level.side)
+                for rows, turns, codes, kinds in _coded(patches, minima, which, oriented, directions):
+                    n = len(rows)
+                    found.append(
+                        (at[0][rows], at[1][rows], codes, kinds, np.full(n, number, np.uint8),
+                         np.full(n, which_angle, np.uint8), turns, of_point[rows])
+                    )  # fmt: skip
+    if not found:
+        none = np.zeros(0, np.float32)
+        empty = np.zeros(0, np.uint8)
+        codes = np.zeros((0, CODE_LENGTH), np.int8)
+        return ScaledPoints(none, none, codes, empty, empty, empty, empty, np.zeros(0, np.int32))
+    y, x, *others = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return ScaledPoints(y.astype(np.float32), x.astype(np.float32), *others)
+
+
+def _coded(
+    patches: Float, minima: Mask, number: int, oriented: bool, directions: Directions
+) -> Iterator[tuple[Numbers, Grey, npt.NDArray[np.int8], Grey]]:
+    """Of patches (n, side, side): the rows that have a code, how each was turned, the codes and the kinds."""
+    n, side = patches.shape[:2]
+    chosen = octants(patches, minima) if oriented else (np.zeros(n, np.uint8),)
+    for turns in chosen:
+        for turn in range(N_TURNS):
+            rows = np.flatnonzero(turns == turn)
+            if not len(rows):
+                continue
+            raw = np.ascontiguousarray(turned(patches[rows], turn)).reshape(len(rows), side * side)
+            # Straight borders agree everywhere; at any scale they are too many.
+            kind, keep, codes = codes_of(raw, minima[rows], number, directions)[0]
+            kinds = (2 * kind + minima[rows[keep]]).astype(np.uint8)
+            yield rows[keep], turns[rows[keep]], codes, kinds
+
+
+def _extrema(
+    grey: Grey, valid: Mask | None, step: Step, level: Level
+) -> tuple[tuple[float, float], Float, Float, Float, Mask]:
+    """Points of an image at one step: pixels of the reduced image to one of the image, along y and x; the
+    reduced image, high-passed; positions in it, and which are minima."""
+    height, width = grey.shape
+    new = [
+        max(1, round(length * factor / level.scale))
+        for length, factor in zip(grey.shape, (step.factor_y, step.factor_x), strict=True)
+    ]
+    ratio = new[0] / height, new[1] / width
+    none = np.zeros(0, np.float32)
+    if min(new) < level.side + 2:
+        return ratio, np.zeros((1, 1), np.float32), none, none, np.zeros(0, np.bool_)
+    how = cv2.INTER_AREA if max(ratio) <= 1 else cv2.INTER_LINEAR
+    reduced = np.asarray(cv2.resize(grey, (new[1], new[0]), interpolation=how), np.uint8)
+    image = reduced * np.float32(UNITS)
+    low, smooth = (_blurred(image, sigma) for sigma in (level.sigma_coarse, level.sigma_fine))
+    band = np.rint(smooth - low).astype(np.int16)
+    half = level.side // 2
+    near = None
+    if valid is not None and not valid.all():
+        bad = cv2.resize((~valid).astype(np.uint8) * 255, (new[1], new[0]), interpolation=cv2.INTER_AREA) > 0
+        reach = half + 1 + round(level.sigma_coarse)
+        near = cv2.dilate(bad.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
+        band[near] = 0
+    radius = RADIUS[level]
+    around = np.ones((2 * radius + 1,) * 2, np.uint8)
+    least = level.contrast * UNITS
+    is_point = (cv2.dilate(band, around) == band) & (band >= least)
+    is_point |= (cv2.erode(band, around) == band) & (band <= -least)
+    inside = np.zeros_like(is_point)
+    inside[half:-half, half:-half] = True
+    y, x = np.nonzero(is_point & inside & (True if near is None else ~near))
+    sound = solid_share(reduced, y, x, half) <= SOLID_SHARE
+    y, x = y[sound], x[sound]
+    minima = band[y, x] < 0
+    return ratio, image - low, *_peak(band, y, x), minima
+
+
+def _peak(band: npt.NDArray[np.int16], y: Numbers, x: Numbers) -> tuple[Float, Float]:
+    """Extrema to a part of a pixel, all of them inside."""
+    values = band.astype(np.float32)
+    found = []
+    for at, before, after in (
+        (y, values[y - 1, x], values[y + 1, x]),
+        (x, values[y, x - 1], values[y, x + 1]),
+    ):
+        bend = before + after - 2 * values[y, x]
+        safe = np.where(bend != 0, bend, np.float32(np.inf))
+        found.append((at + np.clip((before - after) / (2 * safe), -0.5, 0.5)).astype(np.float32))
+    return found[0], found[1]
+
+
+def _rotated_patches(image: Float, y: Float, x: Float, degrees: float, side: int) -> Float:
+    """Patches around positions, (n, side, side): what lies there once what is shown is rotated back."""
+    steps = np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)
+    down, right = np.meshgrid(steps, steps, indexing="ij")
+    sine, cosine = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
+    # The point at (down, right) of the patch lies at that turned counterclockwise of the image.
+    rows = (y[:, None, None] + (cosine * down - sine * right)).astype(np.float32).reshape(-1, side)
+    cols = (x[:, None, None] + (sine * down + cosine * right)).astype(np.float32).reshape(-1, side)
+    at_a_time = 2**14  # OpenCV takes maps of fewer than 2^15 rows
+    return np.concatenate(
+        [
+            cv2.remap(
+                image, cols[at : at + at_a_time], rows[at : at + at_a_time], cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REFLECT,
+            )
+            for at in range(0, len(rows), at_a_time)
+        ]
+    ).reshape(len(y), side, side)  # fmt: skip
+
+
+def _blurred(image: Float, sigma: float) -> Float:
+    size = 2 * round(3 * sigma) + 1
+    return np.asarray(cv2.GaussianBlur(image, (size, size), sigma), np.float32)
