@@ -106,7 +106,7 @@ def hls_shift(image: Image, hue: float = 0.0, lightness: float = 0.0, saturation
     if saturation:
         saturations *= np.float32(1 + saturation / 100)
         np.minimum(saturations, 1, out=saturations)
-    return _to_uint8(_float32(cv2.cvtColor(hls, cv2.COLOR_HLS2RGB)) * np.float32(255))
+    return _round_half_up(_float32(cv2.cvtColor(hls, cv2.COLOR_HLS2RGB)) * np.float32(255))
 
 
 def jpeg(image: Image, quality: int) -> Image:
@@ -215,7 +215,7 @@ def reprocess(image: Image, rng: np.random.Generator, config: AugmentConfig = Au
     levels = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(noise) + _float32(sharp)
     # Saturated white and black carry nothing to process: no sensor noise reappears in them.
     solid = (image == 255) | (image == 0)
-    return np.where(solid, image, _to_uint8(levels))
+    return np.where(solid, image, _round_half_up(levels))
 
 
 def augment_pair(
@@ -294,7 +294,7 @@ def another_day(tile: Image, other_tile: Image, rng: np.random.Generator) -> Ima
     mixed = here + mask * (slow_here + detail - here)
     light = 1 + rng.uniform(-0.08, 0.08)
     slope = _ramp(tile.shape[:2], rng.uniform(0, 2 * np.pi)) * np.float32(rng.uniform(0, 4))
-    return _to_uint8(mixed * np.float32(light) + slope[..., None])
+    return _round_half_up(mixed * np.float32(light) + slope[..., None])
 
 
 def soft_blobs(
@@ -320,7 +320,7 @@ def _float32(array: npt.ArrayLike) -> npt.NDArray[np.float32]:
     return np.asarray(array, dtype=np.float32)
 
 
-def _to_uint8(levels: npt.NDArray[np.float32]) -> Image:
+def _round_half_up(levels: npt.NDArray[np.float32]) -> Image:
     """Round half up, as GIMP does, and clip."""
     rounded = levels + np.float32(0.5)
     np.clip(rounded, 0, 255, out=rounded)

@@ -22,7 +22,15 @@ from dupnet.cluster.scheduler import Cluster
 from dupnet.cluster.shards import Places, packed, read_search, read_tiles, token, unpacked
 from dupnet.files.storage import Folder
 from dupnet.find.hash_tables import hashed
-from dupnet.find.search import SEARCH_VERSION, Candidates, equal_sets, gather, pairs_above, with_equals
+from dupnet.find.search import (
+    SEARCH_VERSION,
+    Candidates,
+    equal_sets,
+    first_of_each,
+    gather,
+    pairs_above,
+    with_equals,
+)
 from dupnet.network.filters import SEARCH_BYTES
 
 __all__ = ["Search"]
@@ -75,7 +83,7 @@ class Search:
         keys = [digest[self.rows, 0], digest[self.rows, 1]]
         if is_against is not None:
             keys.append(is_against[self.rows // self.n_tiles])
-        self.members, self.starts = equal_sets(self.rows, _leaders(keys))
+        self.members, self.starts = equal_sets(self.rows, _first_equal(keys))
         self.different = self.members[self.starts[:-1]]
 
     def run(
@@ -160,16 +168,14 @@ class Search:
         return self.places.first_row[image] + tile
 
 
-def _leaders(keys: Sequence[npt.NDArray[Any]]) -> Numbers:
+def _first_equal(keys: Sequence[npt.NDArray[Any]]) -> Numbers:
     """Of every place, the first place at which all keys are the same."""
     order = np.lexsort(keys)
     begins = np.zeros(len(order), bool)
     begins[:1] = True
     for key in keys:
         begins[1:] |= key[order[1:]] != key[order[:-1]]
-    leader = np.empty(len(order), np.int64)
-    leader[order] = order[begins][np.cumsum(begins) - 1]  # lexsort is stable: the first comes first
-    return leader
+    return first_of_each(order, begins)  # lexsort is stable: places of a run ascend
 
 
 def _hash_task(store: str, folder: str, part: int) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "Candidates",
     "candidates",
     "equal_sets",
+    "first_of_each",
     "gather",
     "hash_rows",
     "pairs_above",
@@ -327,9 +328,15 @@ def _leaders(descriptors: Descriptors, rows: Numbers, sides: npt.NDArray[np.bool
     for start in range(0, len(alike), _BATCH_ROWS):  # equal hashes prove nothing
         at = alike[start : start + _BATCH_ROWS]
         begins[at + 1] = (descriptors[rows[order[at]]] != descriptors[rows[order[at + 1]]]).any(axis=1)
-    leader = np.empty(len(rows), np.int64)
-    leader[order] = order[begins][np.cumsum(begins) - 1]
-    return leader
+    return first_of_each(order, begins)
+
+
+def first_of_each(order: Numbers, begins: npt.NDArray[np.bool_]) -> Numbers:
+    """Of every place the first of its run, where ``order`` lists all places run by run, and ``begins`` says
+    where a run does; places of a run ascend."""
+    first = np.empty(len(order), np.int64)
+    first[order] = order[begins][np.cumsum(begins) - 1]
+    return first
 
 
 def with_equals(

@@ -74,21 +74,21 @@ def draw_weak_look(rng: np.random.Generator) -> Callable[[Image], Image]:
 
 def _weak(tile: Image, contrast: float, light: float) -> Image:
     mean = tile.reshape(-1, 3).mean(axis=0)
-    return _to_uint8((tile - mean) * contrast + mean * light)
+    return _rounded((tile - mean) * contrast + mean * light)
 
 
 def _glaring(tile: Image, share: float, peak: float) -> Image:
     """The tile with its brightest ``share`` at ``peak`` and above, where one processing saturates and another
     does not."""
     bright = float(np.quantile(tile.max(axis=2), 1 - share))
-    return _to_uint8(tile * (peak / max(bright, peak / 3)))
+    return _rounded(tile * (peak / max(bright, peak / 3)))
 
 
 def _nearly_black(tile: Image, quantile: float, top: float, base: int, invert: bool) -> Image:
     detail = _detail(tile, 8)
     floor = np.quantile(detail, quantile)
     levels = np.clip((detail - floor) / (detail.max() - floor + 1e-3), 0, 1) * top + base
-    return np.repeat(_to_uint8(255 - levels if invert else levels)[..., None], 3, axis=2)
+    return np.repeat(_rounded(255 - levels if invert else levels)[..., None], 3, axis=2)
 
 
 def cut_by_solid(tile: Image, rng: np.random.Generator) -> Image:
@@ -124,7 +124,7 @@ def replaced(kind: str, tile: Image, other: Image, rng: np.random.Generator) -> 
     levels = base + (new - base) * mask[..., None]
     if kind == "day" and rng.random() < 0.5:
         levels = levels * (1 + 0.12 * _smooth_field(rng, 4)[..., None])
-    changed = _to_uint8(levels)
+    changed = _rounded(levels)
     change, detail = _detail(changed, 6) - _detail(tile, 6), _detail(tile, 6)
     if kind == "mix":
         # At least a fifth of the tile must disagree by more than processing could explain.
@@ -176,7 +176,7 @@ def with_ship(tile: Image, rng: np.random.Generator) -> Image:
         cv2.line(wake, (int(x), int(y)), end, 1.0, int(width))
         wake = _float32(cv2.GaussianBlur(wake, (0, 0), 3))[..., None] * (1 - hull)
         levels = levels + wake * (rng.uniform(5, 40) + _speckle(rng, 20, 1.5))
-    return _to_uint8(levels)
+    return _rounded(levels)
 
 
 def _draw_colour(rng: np.random.Generator) -> Levels:
@@ -280,5 +280,7 @@ def _float32(array: npt.ArrayLike) -> Levels:
     return np.asarray(array, dtype=np.float32)
 
 
-def _to_uint8(levels: npt.NDArray[np.floating]) -> Image:
+def _rounded(levels: npt.NDArray[np.floating]) -> Image:
+    """Rounded half to even, where :mod:`dupnet.augment.variation` rounds half up: the shipped weights were
+    trained on these."""
     return np.asarray(np.clip(np.rint(levels), 0, 255), np.uint8)
