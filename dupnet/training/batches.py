@@ -17,7 +17,7 @@ from dupnet.network.descriptors import N_FILTERS, N_ORIENTATIONS, untrained_weig
 from dupnet.pairs.reader import PairReader
 from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS
 
-__all__ = ["FeatureBatch", "PairBatches", "PairFeatures", "Pairs", "predict_pairs"]
+__all__ = ["FeatureBatch", "PairBatches", "PairFeatures", "Pairs", "is_told", "predict_pairs"]
 
 AT_A_TIME = 4096
 """Pairs whose features are computed at a time."""
@@ -79,7 +79,7 @@ def _read(
     """
     verify = np.load(path, mmap_mode="r", allow_pickle=False)[:first]
     table = pd.read_csv(os.fspath(path).removesuffix(".npy") + ".csv", keep_default_na=False, nrows=first)
-    told = np.array([_is_told(*pair) for pair in zip(verify, table["kind"], strict=True)], bool)
+    told = np.array([is_told(*pair) for pair in zip(verify, table["kind"], strict=True)], bool)
     rows, table = np.flatnonzero(told), table[told]
     parts = []
     for start in range(0, len(rows), AT_A_TIME):
@@ -91,7 +91,7 @@ def _read(
     return np.concatenate(halves), np.concatenate(tiles), table
 
 
-def _is_told(verify: npt.NDArray[np.uint8], kind: str) -> bool:
+def is_told(verify: npt.NDArray[np.uint8], kind: str) -> bool:
     """Whether the label of a described pair (2, bytes) is true of the cells that are not marked."""
     n_cells = verify.shape[1] // verify_bytes(CELL_SIZE)
     marked1, marked2 = is_marked(verify, n_cells, N_FILTERS, N_ORIENTATIONS)
