@@ -11,7 +11,7 @@ import pandas as pd
 from dupnet.files.atomic import write_csv
 from dupnet.network.descriptors import DESCRIPTOR_VERSION, Weights, load_weights
 
-__all__ = ["MADE_BY", "MEASURES", "current", "record", "weights_hash"]
+__all__ = ["MADE_BY", "MEASURES", "current", "record", "weights_hash", "write_measured"]
 
 MADE_BY = "made_by.csv"
 """Table of the tables: ``table``, the ``benchmark`` that wrote it, its ``version``, the ``descriptors`` it
@@ -53,3 +53,11 @@ def record(out: Path, tables: Iterable[str], benchmark: str, weights: Weights | 
     kept = known[~known["table"].isin(names)]
     table = pd.concat([kept, made], ignore_index=True)[COLUMNS].sort_values("table")
     write_csv(table, path)
+
+
+def write_measured(
+    table: pd.DataFrame, out: Path, name: str, benchmark: str, weights: Weights | None = None
+) -> None:
+    """Write a result table, and note what made it."""
+    write_csv(table, out / name)
+    record(out, [name], benchmark, weights)

@@ -142,7 +142,7 @@ def test_the_command_from_end_to_end(
     judged = pd.read_csv(tmp_path / "out" / "accuracy_airbus_labels.csv", dtype={"overlap_tag": str})
     assert list(judged["right"]) == [True, True]
     counts = pd.read_csv(tmp_path / "out" / "accuracy_cross_pairs.csv")
-    assert counts["n_pairs"].tolist() == [9 * 9 * 15, 9 * 9 * 15] and not counts["n_false_duplicates"].any()
+    assert counts["n_pairs"].tolist() == [9 * 9 * 15] * 3 and not counts["n_false_duplicates"].any()
     decidable = pd.read_csv(tmp_path / "out" / "accuracy_decidable.csv").iloc[0]
     assert (decidable["n_images"], decidable["n_tiles"], decidable["n_undecidable"]) == (6, 54, 0)
     reliability = pd.read_csv(tmp_path / "out" / "accuracy_calibration.csv")
@@ -171,7 +171,10 @@ def test_unrelated_tiles_are_compared_each_with_each_once(
     collections = {name: (tmp_path / name, found) for name, found in groups.items()}
     counts, highest, decidable = unrelated.cross_pairs(collections)
     found = counts.set_index(["collection1", "collection2"])["n_pairs"].to_dict()
-    assert found == {("a", "a"): 2 * 81, ("a", "b"): 3 * 81, ("all", "all"): 5 * 81}  # p shows nothing
+    totals = {("all", "all"): 5 * 81, ("all held out", "all held out"): 5 * 81}
+    assert found == {("a", "a"): 2 * 81, ("a", "b"): 3 * 81, **totals}  # p shows nothing
+    seen = unrelated.cross_pairs({"a": collections["a"], f"b, {unrelated.NOT_HELD_OUT}": collections["b"]})[0]
+    assert seen["n_pairs"].tolist()[-2:] == [5 * 81, 2 * 81]
     assert decidable.set_index("collection")["n_undecidable"].to_dict() == {"a": 0, "b": 9}
     # b/q and a/y are one picture: called false here, and found first.
     first = highest.head(9)

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.collections.__main__ import against_truth, counts, main
 from benchmarks.collections.hashes import KEY, accepted_overlaps
 from dupnet.tiles import Grid, overlaps
+from dupnet.training.recipe import COLUMNS
 
 
 def test_each_outcome_is_told_apart() -> None:
@@ -76,10 +77,15 @@ def test_overlaps_of_hashes_are_those_of_brute_force(max_distance: int) -> None:
     assert set(found[KEY].itertuples(index=False, name=None)) == expected
 
 
-def test_the_benchmark_runs_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_benchmark_runs_from_end_to_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
     np.save(tmp_path / "acquisition.npy", rng.integers(256, size=(1792, 1792, 3), dtype=np.uint8))
     options = ["--derna", tmp_path / "acquisition.npy", "--n-images", "12", "--seeds", "3"]
+    options += ["--ground", "whole", "test"]
+    columns = {"train": (0, 1280), "validation": (1280, 1280), "test": (512, 1792)}
+    monkeypatch.setitem(COLUMNS, "derna", columns)
     assert main([str(option) for option in [*options, "--out", tmp_path / "out"]]) == 0
     table = pd.read_csv(tmp_path / "out" / "collections.csv")
     assert table["cut"].tolist() == ["plain"] * 5 + ["hard"] * 5
@@ -89,6 +95,15 @@ def test_the_benchmark_runs_from_end_to_end(tmp_path: Path, capsys: pytest.Captu
     assert plain["overlaps"] > 0
     assert plain["found"] == plain["overlaps"]
     assert plain["false"] == 0
+    assert (table["on_test_ground"] < table["overlaps"]).all()
+    ground = pd.read_csv(tmp_path / "out" / "collections_test_ground.csv")
+    assert ground["cut"].tolist() == ["plain"] * 7 + ["hard"] * 7
+    alone = ground[ground["cut"] == "plain"].set_index("signal")
+    for signal in ("dupnet find", *(name for name in alone.index if "correlation" in name)):
+        assert alone.loc[signal, "found"] == alone.loc[signal, "overlaps"] > 0
+        assert alone.loc[signal, "false"] == 0
+    made = pd.read_csv(tmp_path / "out" / "made_by.csv").set_index("table")
+    assert made.loc["collections.csv", "weights"] == made.loc["collections_test_ground.csv", "weights"]
     leaks = pd.read_csv(tmp_path / "out" / "collections_leaks.csv")
     assert leaks.loc[leaks["split"] == "random", "leaked_pixels"].max() > 0
     assert not leaks.loc[leaks["split"] == "dupnet split", "leaked_pixels"].any()

@@ -15,6 +15,7 @@ from test_pair_reader import SIZE, cut_in_tiles, reader
 
 from dupnet.augment.variation import AugmentConfig
 from dupnet.network.architectures import DupnetConfig, DupnetV0Config, HeadConfig
+from dupnet.network.collar_cells import MARK
 from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import WEIGHTS, load_weights
 from dupnet.pairs.reader import PairReader
@@ -366,3 +367,15 @@ def test_a_tuning_begins_with_the_shipped_weights_and_all_kinds_of_pairs(
     for name, array in load_weights(tmp_path / "dupnet.npz").arrays.items():
         np.testing.assert_allclose(array, start.arrays[name], atol=1e-4)
     assert tuned.model.settings.ensemble == TrainConfig().model.ensemble
+
+
+def test_pairs_whose_label_a_collar_may_hide_are_left_out(tmp_path: Path) -> None:
+    verify = np.full((5, 2, 4096), 5, np.uint8)
+    powers = slice(64 * 7 * 8, 64 * 7 * 8 + 64)
+    verify[1:3, 0, powers][:, :40] = MARK
+    verify[3, 1, powers] = MARK
+    kinds = ["small", "small", "day", "duplicate", "duplicate"]
+    np.save(tmp_path / "pairs.npy", verify)
+    pd.DataFrame({"is_duplicate": [0, 0, 0, 1, 1], "kind": kinds}).to_csv(tmp_path / "pairs.csv", index=False)
+    seen = rounds.PairFeatures([tmp_path / "pairs.npy"])
+    assert seen.table["kind"].tolist() == ["small", "day", "duplicate"] and len(seen.cells) == 3

@@ -29,6 +29,7 @@ from benchmarks.accuracy.pairs import (
     table_of_pairs,
 )
 from benchmarks.accuracy.signals import COLOUR_PIXELS, Signal, all_signals
+from benchmarks.record import write_measured
 from dupnet.acquisitions.sources import ACQUISITIONS, fetch
 from dupnet.evaluation.scores import (
     expected_calibration_error,
@@ -37,7 +38,6 @@ from dupnet.evaluation.scores import (
     threshold_for_precision,
 )
 from dupnet.evaluation.trees import cross_validated_scores
-from dupnet.files.atomic import write_csv
 from dupnet.metrics.pair_metrics import PAIR_METRICS
 from dupnet.network.descriptors import load_weights
 
@@ -89,26 +89,29 @@ def main(arguments: list[str] | None = None) -> int:
             scored[signal.name].to_numpy(), scored["is_duplicate"].to_numpy()
         )
     accuracy = best_first(pd.DataFrame(rows))
-    write_csv(accuracy, options.out / "accuracy.csv")
-    write_csv(errors_of_dupnet(together), options.out / "accuracy_errors.csv")
-    write_csv(calibration(together), options.out / "accuracy_calibration.csv")
+    write_measured(accuracy, options.out, "accuracy.csv", "accuracy")
+    write_measured(errors_of_dupnet(together), options.out, "accuracy_errors.csv", "accuracy")
+    write_measured(calibration(together), options.out, "accuracy_calibration.csv", "accuracy")
     perturbed = [perturb(name, found, signals, thresholds) for name, found in tiles.items()]
-    write_csv(pd.concat(perturbed), options.out / "accuracy_perturbations.csv")
+    write_measured(pd.concat(perturbed), options.out, "accuracy_perturbations.csv", "accuracy")
     if options.airbus and options.airbus_labels:
         judged = airbus.judge_labels(options.airbus, options.airbus_labels)
-        write_csv(judged, options.out / "accuracy_airbus_labels.csv")
+        write_measured(judged, options.out, "accuracy_airbus_labels.csv", "accuracy")
     if options.airbus:  # all of them, those that trained too, told apart
         parts = pd.read_csv(AIRBUS_PARTS)
         parts = parts[[(options.airbus / name).exists() for name in parts["image"]]]
         parts = parts[parts["part"] != "reserved"]
         held_out = parts["part"] == "test"
-        for name, chosen in (("airbus", parts[held_out]), ("airbus, not held out", parts[~held_out])):
+        for name, chosen in (
+            ("airbus", parts[held_out]),
+            (f"airbus, {unrelated.NOT_HELD_OUT}", parts[~held_out]),
+        ):
             if len(chosen):
                 collections[name] = options.airbus, dict(zip(chosen["image"], chosen["group"], strict=True))
     counts, highest, decidable = unrelated.cross_pairs(collections)
-    write_csv(counts, options.out / "accuracy_cross_pairs.csv")
-    write_csv(highest, options.out / "accuracy_cross_pairs_highest.csv")
-    write_csv(decidable, options.out / "accuracy_decidable.csv")
+    write_measured(counts, options.out, "accuracy_cross_pairs.csv", "accuracy")
+    write_measured(highest, options.out, "accuracy_cross_pairs_highest.csv", "accuracy")
+    write_measured(decidable, options.out, "accuracy_decidable.csv", "accuracy")
     measure_throughput(tiles, options.out)
     output.write_table(accuracy, options.out / "accuracy.md")
     output.draw(accuracy, pd.concat(perturbed), options.out / "accuracy.png")
@@ -123,7 +126,7 @@ def measure_throughput(tiles: dict[str, list[np.ndarray]], out: Path) -> None:
     mixed = np.stack([tile for found in tiles.values() for tile in found])
     half = len(mixed) // 2
     table = throughput.measure(mixed, np.concatenate([mixed[:half], mixed[half:][::-1]]))
-    write_csv(table, out / "accuracy_throughput.csv")
+    write_measured(table, out, "accuracy_throughput.csv", "accuracy")
     print(table.to_string(index=False))
 
 

@@ -23,9 +23,8 @@ from tqdm import tqdm
 
 from benchmarks.accuracy.pairs import airbus_sources
 from benchmarks.accuracy.rare_pairs import RARE_KINDS, RarePair, draw_rare_pair
-from benchmarks.record import record
+from benchmarks.record import write_measured
 from dupnet.evaluation.scores import best_threshold, exact_interval
-from dupnet.files.atomic import write_csv
 from dupnet.metrics.pair_metrics import PAIR_METRICS
 from dupnet.network import comparison, descriptors
 from dupnet.tiles import grey_levels
@@ -82,9 +81,9 @@ def main(arguments: list[str] | None = None) -> int:
         errors.append(wrong_pairs(scored, thresholds["dupnet"]).assign(kind=kind))
     table = pd.concat([pd.DataFrame(rows), together(rows)], ignore_index=True)
     name = "accuracy_rare" if options.part == "test" else f"accuracy_rare_{options.part}"
-    write_csv(table, options.out / f"{name}.csv")
-    write_csv(pd.concat(errors, ignore_index=True), options.out / f"{name}_errors.csv")
-    record(options.out, [f"{name}.csv", f"{name}_errors.csv"], "accuracy", weights)
+    write_measured(table, options.out, f"{name}.csv", "accuracy", weights)
+    all_errors = pd.concat(errors, ignore_index=True)
+    write_measured(all_errors, options.out, f"{name}_errors.csv", "accuracy", weights)
     print(table.to_string(index=False))
     return 0
 

@@ -15,6 +15,8 @@ from dupnet.network import comparison, descriptors
 from dupnet.tiles import split_tiles
 
 HIGHEST = 10
+NOT_HELD_OUT = "not held out"
+"""In the name of a collection that networks were trained on."""
 PAIRS_AT_A_TIME = 16_384
 
 
@@ -40,9 +42,10 @@ def cross_pairs(
     Returns
     -------
     counts, highest, decidable : pandas.DataFrame
-        ``collection1, collection2, n_pairs, n_false_duplicates, highest_score, threshold``, last all
-        together; the ten highest scores, ``collection1, image1, tile1, collection2, image2, tile2, score``;
-        and ``collection, n_images, n_tiles, n_undecidable, undecidable_share``.
+        ``collection1, collection2, n_pairs, n_false_duplicates, highest_score, threshold``, then all
+        together, last those that no network was trained on; the ten highest scores, ``collection1, image1,
+        tile1, collection2, image2, tile2, score``; and ``collection, n_images, n_tiles, n_undecidable,
+        undecidable_share``.
     """
     parts, described = [], []
     for name, (folder, groups) in collections.items():
@@ -81,6 +84,10 @@ def cross_pairs(
         columns=["collection1", "collection2", "n_pairs", "n_false_duplicates", "highest_score", "threshold"],
     )
     table.loc[len(table)] = ("all", "all", *counts.sum(axis=0), largest.max(), threshold)
+    unseen = np.array([NOT_HELD_OUT not in name for name in names])
+    held_out = np.logical_and.outer(unseen, unseen).ravel()
+    held = (*counts[held_out].sum(axis=0), largest[held_out].max(initial=-1), threshold)
+    table.loc[len(table)] = ("all held out", "all held out", *held)
     columns = {}
     for side, rows in (("1", best["one"].astype(int)), ("2", best["two"].astype(int))):
         for name in ("collection", "image", "tile"):

@@ -1,10 +1,13 @@
 """``python -m benchmarks.collections [--derna data/raw | FILE] [--airbus FOLDER]``: counts against the truth.
 
-Derna (fetched where it is missing) is cut plain and hard for each seed; `dupnet find` and two hashes look for
-its overlaps, and a random split of it is audited beside `dupnet split`'s own. Writes ``collections.csv``,
-``collections_errors.csv`` (every overlap on which `find` is wrong) and ``collections_leaks.csv``. With
-``--airbus``, the overlaps judged in its ``labels.csv``: ``collections_airbus.csv``. Pixels of Airbus images
-are never written.
+Derna (fetched where it is missing) is cut plain and hard for each seed; `find` and two hashes look for
+its overlaps, and a random split is audited beside `dupnet split`'s own. Writes ``collections.csv``,
+``collections_errors.csv`` (every overlap on which `find` is wrong) and ``collections_leaks.csv``; there
+``on_test_ground`` counts the overlaps that lie wholly in columns that no network was trained on. These
+columns alone follow, with plain correlation beside `find`, its thresholds tuned on the columns that trained:
+``collections_test_ground*.csv``. "Another day" is made, by replacing patches of a crop; no revisit of Derna
+was photographed. With ``--airbus``, the overlaps judged in its ``labels.csv``: ``collections_airbus.csv``.
+Pixels of Airbus images are never written.
 With ``--kills 5``, only ``collections_kills.csv``: `find` on the plain cut, killed at five random moments
 and resumed.
 """
@@ -21,12 +24,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.collections.correlations import (
+    SIGNALS,
+    accepted_by_correlation,
+    opened,
+    tuned_thresholds,
+)
 from benchmarks.collections.hashes import KEY, THRESHOLDS, accepted_overlaps, hash_tiles
 from benchmarks.collections.kills import kill_and_resume
 from benchmarks.markdown import markdown
+from benchmarks.record import write_measured
 from dupnet.acquisitions.scenes import Collection, cut_collection
 from dupnet.acquisitions.sources import ACQUISITIONS, fetch, read_acquisition
-from dupnet.files.atomic import write_csv
 from dupnet.find.engine import find_overlaps
 from dupnet.find.groups import place
 from dupnet.find.results import FindResult
@@ -38,6 +47,7 @@ from dupnet.splits.assignment import random_split, split
 from dupnet.splits.ground import Tables
 from dupnet.splits.leaks import audit
 from dupnet.tiles import TILE_SIZE, Grid, overlap_at, split_tiles
+from dupnet.training.recipe import COLUMNS
 
 GRID = Grid()
 """The tiles of an image: the truth of these collections is told in tiles."""
@@ -66,6 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--derna", type=Path, help="folder to fetch Derna into, or an acquisition's file")
     parser.add_argument("--n-images", type=int, help="crops of the acquisition (default: all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--ground", choices=("whole", "test"), nargs="+", default=["whole", "test"], help="columns to cut"
+    )
     parser.add_argument("--work", type=Path, help="keep the crops here, and use those already here")
     parser.add_argument("--airbus", type=Path, help="folder with images/ and labels.csv")
     parser.add_argument("--kills", type=int, default=0, help="only kill runs so many times, and resume them")
@@ -78,26 +91,60 @@ def main(arguments: list[str] | None = None) -> int:
         acquisition = read_acquisition(
             path if path.is_file() else fetch(ACQUISITIONS["derna"], path, print)[0]
         )
-        (run_kills if options.kills else run_derna)(acquisition, options)
+        if options.kills:
+            run_kills(acquisition, options)
+        else:
+            for ground in options.ground:
+                run_derna(acquisition, options, ground)
     return 0
 
 
-def run_derna(acquisition: npt.NDArray[np.uint8], options: argparse.Namespace) -> None:
+def run_derna(acquisition: npt.NDArray[np.uint8], options: argparse.Namespace, ground: str) -> None:
     """Plain and hard cuts for each seed; the tables are written anew after each of them."""
+    is_test, thresholds = ground == "test", {}
+    if is_test:
+        thresholds = thresholds_of_training(acquisition, options)
+        acquisition = acquisition[:, slice(*COLUMNS["derna"]["test"])]
+    file = "collections_test_ground" if is_test else "collections"
     parts: dict[str, list[pd.DataFrame]] = {"": [], "_errors": [], "_leaks": []}
     for hard in (False, True):
         for seed in options.seeds:
             with tempfile.TemporaryDirectory(prefix="dupnet-collections-") as scratch:
-                folder = (options.work or Path(scratch)) / f"{'hard' if hard else 'plain'}_{seed}"
+                name = f"{'hard' if hard else 'plain'}_{seed}"
+                folder = (options.work or Path(scratch)) / (f"test_{name}" if is_test else name)
                 collection = cut(acquisition, folder, options.n_images, hard, seed)
-                tables = run_collection(collection, folder / "images", seed)
+                tables = run_collection(collection, folder / "images", seed, thresholds)
+                if not is_test:
+                    tables[0]["on_test_ground"] = wholly_on_test_ground(collection)
             for name, table in zip(parts, tables, strict=True):
                 table.insert(0, "cut", "hard" if hard else "plain")
                 table.insert(1, "seed", seed)
                 parts[name].append(table)
-                write_csv(pd.concat(parts[name], ignore_index=True), options.out / f"collections{name}.csv")
+                together = pd.concat(parts[name], ignore_index=True)
+                write_measured(together, options.out, f"{file}{name}.csv", "collections")
     for name in ("", "_leaks"):
         print_table(pd.concat(parts[name], ignore_index=True))
+
+
+def wholly_on_test_ground(collection: Collection) -> int:
+    """True overlaps, with a decidable tile, of crops that both lie in the columns that no network saw."""
+    images = collection.images.set_index("image")
+    first = COLUMNS["derna"]["test"][0]
+    inside = images.index[images["col"] * TILE_SIZE >= first]
+    truth = collection.truth
+    known = truth[(truth["is_duplicate"] == 1) & (truth["n_decidable"] > 0)]
+    return int((known["image1"].isin(inside) & known["image2"].isin(inside)).sum())
+
+
+def thresholds_of_training(
+    acquisition: npt.NDArray[np.uint8], options: argparse.Namespace
+) -> dict[str, float]:
+    """Thresholds of correlation, from a hard cut of the columns that trained."""
+    with tempfile.TemporaryDirectory(prefix="dupnet-collections-") as scratch:
+        folder = (options.work or Path(scratch)) / "train_hard"
+        ground = acquisition[:, slice(*COLUMNS["derna"]["train"])]
+        collection = cut(ground, folder, options.n_images, True, options.seeds[0])
+        return tuned_thresholds(folder / "images", sorted(collection.images["image"]), collection.truth)
 
 
 def run_kills(acquisition: npt.NDArray[np.uint8], options: argparse.Namespace) -> None:
@@ -107,7 +154,7 @@ def run_kills(acquisition: npt.NDArray[np.uint8], options: argparse.Namespace) -
         collection = cut(acquisition, folder, options.n_images, False, options.seeds[0])
         counts = kill_and_resume(folder / "images", Path(scratch), options.kills, options.seeds[0])
     table = pd.DataFrame([{"cut": "plain", "images": len(collection.images), **counts}])
-    write_csv(table, options.out / "collections_kills.csv")
+    write_measured(table, options.out, "collections_kills.csv", "collections")
     print_table(table)
 
 
@@ -122,14 +169,31 @@ def cut(
 
 
 def run_collection(
-    collection: Collection, images: Path, seed: int
+    collection: Collection, images: Path, seed: int, thresholds: dict[str, float] | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """One collection: counts by signal, the errors of `find`, what splits leak."""
     result = find_overlaps(images, grid=TILE_SIZE, report=False)
     row = {"signal": "dupnet find", "images": len(collection.images)}
     row |= counts(collection.truth, result.overlaps)
-    table = pd.DataFrame([row, *judge_hashes(collection, images)])
+    by_correlation = judge_correlations(collection, images, thresholds or {})
+    table = pd.DataFrame([row, *by_correlation, *judge_hashes(collection, images)])
     return table, list_errors(collection, result.overlaps, images), leaks(collection.truth, result, seed)
+
+
+def judge_correlations(
+    collection: Collection, images: Path, thresholds: dict[str, float]
+) -> list[dict[str, object]]:
+    """Counts of each signal with a threshold, one row each."""
+    if not thresholds:
+        return []
+    names = sorted(collection.images["image"])
+    rows = []
+    with opened(images, names) as tiles:
+        for signal in SIGNALS:
+            found = accepted_by_correlation(tiles, signal, thresholds[signal])
+            row = {"signal": f"{signal} >= {thresholds[signal]:.3f}", "images": len(names)}
+            rows.append(row | counts(collection.truth, found.assign(verdict="duplicate")))
+    return rows
 
 
 def judge_hashes(collection: Collection, images: Path) -> list[dict[str, object]]:
@@ -276,7 +340,7 @@ def run_airbus(folder: Path, out: Path) -> None:
     listed = found.set_index(["image1", "image2", "overlap_tag"])["verdict"]
     places = labels[["image1", "image2", "overlap_tag"]].itertuples(index=False, name=None)
     labels["find"] = [listed.get(place, "not listed") for place in places]
-    write_csv(labels, out / "collections_airbus.csv")
+    write_measured(labels, out, "collections_airbus.csv", "collections")
     print_table(labels.groupby(["is_duplicate", "verdict", "find"]).size().reset_index(name="n"))
 
 

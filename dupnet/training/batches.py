@@ -11,14 +11,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.network.collar_cells import is_marked
 from dupnet.network.comparison import compare_cells
-from dupnet.network.descriptors import untrained_weights
+from dupnet.network.descriptors import N_FILTERS, N_ORIENTATIONS, untrained_weights, verify_bytes
 from dupnet.pairs.reader import PairReader
+from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS
 
-__all__ = ["FeatureBatch", "PairBatches", "PairFeatures", "Pairs", "predict_pairs"]
+__all__ = ["FeatureBatch", "PairBatches", "PairFeatures", "Pairs", "is_told", "predict_pairs"]
 
 AT_A_TIME = 4096
 """Pairs whose features are computed at a time."""
+
+LOCAL_KINDS = ("small", "ship", "mix")
+"""Kinds of non-duplicates (:data:`dupnet.training.hard_pairs.KINDS`) that differ in a part of the tile."""
 
 Rows = Sequence[int] | npt.NDArray[np.int64]
 
@@ -67,16 +72,31 @@ class PairFeatures:
 def _read(
     path: str | os.PathLike[str], first: int | None
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float32], pd.DataFrame]:
-    """What the head sees of the pairs of a file, the cells at half precision: 3.5 kB a pair."""
+    """What the head sees of the pairs of a file, the cells at half precision: 3.5 kB a pair.
+
+    Of tiles with a collar (:mod:`dupnet.network.collar_cells`) those pairs are left out that share too little
+    beside it, and those of :data:`LOCAL_KINDS`: what differs may lie behind it.
+    """
     verify = np.load(path, mmap_mode="r", allow_pickle=False)[:first]
     table = pd.read_csv(os.fspath(path).removesuffix(".npy") + ".csv", keep_default_na=False, nrows=first)
+    told = np.array([is_told(*pair) for pair in zip(verify, table["kind"], strict=True)], bool)
+    rows, table = np.flatnonzero(told), table[told]
     parts = []
-    for start in range(0, len(verify), AT_A_TIME):
-        one, two = (np.ascontiguousarray(verify[start : start + AT_A_TIME, side]) for side in (0, 1))
+    for start in range(0, len(rows), AT_A_TIME):
+        some = verify[rows[start : start + AT_A_TIME]]
+        one, two = (np.ascontiguousarray(some[:, side]) for side in (0, 1))
         cells, tile = compare_cells(one, two, untrained_weights())
         parts.append((cells.astype(np.float16), tile))
     halves, tiles = zip(*parts, strict=True)
     return np.concatenate(halves), np.concatenate(tiles), table
+
+
+def is_told(verify: npt.NDArray[np.uint8], kind: str) -> bool:
+    """Whether the label of a described pair (2, bytes) is true of the cells that are not marked."""
+    n_cells = verify.shape[1] // verify_bytes(CELL_SIZE)
+    marked1, marked2 = is_marked(verify, n_cells, N_FILTERS, N_ORIENTATIONS)
+    left = int((~(marked1 | marked2)).sum())
+    return left == n_cells or (left >= MIN_EVIDENCE_CELLS and kind not in LOCAL_KINDS)
 
 
 class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
