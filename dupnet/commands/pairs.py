@@ -85,6 +85,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the table, and print its rows by split and label."""
     from dupnet.files.atomic import writes_parquet
     from dupnet.find.results import read_results
+    from dupnet.images.transforms import is_transformed
     from dupnet.pairs.table import make_pairs, pair_files, save_pairs
     from dupnet.tiles import TILE_SIZE
 
@@ -104,7 +105,7 @@ def run(options: argparse.Namespace) -> None:
     pairs = make_pairs(
         result.folders[0],
         splits,
-        result.overlaps,
+        result.overlaps[~is_transformed(result.overlaps)],
         n_rows=options.rows,
         tile_size=options.tile_size or (result.grid.tile_size if result.grid else TILE_SIZE),
         seed=options.seed,

@@ -65,9 +65,9 @@ def coverage_of(
             f"{MAX_PROPOSALS} of them, or over {MAX_STACK} copies; the strongest of each image were, and "
             "what places imply."
         )
-    if too_large := counts.get("images_not_changed"):
+    if large := counts.get("images_not_changed"):
         lines.append(
-            f"Not searched: whether {too_large} images of more than {MAX_PIXELS} pixels were changed so."
+            f"Not searched: whether {large} images of more than {MAX_PIXELS} pixels were changed so."
         )
     n_undecidable = int((overlaps["verdict"] == "undecidable").sum())
     if n_undecidable:

@@ -31,7 +31,10 @@ FITTED = 3.0
 AFFINE_VOTES = 8
 """Votes from which an affine transform is fitted; below, the proposed one is scaled and turned as a whole."""
 
-SEEDS = 48
+ENOUGH = 300
+"""Matches of a pair of images that are looked at, of more every so many."""
+
+SEEDS = 32
 """Matches of a pair of images that propose, at most."""
 
 
@@ -59,6 +62,9 @@ def fit_matches(one: Float, two: Float, linear: Float, groups: Numbers) -> Fit |
     Fit or None
         None where fewer than :data:`MIN_VOTES` agree.
     """
+    if len(one) > ENOUGH:
+        some = np.linspace(0, len(one) - 1, ENOUGH).astype(np.int64)
+        one, two, linear, groups = one[some], two[some], linear[some], groups[some]
     n_seeds = min(len(one), SEEDS)
     # Spread evenly, all seeds at once: what each proposes of every match.
     seeds = np.linspace(0, len(one) - 1, n_seeds).astype(np.int64)

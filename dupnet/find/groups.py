@@ -36,7 +36,7 @@ from dupnet.find.overlaps import (
 from dupnet.find.placement import Relations, residual, solve
 from dupnet.tiles import neighbours
 
-__all__ = ["Placement", "Resolution", "close_refusals", "evidence", "place", "resolve"]
+__all__ = ["Placement", "Resolution", "close_refusals", "evidence", "joined_groups", "place", "resolve"]
 
 MAX_STACK = 16
 """Copies of one image, all in one place, up to which every pair of them is an overlap of its own. More are a
@@ -297,6 +297,21 @@ def _connected(n_images: int, relations: Relations) -> npt.NDArray[np.int64]:
     component = connected_components(links.tocsr(), directed=False)[1]
     firsts, place_of = np.unique(component, return_index=True)
     return np.asarray(np.argsort(np.argsort(place_of))[np.searchsorted(firsts, component)], np.int64)
+
+
+def joined_groups(
+    group: npt.NDArray[np.int64], one: npt.NDArray[np.int64], two: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Groups of images, (n_images,), that pairs of images (k,) join, too, numbered by the first image."""
+    n = len(group)
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    links = Relations(
+        np.concatenate([first[inverse], one]),
+        np.concatenate([np.arange(n), two]),
+        np.zeros((n + len(one), 2), np.int64),
+        np.ones(n + len(one), np.int64),
+    )
+    return _connected(n, links)
 
 
 def _rejected(

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.find.groups import place
+from dupnet.find.groups import joined_groups, place
 from dupnet.find.overlaps import (
+    ALTERED,
     DUPLICATE,
     KEY,
     REFUSED,
@@ -32,6 +33,7 @@ from dupnet.find.verdicts import (
     read_judgements,
     settle,
 )
+from dupnet.images.transforms import is_transformed
 
 if TYPE_CHECKING:
     from dupnet.find.results import FindResult
@@ -83,7 +85,35 @@ def apply_judgements(result: FindResult, judgements: pd.DataFrame) -> FindResult
         ``searched["judgements"]`` counts them: ``heeded``, ``implied`` (overlaps whose verdict follows from
         others), ``contradictions``.
     """
+    changed = result.overlaps[is_transformed(result.overlaps)]
+    if changed.empty:
+        return _applied(result, _with_offsets(judgements, result))
+    # An overlap of a changed image stands alone: what it says of others is no sum of offsets.
     judged = _with_offsets(judgements, result)
+    is_of_changed = pd.MultiIndex.from_frame(judged[KEY]).isin(pd.MultiIndex.from_frame(changed[KEY]))
+    upright = replace(result, overlaps=result.overlaps.drop(index=changed.index).reset_index(drop=True))
+    applied = _applied(upright, judged[~is_of_changed])
+    said = changed[KEY].merge(judged[is_of_changed].drop_duplicates(KEY), on=KEY, how="left")["verdict"]
+    verdict = changed["verdict"].where(said.isna().to_numpy(), said.to_numpy())
+    kept = changed.assign(verdict=verdict)[verdict != NOT_DUPLICATE]
+    overlaps = pd.concat([part for part in (applied.overlaps, kept) if len(part)] or [kept])
+    joining = kept[kept["verdict"].isin([DUPLICATE, ALTERED])]
+    index = pd.Index(applied.groups["image"])
+    links = [index.get_indexer(joining[end]).astype(np.int64) for end in KEY[:2]]
+    group = joined_groups(applied.groups["group"].to_numpy(np.int64), *links)
+    count = dict(applied.searched["judgements"])
+    count["heeded"] += int(is_of_changed.sum())
+    new = replace(
+        applied,
+        overlaps=overlaps.sort_values(KEY, kind="stable", ignore_index=True),
+        groups=applied.groups.assign(group=group),
+        searched={**applied.searched, "judgements": count},
+    )
+    return replace(new, counts={**result.counts, **_counts(new)})
+
+
+def _applied(result: FindResult, judged: pd.DataFrame) -> FindResult:
+    """The same of overlaps of images as they are; ``judged`` of :func:`_with_offsets`."""
     settled = settle(judged)
     overlaps, said = _judged_overlaps(result.overlaps, settled)
     rejected, said_of_rejected = _judged_overlaps(result.rejected, settled)

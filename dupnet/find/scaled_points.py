@@ -8,7 +8,7 @@ same ground in the coarser image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from dupnet.find.extrema import COARSE, FINE, LEVELS, SOLID_SHARE, UNITS, Level, solid_share
 from dupnet.find.points import CODE_LENGTH, Directions, codes_of, load_directions
-from dupnet.find.turns import octants
-from dupnet.images.transforms import N_TURNS, turned
+from dupnet.find.turns import NONE, octants
+from dupnet.images.transforms import turned
 
 __all__ = ["ANGLES", "FACTORS", "ScaledPoints", "Step", "scaled_points"]
 
@@ -89,51 +89,71 @@ def scaled_points(
         The shipped ones by default.
     """
     directions = directions or load_directions()
-    found: list[tuple[npt.NDArray[np.generic], ...]] = []
+    parts = []
     count = 0
-    for number, step in enumerate(steps):
-        for which, level in enumerate(LEVELS):
-            if level is FINE and not fine:
-                continue
+    for which, level in enumerate(LEVELS):
+        if level is FINE and not fine:
+            continue
+        rows: list[tuple[npt.NDArray[np.generic], ...]] = []
+        for number, step in enumerate(steps):
             ratio, image, y, x, minima = _extrema(grey, valid, step, level)
-            if not len(y):
+            n = len(y)
+            if not n:
                 continue
             at = [(values + 0.5) / part - 0.5 for values, part in zip((y, x), ratio, strict=True)]
-            of_point = np.arange(count, count + len(y), dtype=np.int32)
-            count += len(y)
-            for which_angle, angle in enumerate(step.angles):
-                patches = _rotated_patches(image, y, x, angle, level.side)
-                for rows, turns, codes, kinds in _coded(patches, minima, which, oriented, directions):
-                    n = len(rows)
-                    found.append(
-                        (at[0][rows], at[1][rows], codes, kinds, np.full(n, number, np.uint8),
-                         np.full(n, which_angle, np.uint8), turns, of_point[rows])
-                    )  # fmt: skip
-    if not found:
-        none = np.zeros(0, np.float32)
-        empty = np.zeros(0, np.uint8)
+            numbers = np.arange(count, count + n, dtype=np.int32)
+            count += n
+            for angle, degrees in enumerate(step.angles):
+                patches = _rotated_patches(image, y, x, degrees, level.side)
+                labels = (np.full(n, value, np.uint8) for value in (number, angle))
+                rows.append((patches, minima, *at, *labels, numbers))
+        if rows:
+            columns = [np.concatenate(of_column) for of_column in zip(*rows, strict=True)]
+            parts.append(_coded(which, oriented, directions, *columns))
+    if not parts:
+        none, empty = np.zeros(0, np.float32), np.zeros(0, np.uint8)
         codes = np.zeros((0, CODE_LENGTH), np.int8)
         return ScaledPoints(none, none, codes, empty, empty, empty, empty, np.zeros(0, np.int32))
-    y, x, *others = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return ScaledPoints(y.astype(np.float32), x.astype(np.float32), *others)
+    return ScaledPoints(*(np.concatenate(of_column) for of_column in zip(*parts, strict=True)))
 
 
 def _coded(
-    patches: Float, minima: Mask, number: int, oriented: bool, directions: Directions
-) -> Iterator[tuple[Numbers, Grey, npt.NDArray[np.int8], Grey]]:
-    """Of patches (n, side, side): the rows that have a code, how each was turned, the codes and the kinds."""
-    n, side = patches.shape[:2]
-    chosen = octants(patches, minima) if oriented else (np.zeros(n, np.uint8),)
-    for turns in chosen:
-        for turn in range(N_TURNS):
-            rows = np.flatnonzero(turns == turn)
-            if not len(rows):
-                continue
-            raw = np.ascontiguousarray(turned(patches[rows], turn)).reshape(len(rows), side * side)
-            # Straight borders agree everywhere; at any scale they are too many.
-            kind, keep, codes = codes_of(raw, minima[rows], number, directions)[0]
-            kinds = (2 * kind + minima[rows[keep]]).astype(np.uint8)
-            yield rows[keep], turns[rows[keep]], codes, kinds
+    number: int,
+    oriented: bool,
+    directions: Directions,
+    patches: Float,
+    minima: Mask,
+    y: Float,
+    x: Float,
+    steps: Grey,
+    angles: Grey,
+    numbers: npt.NDArray[np.int32],
+) -> ScaledPoints:
+    """Code patches (n, side, side) of one level, each as its content turns it, some twice."""
+    side = patches.shape[1]
+    turns = np.zeros(len(patches), np.uint8)
+    rows = np.arange(len(patches))
+    if oriented:
+        both = octants(patches, minima)
+        rows = np.concatenate([np.flatnonzero(of_turn != NONE) for of_turn in both])
+        turns = np.concatenate([of_turn[of_turn != NONE] for of_turn in both])
+    raw = np.empty((len(rows), side, side), np.float32)
+    for turn in np.unique(turns).tolist():
+        raw[turns == turn] = turned(patches[rows[turns == turn]], turn)
+    # Plain patches alone: straight borders agree everywhere, and at any scale they are too many.
+    kind, keep, codes = codes_of(raw.reshape(len(rows), side * side), minima[rows], number, directions)[0]
+    rows, turns = rows[keep], turns[keep]
+    kinds = (2 * kind + minima[rows]).astype(np.uint8)
+    return ScaledPoints(
+        y[rows].astype(np.float32),
+        x[rows].astype(np.float32),
+        codes,
+        kinds,
+        steps[rows],
+        angles[rows],
+        turns,
+        numbers[rows],
+    )
 
 
 def _extrema(

@@ -8,12 +8,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from dupnet.find.groups import Resolution
+from dupnet.find.groups import Resolution, joined_groups
 from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, REVISIT
 from dupnet.find.point_search import reader
 from dupnet.find.rescaled_search import Sought, judge_rescaled, propose_rescaled
@@ -115,7 +112,12 @@ def with_transformed(resolution: Resolution, found: Transformed) -> Resolution:
         revisits=_joined(resolution.revisits, revisits),
         rejected=_joined(resolution.rejected, joining.iloc[:0]),
         refused=_joined(resolution.refused, joining.iloc[:0]),
-        places=resolution.places.assign(group=_groups(resolution.places, joining)),
+        places=resolution.places.assign(
+            group=joined_groups(
+                resolution.places["group"].to_numpy(np.int64),
+                *(joining[end].to_numpy(np.int64) for end in KEY[:2]),
+            )
+        ),
     )
 
 
@@ -131,16 +133,3 @@ def _joined(upright: pd.DataFrame, changed: pd.DataFrame) -> pd.DataFrame:
     both = [plain, changed[[name for name in plain.columns if name in changed]]]
     together = pd.concat([part for part in both if len(part)], ignore_index=True)
     return together[list(plain.columns)].sort_values(KEY, kind="stable", ignore_index=True)
-
-
-def _groups(places: pd.DataFrame, joining: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Groups of images, numbered by their first, that places or transformed overlaps join: (n,)."""
-    n = len(places)
-    group = places["group"].to_numpy(np.int64)
-    first = np.unique(group, return_index=True)[1]
-    one = np.concatenate([first[group], joining["image1"].to_numpy(np.int64)])
-    two = np.concatenate([np.arange(n), joining["image2"].to_numpy(np.int64)])
-    links = coo_array((np.ones(len(one)), (one, two)), shape=(n, n)).tocsr()
-    component = connected_components(links, directed=False)[1]
-    _, begins, inverse = np.unique(component, return_index=True, return_inverse=True)
-    return np.asarray(np.argsort(np.argsort(begins))[inverse], np.int64)

@@ -9,7 +9,7 @@ images are shown. The matrix itself stands in the table, too, for nothing else i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -24,6 +24,9 @@ __all__ = [
     "TRANSFORM_COLUMNS",
     "Decomposed",
     "bounds",
+    "common_outline",
+    "in_words",
+    "laid",
     "decompose",
     "inverse",
     "is_transformed",
@@ -202,10 +205,10 @@ def transform_columns(matrices: npt.ArrayLike, residuals: npt.ArrayLike) -> pd.D
 
 def is_transformed(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Which overlaps are of an image that lies on the other only when changed: (n,) bool."""
-    if "flip" not in table:
+    if "yy" not in table:
         return np.zeros(len(table), np.bool_)
     linear = table[["yy", "yx", "xy", "xx"]].to_numpy(np.float64)
-    return np.asarray((linear != [1, 0, 0, 1]).any(axis=1))
+    return np.asarray((linear != [1, 0, 0, 1]).any(axis=1) & ~np.isnan(linear[:, 0]))
 
 
 def resampled(
@@ -244,3 +247,49 @@ def resampled(
         ),
         np.uint8,
     )
+
+
+def laid(
+    image: npt.NDArray[np.uint8], matrix: npt.ArrayLike, *, nearest: bool = False
+) -> npt.NDArray[np.uint8]:
+    """An image 2 as it lies on image 1: what :func:`bounds` says that it covers, zero where it does not."""
+    transform = np.asarray(matrix, np.float64)
+    top, left, height, width = bounds(transform, image.shape[0], image.shape[1])
+    into = np.column_stack([transform[:, :2], transform[:, 2] - (top, left)])
+    drawn = resampled(image, into, height, width, nearest=nearest)
+    if not nearest:
+        shown = resampled(np.ones(image.shape[:2], np.uint8), into, height, width, nearest=True)
+        drawn[shown == 0] = 0
+    return drawn
+
+
+def common_outline(matrix: npt.ArrayLike, size1: Sequence[int], size2: Sequence[int]) -> Float:
+    """What two images share, as the corners (k, 2) of a polygon in image 1: y and x of pixel edges.
+
+    ``matrix``: the transform (2, 3) of image 2 into image 1; sizes as height, width.
+    """
+    one, two = (
+        np.array([(0, 0), (0, width), (height, width), (height, 0)], np.float64)
+        for height, width in (size1, size2)
+    )
+    laid = moved(matrix, two - 0.5) + 0.5
+    area, common = cv2.intersectConvexConvex(one.astype(np.float32), laid.astype(np.float32))
+    return np.zeros((0, 2)) if not area else common[:, 0].astype(np.float64)
+
+
+def in_words(row: Mapping[str, Any] | pd.Series[Any]) -> str:
+    """How image 2 of a row of the overlaps table must be changed; empty where it must not."""
+    matrix = matrix_of(row)
+    if (matrix[:, :2] == np.eye(2)).all():
+        return ""
+    said = decompose(matrix)
+    words = ["mirrored"] * said.flip
+    if said.turn:
+        words.append(f"turned by {said.turn}°")
+    if max(abs(said.scale_y - 1), abs(said.scale_x - 1)) >= 0.0005:
+        alike = abs(said.scale_y - said.scale_x) < 0.0005
+        factors = f"{said.scale:.3f}" if alike else f"{said.scale_y:.3f} x {said.scale_x:.3f}"
+        words.append(f"resized by {factors}")
+    if abs(said.rotation) >= 0.05:
+        words.append(f"rotated by {said.rotation:.1f}°")
+    return ", ".join(words)

@@ -9,6 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.images.transforms import (
+    bounds,
+    common_outline,
+    in_words,
+    inverse,
+    is_transformed,
+    laid,
+    matrix_of,
+    moved,
+)
 from dupnet.report.previews import (
     data_uri,
     difference_map,
@@ -60,11 +70,15 @@ def cards(rows: pd.DataFrame, read: Reader, most: int) -> Iterator[dict[str, Any
         if image1 is None or image2 is None:
             continue
         offset = int(row["y_offset"]), int(row["x_offset"])
+        changed = in_words(row)
+        if changed:  # image 2 as it lies on image 1
+            image2 = laid(image2, matrix_of(row))
         region1, region2 = shared_regions(image1, image2, *offset)
         pictures = [region1, region2, difference_map(region1, region2)]
         shown += 1
         yield {
             **row,
+            "changed": changed,
             "score": None if pd.isna(row["score"]) else float(row["score"]),
             "pictures": [data_uri(reduce_to(picture, REGION_SIDE), ".jpg", QUALITY) for picture in pictures],
             "key": key(image1.shape[:2], image2.shape[:2], *offset),
@@ -118,6 +132,22 @@ def table_data(
         "score": [None if np.isnan(score) else round(score, 4) for score in shown["score"].astype(float)],
         "verdicts": verdicts[1].tolist(),
         "verdict": verdicts[0].tolist(),
+        "changed": {
+            int(number): _changed(shown.iloc[number], *sizes[codes[2 * number : 2 * number + 2]].tolist())
+            for number in np.flatnonzero(is_transformed(shown))
+        },
+    }
+
+
+def _changed(row: pd.Series[Any], size1: list[int], size2: list[int]) -> dict[str, Any]:
+    """How image 2 is changed, its size then, and the common ground in it as it is: corners, x and y."""
+    matrix = matrix_of(row)
+    corners = common_outline(matrix, size1, size2)
+    in_two = moved(inverse(matrix), corners - 0.5) + 0.5
+    return {
+        "how": in_words(row),
+        "size": bounds(matrix, size2[0], size2[1])[2:],
+        "two": in_two[:, ::-1].round(1).tolist(),
     }
 
 

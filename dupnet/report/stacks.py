@@ -9,6 +9,8 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from dupnet.images.transforms import is_transformed
+
 __all__ = ["Folded", "fold"]
 
 
@@ -46,6 +48,7 @@ def fold(overlaps: pd.DataFrame, groups: pd.DataFrame) -> Folded:
         & (sizes[ends[:, 0]] == region)
         & (sizes[ends[:, 1]] == region)
     ).all(axis=1)
+    is_copy &= ~is_transformed(overlaps)
     if not is_copy.any():
         return Folded(overlaps, {}, 0, 0)
     joined = ends[is_copy]

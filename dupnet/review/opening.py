@@ -16,11 +16,12 @@ from dupnet.find.results import read_table as read_result
 from dupnet.images.listing import Folders
 from dupnet.images.reading import UnreadableImage
 from dupnet.images.stretch import Rendering, read_rendering
+from dupnet.images.transforms import is_transformed
 from dupnet.network.descriptors import load_weights
 from dupnet.pairs.table import tile_size_of
 from dupnet.review.judgements import Judgements, labels, read_judgements
 from dupnet.review.queue import Review, read_image
-from dupnet.review.tables import as_pairs, read_table
+from dupnet.review.tables import KEY, as_pairs, read_table
 from dupnet.tiles import Grid
 
 __all__ = ["export_labels", "judgements_path", "open_review"]
@@ -165,6 +166,8 @@ def export_labels(
 ) -> int:
     """Write what was judged as labels to train and evaluate with; returns their number.
 
+    Overlaps of images that were turned or resized are none: labels are of images as they are.
+
     Parameters
     ----------
     source, judgements
@@ -186,6 +189,13 @@ def export_labels(
             f"dupnet review {os.fspath(source)}"
         )
     table = labels(read_judgements(answers))
+    overlaps = Path(source, "overlaps.csv") if Path(source).is_dir() else Path(source)
+    if overlaps.is_file():  # of changed images an offset alone is no label
+        known = read_result(overlaps)
+        changed = known[is_transformed(known)]
+        if len(changed):
+            keys = (pd.MultiIndex.from_frame(rows[KEY].astype(object)) for rows in (table, changed))
+            table = table[~next(keys).isin(next(keys))]
     check_replaceable(path, table.columns)
     write_csv(table, path)
     return len(table)

@@ -19,6 +19,7 @@ from dupnet.images.image import Image
 from dupnet.images.listing import Folders, locate
 from dupnet.images.reading import UnreadableImage, load, load_image
 from dupnet.images.stretch import Rendering
+from dupnet.images.transforms import is_transformed, laid, matrix_of
 from dupnet.metrics.pair_metrics import subtract_channel_medians
 from dupnet.network.descriptors import Weights
 from dupnet.report.previews import (
@@ -54,7 +55,7 @@ class Review:
     ----------
     pairs
         As :func:`~dupnet.review.tables.as_pairs` gives it: ``image1, image2, overlap_tag, y_offset, x_offset,
-        score, verdict``.
+        score, verdict``. Of a pair that has a transform, image 2 is shown and scored as it lies on image 1.
     images
         The folder, or several, that hold the images; a name is looked up in their order.
     judgements
@@ -107,6 +108,10 @@ class Review:
             Judged(str(one), str(two), int(y), int(x), str(tag))
             for one, two, y, x, tag in self.pairs[columns].itertuples(index=False)
         ]
+        self._changed = {
+            number: matrix_of(self.pairs.iloc[number])
+            for number in np.flatnonzero(is_transformed(self.pairs)).tolist()
+        }
         self._numbers = {overlap.key: number for number, overlap in enumerate(self._overlaps)}
         self._of_image: dict[str, list[int]] = defaultdict(list)
         for number, overlap in enumerate(self._overlaps):
@@ -240,6 +245,8 @@ class Review:
             raise ValueError(f"picture is {name!r}; it must be one of {', '.join(PICTURES)}.")
         offset = int(overlap.y_offset or 0), int(overlap.x_offset or 0)
         images = self._read(overlap.image1), self._read(overlap.image2)
+        if pair in self._changed:
+            images = images[0], laid(images[1], self._changed[pair])
         if name in ("image1", "image2"):
             number = int(name == "image2")
             box = region_boxes(images[0].shape[:2], images[1].shape[:2], *offset)[number]
@@ -330,14 +337,15 @@ class Review:
             for one, two, y, x, said in judged[
                 ["image1", "image2", "y_offset", "x_offset", "verdict"]
             ].itertuples(index=False)
-            if one != two
+            if one != two and not self._is_changed(one, two, int(y), int(x))
         ]
         columns = ["image1", "image2", "y_offset", "x_offset", "verdict"]
         self._settled: Settled = settle(pd.DataFrame(rows, columns=columns, dtype=object))
         near = [pair for image in self._settled.roots for pair in self._of_image.get(image, ())]
+        near = [*(pair for pair in near if pair not in self._changed), *self._changed]
         given = {pair: self.judgements.of(self._overlaps[pair]) for pair in near}
         said = {pair: one.verdict for pair, one in given.items() if one is not None}
-        open_pairs = [pair for pair in near if pair not in said]
+        open_pairs = [pair for pair in near if pair not in said and pair not in self._changed]
         follows = self._settled.of(self.pairs.loc[open_pairs])
         self._said = said | {pair: one for pair, one in follows.items() if one}
 
@@ -358,7 +366,16 @@ class Review:
 
     def _grey(self, pair: int) -> tuple[Image, Image]:
         overlap = self._overlaps[pair]
-        return self._read_grey(overlap.image1), self._read_grey(overlap.image2)
+        one, two = self._read_grey(overlap.image1), self._read_grey(overlap.image2)
+        if pair not in self._changed:
+            return one, two
+        valid = np.ones(two.pixels.shape, np.uint8) if two.valid is None else two.valid.astype(np.uint8)
+        shown = laid(valid, self._changed[pair], nearest=True) > 0
+        return one, two._replace(pixels=laid(two.pixels, self._changed[pair]), valid=shown)
+
+    def _is_changed(self, image1: str, image2: str, y: int, x: int) -> bool:
+        """Whether an overlap is one of a changed image, from whose offset nothing follows."""
+        return self._numbers.get(Judged(image1, image2, y, x, "").key) in self._changed
 
     def _region(self, pair: int) -> Region:
         overlap, (one, two) = self._overlaps[pair], self._grey(pair)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dupnet.files.atomic import read_any
+from dupnet.images.transforms import MATRIX_COLUMNS
 from dupnet.pairs.labels import pixel_offsets
 from dupnet.tiles import Grid, Overlap, overlap_at, overlap_of_tag
 
@@ -48,7 +49,7 @@ def as_pairs(table: pd.DataFrame, name: str, grid: Callable[[], Grid]) -> pd.Dat
     Returns
     -------
     ``image1, image2, overlap_tag, y_offset, x_offset, score, verdict``; ``score`` NaN, tag and ``verdict``
-    empty where unknown.
+    empty where unknown. Where the table has them, :data:`dupnet.images.transforms.MATRIX_COLUMNS`, too.
 
     Raises
     ------
@@ -80,7 +81,13 @@ def as_pairs(table: pd.DataFrame, name: str, grid: Callable[[], Grid]) -> pd.Dat
     pairs = pairs.astype({"y_offset": np.int64, "x_offset": np.int64})
     score = pd.to_numeric(table["score"], errors="coerce").to_numpy(float) if "score" in columns else np.nan
     verdict = table["verdict"].astype(object).to_numpy() if "verdict" in columns else ""
-    return pairs.assign(score=score, verdict=verdict).drop_duplicates(KEY).reset_index(drop=True)
+    pairs = pairs.assign(score=score, verdict=verdict)
+    if set(MATRIX_COLUMNS) <= columns:
+        matrix = {
+            name: pd.to_numeric(table[name], errors="coerce").to_numpy(float) for name in MATRIX_COLUMNS
+        }
+        pairs = pairs.assign(**matrix)
+    return pairs.drop_duplicates(KEY).reset_index(drop=True)
 
 
 def _on_grid(table: pd.DataFrame, columns: set[str], name: str) -> Callable[[int, Grid], Overlap]:

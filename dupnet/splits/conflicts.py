@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -13,7 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
+from dupnet.images.transforms import common_outline, is_transformed, matrix_of
 from dupnet.metrics.tile_metrics import decode_run_lengths
+from dupnet.splits.changed import inside, mask_carried, things_carried
 from dupnet.splits.ground import Found, common_ground
 from dupnet.splits.labels import Labels, Thing
 
@@ -80,10 +82,15 @@ def compare_labels(labels: Labels, result: Found, share: float = 0.5, iou: float
             raise ValueError(f"{images[number]!r}: {error}") from None
 
     rows, n_compared, n_unlabelled = [], 0, 0
-    for pair in common_ground(result.overlaps, groups).itertuples(index=False):
+    pairs = common_ground(result.overlaps, groups)
+    for pair, changed in zip(pairs.itertuples(index=False), is_transformed(pairs).tolist(), strict=True):
         one, other = images[pair.number1], images[pair.number2]
         region1 = max(pair.y_offset, 0), max(pair.x_offset, 0), pair.height, pair.width
         region2 = max(-pair.y_offset, 0), max(-pair.x_offset, 0), pair.height, pair.width
+        laid: _Laid | None = None
+        if changed:  # then image 2 lies in image 1's frame
+            laid = _Laid.of(pair._asdict(), sizes[pair.number1], sizes[pair.number2])
+            region2 = region1
         found: list[tuple[str, str, str, float]] = []
         compared = False
         if one in labels.classes and other in labels.classes and pair.share >= share:
@@ -92,11 +99,16 @@ def compare_labels(labels: Labels, result: Found, share: float = 0.5, iou: float
         if one in labels.things and other in labels.things:
             compared = True
             things1, things2 = labels.things[one], labels.things[other]
+            if laid is not None:
+                things1, things2 = laid.things(things1, things2)
             found += _compare_boxes(things1, region1, things2, region2, iou)
             found += _compare_outlines(things1, region1, things2, region2, iou)
         if one in labels.masks and other in labels.masks:
             compared = True
-            parts = _part(mask_of(pair.number1), region1), _part(mask_of(pair.number2), region2)
+            masks = mask_of(pair.number1), mask_of(pair.number2)
+            if laid is not None:
+                masks = laid.masks(*masks)
+            parts = _part(masks[0], region1), _part(masks[1], region2)
             found += _compare_masks(*parts, "", iou)
         n_compared += compared
         n_unlabelled += not (one in labels.labelled() and other in labels.labelled())
@@ -106,6 +118,35 @@ def compare_labels(labels: Labels, result: Found, share: float = 0.5, iou: float
         ["agreement", "image1", "image2"], kind="stable", ignore_index=True
     )
     return Conflicts(table, n_compared, n_unlabelled)
+
+
+class _Laid(NamedTuple):
+    """How a changed image 2 lies in image 1's frame, and the outline of what they share there."""
+
+    matrix: Boxes
+    outline: Boxes
+    size1: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, pair: Mapping[str, Any], size1: npt.NDArray[np.int64], size2: npt.NDArray[np.int64]) -> _Laid:
+        matrix = matrix_of(pair)
+        return cls(matrix, common_outline(matrix, size1.tolist(), size2.tolist()), size1)
+
+    def things(self, one: Sequence[Thing], two: Sequence[Thing]) -> tuple[list[Thing], list[Thing]]:
+        """Things of both images in this frame, those whose middle lies on common ground."""
+        carried = things_carried(two, self.matrix, self.size1.tolist())
+        kept = [[thing for thing in things if self._shows(thing.box)] for things in (list(one), carried)]
+        return kept[0], kept[1]
+
+    def _shows(self, box: tuple[float, float, float, float]) -> bool:
+        middle = box[1] + box[3] / 2, box[0] + box[2] / 2
+        outline = self.outline[:, ::-1].astype(np.float32)
+        return len(outline) > 0 and cv2.pointPolygonTest(outline, middle, False) >= 0
+
+    def masks(self, one: Mask, two: Mask) -> tuple[Mask, Mask]:
+        """Masks of both images in this frame, on common ground."""
+        shared = inside(self.outline, 0, 0, *self.size1.tolist())
+        return one & shared, mask_carried(two, self.matrix, self.size1.tolist()) & shared
 
 
 def _compare_classes(one: frozenset[str], other: frozenset[str]) -> Iterable[tuple[str, str, str, float]]:

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.images.transforms import TRANSFORM_COLUMNS, is_transformed
+from dupnet.splits.changed import shares_of
 from dupnet.tiles import neighbours
 
 __all__ = [
@@ -95,26 +97,27 @@ def common_ground(
     -------
     DataFrame
         The columns :data:`PAIR_COLUMNS`, sorted by the two numbers. Images that overlap at several offsets
-        have a row for each.
+        have a row for each. Where the overlaps have them,
+        :data:`dupnet.images.transforms.TRANSFORM_COLUMNS` too, missing for pairs that places tell of.
     """
     verified = relations(overlaps[overlaps["verdict"].isin(("duplicate", "altered"))], groups)
     verified = verified.rename(columns={"verdict": "evidence"})
     by_place = _by_place(groups, least)
     # A pair that both tell of, at one offset, is listed as what was verified.
-    known = verified[["number1", "number2", "y_offset", "x_offset"]].merge(
+    known = verified.merge(
         by_place[["number1", "number2", "y_offset", "x_offset"]].reset_index(),
         on=["number1", "number2"],
         suffixes=("", "_placed"),
     )
     same = (known["y_offset"] - known["y_offset_placed"]).abs() <= SAME_OFFSET
     same &= (known["x_offset"] - known["x_offset_placed"]).abs() <= SAME_OFFSET
+    same &= ~is_transformed(known)
     by_place = by_place.drop(index=known.loc[same, "index"].unique())
     some = [table for table in (verified, by_place) if len(table)] or [verified]
     pairs = pd.concat(some, ignore_index=True)
-    area = (groups["height"] * groups["width"]).to_numpy(dtype=np.int64)
-    smaller = np.minimum(area[pairs["number1"]], area[pairs["number2"]])
-    pairs["share"] = np.minimum(pairs["height"] * pairs["width"] / np.maximum(smaller, 1), 1.0)
-    return pairs[list(PAIR_COLUMNS)].sort_values(
+    pairs["share"] = shares_of(pairs, groups[["height", "width"]].to_numpy(np.int64))
+    changes = [name for name in TRANSFORM_COLUMNS if name in pairs]
+    return pairs[[*PAIR_COLUMNS, *changes]].sort_values(
         ["number1", "number2", "y_offset", "x_offset"], ignore_index=True
     )
 
@@ -127,16 +130,12 @@ def relations(table: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     known = (numbers["number1"] >= 0) & (numbers["number2"] >= 0)
     kept = [
         column
-        for column in ("y_offset", "x_offset", "height", "width", "verdict", *TRANSFORM)
+        for column in ("y_offset", "x_offset", "height", "width", "verdict", *TRANSFORM_COLUMNS)
         if column in table
     ]
     found = table[kept].assign(**numbers)[known]
     lengths = [column for column in ("y_offset", "x_offset", "height", "width") if column in found]
     return found.astype(dict.fromkeys(lengths, np.int64))[["number1", "number2", *kept]]
-
-
-TRANSFORM = ("flip", "turn", "scale", "rotation")
-"""Columns of overlaps that say how image 2 must be changed to lie on image 1."""
 
 
 def areas_shown(

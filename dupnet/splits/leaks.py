@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.images.transforms import is_transformed
+from dupnet.splits.changed import areas_of_outlines, shares_of
 from dupnet.splits.entries import BUFFER, Splits, entries_of
 from dupnet.splits.ground import Found, areas_shown, common_ground, relations
 
@@ -144,7 +146,7 @@ def audit(splits: Splits, result: Found) -> Audit:
     pairs = _across(common_ground(result.overlaps, groups), entries)
     pairs = pd.concat([_listed_twice(entries, groups), pairs], ignore_index=True)
     n_pixels = (groups["height"] * groups["width"]).to_numpy(np.int64)
-    leaked = _leaked_pixels(pairs, len(entries))
+    leaked = _leaked_pixels(pairs, groups, len(entries))
     revisits = _across(_with_extras(result.revisits, groups), entries)
     revisited = np.zeros(len(entries), dtype=np.int64)
     revisited[pd.unique(revisits[["entry1", "entry2"]].to_numpy(np.int64).ravel())] = 1
@@ -207,7 +209,7 @@ def _listed_twice(entries: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _leaked_pixels(pairs: pd.DataFrame, n_entries: int) -> Integers:
+def _leaked_pixels(pairs: pd.DataFrame, groups: pd.DataFrame, n_entries: int) -> Integers:
     """Pixels of each entry that lie in the common region with any entry of another split."""
     down, right = pairs["y_offset"].to_numpy(np.int64), pairs["x_offset"].to_numpy(np.int64)
     sides = [
@@ -217,17 +219,27 @@ def _leaked_pixels(pairs: pd.DataFrame, n_entries: int) -> Integers:
     entry, top, left = (np.concatenate(columns) for columns in zip(*sides, strict=True))
     shape = [np.tile(pairs[side].to_numpy(np.int64), 2) for side in ("height", "width")]
     leaked = np.zeros(n_entries, dtype=np.int64)
-    areas = areas_shown(entry, top, left, *shape)
+    # Of entries that share ground with one that was changed, what is shared is no upright rectangle.
+    changed = is_transformed(pairs)
+    is_outlined = np.zeros(n_entries, np.bool_)
+    is_outlined[pairs.loc[changed, ["entry1", "entry2"]].to_numpy(np.int64).ravel()] = True
+    upright = ~is_outlined[entry]
+    areas = areas_shown(entry[upright], top[upright], left[upright], *(side[upright] for side in shape))
     leaked[areas.index.to_numpy(np.int64)] = areas.to_numpy()
+    ends = {end: pairs[end].to_numpy(np.int64) for end in ("entry1", "entry2")}
+    near = is_outlined[ends["entry1"]] | is_outlined[ends["entry2"]]
+    sizes = groups[["height", "width"]].to_numpy(np.int64)
+    masks = areas_of_outlines(pairs[near], {end: of_end[near] for end, of_end in ends.items()}, sizes)
+    for number, mask in masks.items():
+        if is_outlined[number]:
+            leaked[number] = mask.sum()
     return leaked
 
 
 def _with_extras(table: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     """Revisits or rejected overlaps by numbers, with the region's share of the smaller image."""
     found = relations(table, groups)
-    area = (groups["height"] * groups["width"]).to_numpy(np.int64)
-    smaller = np.minimum(area[found["number1"]], area[found["number2"]])
-    return found.assign(share=found["height"] * found["width"] / np.maximum(smaller, 1))
+    return found.assign(share=shares_of(found, groups[["height", "width"]].to_numpy(np.int64)))
 
 
 def _named(pairs: pd.DataFrame, entries: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:

@@ -57,6 +57,12 @@ function rectangle(className, top, left, height, width) {
   return drawn;
 }
 
+function polygon(corners) {
+  const drawn = document.createElementNS(SVG, "polygon");
+  drawn.setAttribute("points", corners.map((corner) => corner.join(",")).join(" "));
+  return drawn;
+}
+
 function drawing(className, box, ...children) {
   const drawn = document.createElementNS(SVG, "svg");
   drawn.setAttribute("class", className);
@@ -69,7 +75,7 @@ function drawing(className, box, ...children) {
 // Both images in their places and what they share, image 1 at the origin.
 function key(row) {
   const [height1, width1] = data.sizes[data.image1[row]];
-  const [height2, width2] = data.sizes[data.image2[row]];
+  const [height2, width2] = data.changed[row] ? data.changed[row].size : data.sizes[data.image2[row]];
   const y = data.y_offset[row], x = data.x_offset[row];
   const top = Math.min(0, y), left = Math.min(0, x);
   const height = Math.max(height1, y + height2) - top, width = Math.max(width1, x + width2) - left;
@@ -95,7 +101,7 @@ function picture(row, end) {
     const box = [Math.max(0, sign * data.y_offset[row]), Math.max(0, sign * data.x_offset[row]), data.height[row], data.width[row]];
     figure.append(made("div", { className: "mosaic" },
       made("img", { src: data.thumbnails[image], alt: `Image ${end}, reduced` }),
-      drawing("region", [0, 0, width, height], rectangle("", ...box))));
+      drawing("region", [0, 0, width, height], end === 2 && data.changed[row] ? polygon(data.changed[row].two) : rectangle("", ...box))));
   }
   const link = address(image);
   const caption = link ? made("a", { href: link, textContent: data.names[image] }) : data.names[image];
@@ -116,10 +122,11 @@ function details(row) {
   const cell = made("td", { colSpan: COLUMNS.length + 1 });
   const y = data.y_offset[row], x = data.x_offset[row];
   const where = `Image 2 lies ${Math.abs(y)} px ${y < 0 ? "above" : "below"} and ${Math.abs(x)} px ${x < 0 ? "left" : "right"} of image 1. `;
+  const how = data.changed[row] ? `It is ${data.changed[row].how} to lie there. ` : "";
   const told = !data.thumbnails[data.image1[row]] && !data.thumbnails[data.image2[row]]
     ? " The page has no pictures of these two; follow their links, or use dupnet review." : "";
   cell.append(made("div", { className: "opened" }, key(row), picture(row, 1), picture(row, 2),
-    made("p", { textContent: where + meaning(row) + told })));
+    made("p", { textContent: where + how + meaning(row) + told })));
   return made("tr", { className: "details" }, cell);
 }
 
