@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,8 @@ class PointSearch(NamedTuple):
     counts: dict[str, int | float]
     judge: Judge
     """The judge that was given, which knows what it has judged."""
+    control: dict[str, Any]
+    """See :meth:`dupnet.find.votes.Proposals.control`."""
     repeating: npt.NDArray[np.bool_]
     """Images whose ground repeats itself, (n_images,)."""
 
@@ -156,6 +158,7 @@ def search_points(
             "proposals_false": round(found.n_false, 3),
         },
         recalling(judge, near.judged),
+        found.control(),
         repeating_images(points, joined.recurring, overlay),
     )
 

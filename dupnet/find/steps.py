@@ -251,6 +251,7 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
         "offsets": "any",
         "grid": step if tiles_searched else None,
         "smallest_region": CELL_SIZE,
+        "control": found.control,
     }
     if surveyed:
         searched["georeferences"] = {
