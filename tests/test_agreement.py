@@ -12,6 +12,7 @@ from dupnet.find.agreement import (
     differing_share,
     high_passed,
     is_elsewhere,
+    lowest_window,
     refine_offset,
     register,
 )
@@ -63,6 +64,16 @@ def test_processing_is_no_difference_and_a_patch_is(ground, quality):
 def test_flat_regions_do_not_differ():
     flat = np.full((40, 40), 90, np.uint8)
     assert differing_share(high_passed(flat), high_passed(flat + 1)) == 0
+
+
+def test_the_lowest_window_is_where_something_else_shows(ground):
+    one, two = resaved(ground[200:260, 300:350], 90), resaved(ground[200:260, 300:350], 80)
+    assert lowest_window(high_passed(one), high_passed(two)) > 0.6
+    changed = two.copy()
+    changed[16:40, 16:40] = ground[16:40, 16:40]
+    assert lowest_window(high_passed(one), high_passed(changed)) < 0.3
+    flat = high_passed(np.full((40, 40), 90, np.uint8))
+    assert lowest_window(flat, flat) == lowest_window(flat[:12], flat[:12]) == 1.0
 
 
 def periodic(rng, period=16):

@@ -6,7 +6,7 @@ import pytest
 from dupnet.find import votes
 from dupnet.find.join import Pairs, join
 from dupnet.find.points import find_points
-from dupnet.find.votes import COLUMNS, PointTable, grid_of, propose, tally
+from dupnet.find.votes import COLUMNS, PointTable, grid_of, propose, tally, told
 
 SIZES = np.full((3, 2), 500)
 
@@ -240,3 +240,17 @@ def test_votes_of_codes_that_recur_are_not_enough():
     assert len(propose([pairs], points, recurring).table) == 0
     recurring[13] = False
     assert len(propose([pairs], points, recurring).table) == 1
+
+
+def test_what_was_asked_of_proposals_is_told():
+    offsets = [(250 + 7 * k, 240 + 5 * k) for k in range(12)]
+    points = table_of(offsets, [(y - 5, x - 8) for y, x in offsets], [])
+    found = propose([paired(points, *((k, 12 + k) for k in range(12)))], points)
+    control = found.control()
+    assert control["proposals"] == 1 and control["accidents"] == found.n_false
+    assert control["least_shares"]["2"] >= 0.1 and control["least_shares"]["8"] == 0.03
+    assert told(control | {"least_shares": {"2": None, "3": 0.05, "8": 0.03}}) == (
+        "Control: of mirrored images, on which nothing can agree, points propose 0 overlaps, beside 1 of the "
+        "images; asked were codes of a cosine of 0.8, and votes by their share of those expected: 3 from 5%, "
+        "8 from 3%."
+    )

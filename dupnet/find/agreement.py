@@ -19,6 +19,7 @@ __all__ = [
     "differing_share",
     "high_passed",
     "is_elsewhere",
+    "lowest_window",
     "most_textured",
     "refine_offset",
     "register",
@@ -39,6 +40,10 @@ WINDOW_AGREES = 0.5
 
 WINDOW_POWER = 8.0
 """Sum of both powers in a window, in squared grey levels, from which on it has texture that can differ."""
+
+LARGE_WINDOW, LARGE_WINDOW_POWER = 16, 2.0
+"""Side in pixels of windows that say whether two images agree everywhere, and the power of each, in squared
+grey levels, from which on they have texture to say so."""
 
 OUTLIER = 6.0
 """A window differs where its residual is so many times the median of the region: what compression leaves is
@@ -114,6 +119,26 @@ def differing_share(first: Float, second: Float) -> float:
         & (power1 + power2 > WINDOW_POWER)
     )
     return float(differs.mean()) if differs.sum() >= 2 else 0.0
+
+
+def lowest_window(first: Float, second: Float) -> float:
+    """Lowest correlation of two images of a region, high-passed (height, width) each, in any window of
+    :data:`LARGE_WINDOW` px that has texture in both; 1 if none has.
+    """
+    half = LARGE_WINDOW // 2
+    if min(first.shape) < LARGE_WINDOW:
+        return 1.0
+
+    def mean(products: Float) -> Float:
+        means = cv2.boxFilter(products, -1, (LARGE_WINDOW, LARGE_WINDOW), borderType=cv2.BORDER_REFLECT)
+        return np.asarray(
+            means[half : first.shape[0] - half + 1 : half, half : first.shape[1] - half + 1 : half]
+        )
+
+    power1, power2 = mean(first * first), mean(second * second)
+    seen = np.minimum(power1, power2) > LARGE_WINDOW_POWER
+    correlation = mean(first * second)[seen] / np.sqrt(power1[seen] * power2[seen])
+    return float(correlation.min()) if len(correlation) else 1.0
 
 
 def register(first: Float, second: Float, radius: int) -> Registration | None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from dupnet.find.crowds import MAX_PROPOSALS
 from dupnet.find.groups import MAX_STACK
+from dupnet.find.votes import told
 from dupnet.images.image import MAX_PIXELS
 
 __all__ = ["CHANGED", "coverage_of"]
@@ -74,4 +75,6 @@ def coverage_of(
         lines.append(
             f"Not decided: {n_undecidable} overlaps that places imply, where nothing shows to judge by."
         )
+    if control := searched.get("control"):
+        lines.append(told(control))
     return lines

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
-from dupnet.find.matches import LOW, Pairs, Parts
+from dupnet.find.matches import LOW, MIN_COSINE, Pairs, Parts
 from dupnet.find.points import UNIT
 
 __all__ = [
@@ -60,9 +60,6 @@ MAX_WINDOW = 64
 WINDOW_POINTS = 2**16
 """Points for each that is compared, beyond the first window: of a larger collection, more lie between two
 that belong together."""
-
-MIN_COSINE = 0.8
-"""Least cosine of two codes that count as one."""
 
 SLICE_POINTS = 2**21
 """Points that are held at a time: some 0.5 GB with all that a worker makes of them."""

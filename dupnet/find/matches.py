@@ -9,11 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LOW", "Pairs", "Parts"]
+__all__ = ["LOW", "MIN_COSINE", "Pairs", "Parts"]
 
 Numbers = npt.NDArray[np.int64]
 Images = npt.NDArray[np.int32]
 Packed = npt.NDArray[np.uint64]
+
+MIN_COSINE = 0.8
+"""Least cosine of two codes that count as one."""
 
 LOW = np.uint64(2**32 - 1)
 """Bits of the second point of a packed pair; the first lies above."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from dupnet.find.point_table import PointTable, inner_fine
 from dupnet.find.points import CODE_LENGTH
 from dupnet.find.recent import Kept, Recent
 from dupnet.find.regions import Image
+from dupnet.find.repeats import repeating_images
 from dupnet.find.verification import judge
 from dupnet.find.votes import grid_of, propose
 from dupnet.images.image import TooLarge
@@ -84,6 +85,10 @@ class PointSearch(NamedTuple):
     counts: dict[str, int | float]
     judge: Judge
     """The judge that was given, which knows what it has judged."""
+    control: dict[str, Any]
+    """See :meth:`dupnet.find.votes.Proposals.control`."""
+    repeating: npt.NDArray[np.bool_]
+    """Images whose ground repeats itself, (n_images,)."""
 
 
 def search_points(
@@ -153,6 +158,8 @@ def search_points(
             "proposals_false": round(found.n_false, 3),
         },
         recalling(judge, near.judged),
+        found.control(),
+        repeating_images(points, joined.recurring, overlay),
     )
 
 

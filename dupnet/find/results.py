@@ -95,9 +95,9 @@ class FindResult:
     searched: Mapping[str, Any]
     """``offsets``: "any" or "grid"; ``grid``: its step in pixels, or None; ``smallest_region``: narrow side
     in pixels from which a common region was searched; ``against``: whether only pairs across two sides
-    were; ``judgements``: those by eye that were heeded, if any (:mod:`dupnet.find.judgements`);
-    ``georeferences``, if any file has one: ``images`` that do, ``pairs`` of footprints that were compared,
-    and those ``skipped``."""
+    were; ``control``, of any offset: :meth:`dupnet.find.votes.Proposals.control`; ``judgements``: those by
+    eye that were heeded, if any (:mod:`dupnet.find.judgements`); ``georeferences``, if any file has one:
+    ``images`` that do, ``pairs`` of footprints that were compared, and those ``skipped``."""
     counts: Mapping[str, Any]
     georeference: pd.DataFrame = field(
         default_factory=lambda: pd.DataFrame(columns=list(DISAGREEMENT_COLUMNS))

@@ -34,6 +34,7 @@ from dupnet.find.point_search import (
 from dupnet.find.points import needs_dense
 from dupnet.find.recent import Kept
 from dupnet.find.regions import Image
+from dupnet.find.repeats import doubting
 from dupnet.find.results import Clock
 from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
 from dupnet.find.tile_search import TileSearch, search_tiles
@@ -237,7 +238,7 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
         counts |= {**more, "proposals_skipped": skipped}
     with run.clock("refine offsets"):
         proposals = concatenate([run.refine(proposals, described, read)])
-    judge = found.judge
+    judge = doubting(found.judge, found.repeating, read, described.sizes)
     with run.clock("georeferences"):
         surveyed = run.survey(described)
         if surveyed:
@@ -250,6 +251,7 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
         "offsets": "any",
         "grid": step if tiles_searched else None,
         "smallest_region": CELL_SIZE,
+        "control": found.control,
     }
     if surveyed:
         searched["georeferences"] = {

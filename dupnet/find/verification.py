@@ -3,9 +3,9 @@
 The network judges the tiles of the region (:mod:`dupnet.find.regions`). Two images are *duplicates* there if
 every tile with something to judge by agrees. Of small regions that is not enough: 1 or 2 of 100 of another
 day pass, and so do roofs laid on each other a period aside; the pixels must agree, too
-(:mod:`dupnet.find.agreement`). Where some tiles differ, one acquisition may have been *altered* afterwards,
-by a watermark, a frame, a collar or an edit: then most of the ground still agrees, piece by piece. Of
-another day, a *revisit*, most does not.
+(:mod:`dupnet.find.small_regions`). Where some tiles differ, one acquisition may have been *altered*
+afterwards, by a watermark, a frame, a collar or an edit: then most of the ground still agrees, piece by
+piece. Of another day, a *revisit*, most does not.
 """
 
 from __future__ import annotations
@@ -20,17 +20,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
-from dupnet.find.agreement import (
-    CERTAIN,
-    SMALLEST_TEMPLATE,
-    differing_share,
-    high_passed,
-    is_elsewhere,
-    refine_offset,
-)
+from dupnet.find.agreement import CERTAIN, refine_offset
 from dupnet.find.lattice import OnLattice, all_tiles
 from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, PLACE, REFUSED, REVISIT, SCORE_DECIMALS, UNDECIDABLE
-from dupnet.find.regions import Compared, Image, Region, common_region, compare_regions
+from dupnet.find.regions import Compared, Image, common_region, compare_regions
+from dupnet.find.small_regions import SMALL_CELLS, SMALL_SIDE, is_misplaced, pixels_agree
 from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import Weights, join_cells, load_weights
 from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS
@@ -46,9 +40,7 @@ __all__ = [
 ]
 
 Mask = npt.NDArray[np.bool_]
-Float = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
-Images = tuple[Callable[[], Image], Callable[[], Image]]
 
 VERDICT_COLUMNS = ("height", "width", "n_tiles", "n_decidable", "n_differing", "score", "verdict")
 """Columns that :func:`judge` adds to a table of pairs."""
@@ -56,46 +48,11 @@ VERDICT_COLUMNS = ("height", "width", "n_tiles", "n_decidable", "n_differing", "
 PAIRS_AT_A_TIME = 64
 """Pairs judged together. Fixed, for the last digits of a score depend on what it is computed beside."""
 
-SMALL_SIDE = 96
-"""Narrow side in pixels below which the pixels of a region must agree, too."""
-
-SMALL_CELLS = 32
-"""Cells with evidence in both images below which they must, too, however wide the region."""
-
-DIFFERING_WINDOWS = 0.015
-"""Share of the windows of a small region from which on it differs. Of 5,000 true regions of Derna and the
-Airbus images under 160 px the highest was 0.015, and 0.003 in all but five; of another day accepted by the
-network and with a change that can be seen, the lowest was 0.023."""
-
-UNSURE_SCORE = 0.99
-"""Score below which a small region is looked for elsewhere: 199 of 200 true regions under 160 px reach 0.99,
-and of those laid on each other a period aside most do not."""
-
-SMALL_AREA = 16 * CELL_SIZE * CELL_SIZE
-"""Pixels up to which a small region is looked for elsewhere whatever its score."""
-
-TINY_AREA = 64 * 64
-"""Pixels of a region below which a few votes may all come from one object, and two sheds look alike."""
-
-TINY_CORRELATION = 0.65
-"""Correlation that it takes then. Of 680 true regions of that size of 128 px chips the lowest was 0.80; that
-of two sheds 20 km apart, which two votes proposed and the network accepted, was 0.53."""
-
-REFINED_RADIUS = 8
-"""How far from its place a better match is looked for, in pixels, as far as the region is wide enough."""
-
-BETTER = 0.02
-"""By how much the correlation of such a match must be better. Of 3,024 true regions of 128 px chips two have
-such a match; 1 px off all have one, better by at least 0.024."""
-
 SURE_VOTES = 8
 """Votes from which on an offset is exact to the pixel in 998 of 1,000."""
 
 REFINED_BY = 3
 """How far in pixels an offset of few votes may be off: points agree to within so much."""
-
-ELSEWHERE_RADIUS = 64
-"""How far it is looked for, in pixels: two periods of roofs and containers at 0.3 m."""
 
 ALTERED_TILE = 4
 """Side in cells of the tiles by which ground agrees in spite of an alteration: 128 px, of which another day
@@ -266,7 +223,7 @@ def _judge_part(
     for number in np.flatnonzero(verdict == DUPLICATE).tolist():
         region, is_sure = regions[number], bool(votes[number] >= SURE_VOTES)
         is_small = min(region.height, region.width) < SMALL_SIDE or bool(n_seen[number] < SMALL_CELLS)
-        found = _pixels_agree(region, images[number], float(score[number]), is_small, is_sure)
+        found = pixels_agree(region, images[number], float(score[number]), is_small, is_sure)
         if not found.agree:
             verdict[number], misplaced[number] = REFUSED, found.misplaced
             n_differing[number] = n_decidable[number]
@@ -277,7 +234,7 @@ def _judge_part(
     score[covered] = 1 - (n_covered / np.diff(compared.starts).clip(1))[covered]
     for number in np.flatnonzero((verdict == REFUSED) & ~misplaced).tolist():
         share = _agreeing_share(compared, number, weights)
-        if share >= ALTERED_SHARE and not _is_misplaced(regions[number], images[number]):
+        if share >= ALTERED_SHARE and not is_misplaced(regions[number], images[number]):
             verdict[number], score[number] = ALTERED, share
         elif wanted.votes is not None and votes[number] >= REVISIT_VOTES:
             verdict[number] = REVISIT
@@ -337,60 +294,6 @@ def decidable_tiles(compared: Compared, tiles: Numbers) -> Mask:
         for evidence in (compared.evidence1, compared.evidence2)
     )
     return np.asarray(first & second)
-
-
-class _Agreement(NamedTuple):
-    agree: bool
-    misplaced: bool = False
-
-
-def _pixels_agree(region: Region, images: Images, score: float, is_small: bool, is_sure: bool) -> _Agreement:
-    """Whether the pixels bear the network out, of a region that is small or an offset that is not sure."""
-    is_open = is_small and (score < UNSURE_SCORE or region.height * region.width <= SMALL_AREA)
-    if (is_open or not is_sure) and _is_misplaced(region, images):
-        return _Agreement(False, misplaced=True)
-    is_tiny = not is_sure and region.height * region.width < TINY_AREA
-    if is_small and (
-        _differs(region, images) or (is_tiny and _correlation(region, images) < TINY_CORRELATION)
-    ):
-        return _Agreement(False)
-    if is_open and is_elsewhere(images[0]()[0], images[1]()[0], region, ELSEWHERE_RADIUS):
-        return _Agreement(False, misplaced=True)
-    return _Agreement(True)
-
-
-def _is_misplaced(region: Region, images: Images) -> bool:
-    """Whether two images agree better a few pixels from where they were laid on each other."""
-    radius = min(REFINED_RADIUS, (min(region.height, region.width) - SMALLEST_TEMPLATE) // 2)
-    if radius < 1:
-        return False
-    y, x = region.top1 - region.top2, region.left1 - region.left2
-    found = refine_offset(images[0]()[0], images[1]()[0], y, x, radius)
-    return bool(found and found.correlation > max(found.proposed + BETTER, CERTAIN))
-
-
-def _differs(region: Region, images: Images) -> bool:
-    """Whether the pixels of a small region show something else in part, where both are valid."""
-    return differing_share(*_high_passed(region, images)) >= DIFFERING_WINDOWS
-
-
-def _correlation(region: Region, images: Images) -> float:
-    first, second = _high_passed(region, images)
-    power = float((first * first).sum() * (second * second).sum())
-    return float((first * second).sum() / np.sqrt(max(power, 1e-12)))
-
-
-def _high_passed(region: Region, images: Images) -> tuple[Float, Float]:
-    """A region of either image, high-passed, zero where not both are valid."""
-    (grey1, valid1), (grey2, valid2) = (image() for image in images)
-    valid: Mask | None = None
-    if valid1 is not None or valid2 is not None:
-        valid = np.ones((region.height, region.width), bool)
-        if valid1 is not None:
-            valid &= np.asarray(region.of_first(valid1), bool)
-        if valid2 is not None:
-            valid &= np.asarray(region.of_second(valid2), bool)
-    return high_passed(region.of_first(grey1), valid), high_passed(region.of_second(grey2), valid)
 
 
 def _agreeing_share(compared: Compared, number: int, weights: Weights) -> float:

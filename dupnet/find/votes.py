@@ -8,8 +8,8 @@ same matches vote again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import pandas as pd
 
 from dupnet.find.consensus import best_bins, distinct, medians, span
 from dupnet.find.crowds import strongest
-from dupnet.find.matches import Pairs
+from dupnet.find.matches import MIN_COSINE, Pairs
 from dupnet.find.point_table import PointTable, n_inside
 from dupnet.find.points import is_fine
 
@@ -80,6 +80,35 @@ class Proposals(NamedTuple):
     false_matches: float
     thresholds: dict[int, float]
     n_skipped: int = 0
+
+    def control(self) -> dict[str, Any]:
+        """What was asked of proposals, and how often accidents agree, as ``run.json`` keeps it:
+        ``min_cosine`` of two codes; ``least_shares``, of the expected votes by their number (None: refused);
+        ``accidents``, such proposals of the control, beside ``proposals``; ``loose_matches``, matched points
+        an image that support no proposal."""
+        shares = {
+            str(votes): share if np.isfinite(share) else None for votes, share in self.thresholds.items()
+        }
+        shares[str(EXACT_FROM)] = MIN_SHARE
+        return {
+            "min_cosine": MIN_COSINE,
+            "least_shares": shares,
+            "accidents": int(self.n_false),
+            "proposals": len(self.table),
+            "loose_matches": round(self.false_matches, 2),
+        }
+
+
+def told(control: Mapping[str, Any]) -> str:
+    """A sentence on :meth:`Proposals.control`."""
+    shares = [
+        f"{votes} from {share:.0%}" for votes, share in control["least_shares"].items() if share is not None
+    ]
+    return (
+        f"Control: of mirrored images, on which nothing can agree, points propose {control['accidents']} "
+        f"overlaps, beside {control['proposals']} of the images; asked were codes of a cosine of "
+        f"{control['min_cosine']:g}, and votes by their share of those expected: {', '.join(shares)}."
+    )
 
 
 def propose(
