@@ -187,16 +187,23 @@ def of_method(method: str, folder: Path, interpreters: Sequence[str]) -> tuple[d
         found = read_table(out)
     else:
         tool = next(tool for tool, name in PEERS.items() if name == method)
-        done = _peer(tool, folder / "images", out, interpreters)
+        done = run_peer(tool, folder / "images", out, interpreters)
         found = pd.read_csv(out, header=None, names=PAIR, dtype=str)
         found = pd.DataFrame(np.sort(found.to_numpy(dtype=object), axis=1), columns=PAIR).drop_duplicates()
     seconds = json.loads(done.stdout.splitlines()[-1])["seconds"]
     return {"seconds": round(seconds, 3)}, found.assign(verdict="duplicate")
 
 
-def _peer(
+def run_peer(
     tool: str, images: Path, pairs: Path, interpreters: Sequence[str]
 ) -> subprocess.CompletedProcess[str]:
+    """Run a tool of :mod:`benchmarks.speed.peers` with the first interpreter that has it.
+
+    Raises
+    ------
+    LeftOut
+        If none has, or it does not end well.
+    """
     script = Path(__file__).parents[1] / "speed" / "peers.py"
     for interpreter in interpreters:
         command = [interpreter, str(script), tool, str(images), str(pairs)]

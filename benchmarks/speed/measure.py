@@ -41,13 +41,13 @@ def floor(folder: str) -> Measured:
     return {**spent, "n_images": len(paths), "n_rows": n_rows}
 
 
-def find(folder: str, out: str) -> Measured:
-    """All of `dupnet find` but the report, from scratch."""
+def find(folder: str, out: str, *options: str) -> Measured:
+    """All of `dupnet find` but the report, from scratch; ``options``: names of those that are on."""
     from dupnet.find.engine import find_overlaps
 
     shutil.rmtree(out, ignore_errors=True)
     start, before = time.perf_counter(), time.process_time()
-    result = find_overlaps(folder, out=out, report=False, workers=THREADS)
+    result = find_overlaps(folder, out=out, report=False, workers=THREADS, **dict.fromkeys(options, True))
     spent = {"seconds": time.perf_counter() - start, "task_cpu_seconds": time.process_time() - before}
     steps = {f"seconds_{step}": round(value, 3) for step, value in result.seconds.items()}
     return {**spent, "n_images": result.counts["images"], **steps}

@@ -101,14 +101,16 @@ def _laid_on(coarse: Image, fine: Image, matrix: Float) -> tuple[Image, Image, F
     filled = np.zeros(size, np.uint8)
     cv2.fillConvexPoly(filled, np.rint(outline * 16).astype(np.int32), 1, cv2.LINE_8, 4)
     inside = cv2.erode(filled, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1) > 0
-    valid_fine = inside
-    if fine[1] is not None:
-        valid_fine = inside & (resampled(fine[1].astype(np.uint8), into, *size, nearest=True) > 0)
     area = np.s_[top:bottom, left:right]
-    valid_coarse = inside if coarse[1] is None else inside & coarse[1][area]
+    # What a rotation leaves black in the corners of one copy is no change to the ground that both show.
+    both = inside
+    if fine[1] is not None:
+        both = both & (resampled(fine[1].astype(np.uint8), into, *size, nearest=True) > 0)
+    if coarse[1] is not None:
+        both = both & coarse[1][area]
     pixels = resampled(fine[0], into, *size)
     shift = np.array([[1.0, 0, -top], [0, 1, -left]])
-    return (np.ascontiguousarray(coarse[0][area]), valid_coarse), (pixels, valid_fine), shift
+    return (np.ascontiguousarray(coarse[0][area]), both), (pixels, both), shift
 
 
 def registered(image1: Image, image2: Image, matrix: Float) -> Registered | None:

@@ -95,8 +95,9 @@ def scaled_points(
         if level is FINE and not fine:
             continue
         rows: list[tuple[npt.NDArray[np.generic], ...]] = []
+        halves = _halved(grey) if level.scale > 1 else grey
         for number, step in enumerate(steps):
-            ratio, image, y, x, minima = _extrema(grey, valid, step, level)
+            ratio, image, y, x, minima = _extrema(grey, halves, valid, step, level)
             n = len(y)
             if not n:
                 continue
@@ -157,10 +158,10 @@ def _coded(
 
 
 def _extrema(
-    grey: Grey, valid: Mask | None, step: Step, level: Level
+    grey: Grey, halves: Grey, valid: Mask | None, step: Step, level: Level
 ) -> tuple[tuple[float, float], Float, Float, Float, Mask]:
-    """Points of an image at one step: pixels of the reduced image to one of the image, along y and x; the
-    reduced image, high-passed; positions in it, and which are minima."""
+    """Points of an image, of which ``halves`` is half its size, at one step: pixels of the reduced image to
+    one of the image, along y and x; the reduced image, high-passed; positions in it, and which are minima."""
     height, width = grey.shape
     new = [
         max(1, round(length * factor / level.scale))
@@ -171,7 +172,8 @@ def _extrema(
     if min(new) < level.side + 2:
         return ratio, np.zeros((1, 1), np.float32), none, none, np.zeros(0, np.bool_)
     how = cv2.INTER_AREA if max(ratio) <= 1 else cv2.INTER_LINEAR
-    reduced = np.asarray(cv2.resize(grey, (new[1], new[0]), interpolation=how), np.uint8)
+    source = halves if max(ratio) <= 0.5 else grey
+    reduced = np.asarray(cv2.resize(source, (new[1], new[0]), interpolation=how), np.uint8)
     image = reduced * np.float32(UNITS)
     low, smooth = (_blurred(image, sigma) for sigma in (level.sigma_coarse, level.sigma_fine))
     band = np.rint(smooth - low).astype(np.int16)
@@ -194,6 +196,11 @@ def _extrema(
     y, x = y[sound], x[sound]
     minima = band[y, x] < 0
     return ratio, image - low, *_peak(band, y, x), minima
+
+
+def _halved(grey: Grey) -> Grey:
+    size = max(1, grey.shape[1] // 2), max(1, grey.shape[0] // 2)
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _peak(band: npt.NDArray[np.int16], y: Numbers, x: Numbers) -> tuple[Float, Float]:
