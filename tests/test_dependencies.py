@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from PIL import Image
 
 from dupnet.commands import COMMANDS
-from dupnet.files.extras import EXTRA_OF
+from dupnet.files.extras import EXTRA_OF, attach
 from dupnet.pairs.table import PAIR_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -251,3 +251,13 @@ def test_functions_that_need_an_extra_say_which(code: str, extra: str) -> None:
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("dupnet.files.extras.MissingExtra: ") and last.endswith(f"'dupnet[{extra}]'.")
+
+
+def test_a_room_gives_what_its_modules_hold() -> None:
+    found, listed, names = attach("dupnet.find", {"search": ["candidates"]})
+    from dupnet.find.search import candidates
+
+    assert found("candidates") is candidates
+    assert names == ["candidates"] and "candidates" in listed()
+    with pytest.raises(AttributeError, match="nothing"):
+        found("nothing")

@@ -15,10 +15,12 @@ from dupnet.files.atomic import (
     atomic_path,
     check_replaceable,
     claim,
+    plain_name,
     plain_names,
     read_csv,
     read_parquet,
     remove_partial,
+    text_name,
     write_csv,
     write_parquet,
 )
@@ -173,6 +175,8 @@ def test_a_spreadsheet_computes_no_name(tmp_path: Path) -> None:
         changed = written[column] != table[column]
         assert set(table.loc[changed, column]) == {"=1+1", "+1", "-rf", "@x", "\tx", "\rx", "'=1", "''-x"}
     pd.testing.assert_frame_equal(plain_names(written), table)
+    assert [text_name(name) for name in names] == written["image1"].tolist()
+    assert [plain_name(text_name(name)) for name in names] == names
     numbers = pd.DataFrame({"image": [-1, 2]})
     write_csv(numbers, tmp_path / "n.csv")
     assert list(plain_names(pd.read_csv(tmp_path / "n.csv", dtype=str))["image"]) == ["-1", "2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -104,6 +105,29 @@ def test_only_what_is_judged_a_duplicate_is_set_aside(
     monkeypatch.setattr(module, "DUPLICATE", "never")
     every = find_overlaps(folder, workers=1)
     assert every.counts["points"] > 10 * few and every.groups["group"].nunique() == 1
+
+
+def test_what_all_images_have_in_common_makes_no_crowd(
+    crowd: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pattern over a fifth of unlike images: nothing is set aside, nor looked for again and again."""
+    pattern = textured(1, SIZE, seed=99, contrast=40)[0][:50, :64]
+    pictures = textured(crowd, SIZE, contrast=25)
+    pictures[:, -50:, :64] = pattern
+    rounds: list[int] = []
+    marks = module._marks
+
+    def counted(*given: Any, seed: int) -> Any:
+        rounds.append(seed)
+        return marks(*given, seed=seed)
+
+    monkeypatch.setattr(module, "_marks", counted)
+    monkeypatch.setattr(module, "CROWD", 2)
+    monkeypatch.setattr(module, "MAX_STACK", 1)
+    folder = save(tmp_path / "images", {f"{number:03}.png": one for number, one in enumerate(pictures)})
+    result = find_overlaps(folder, workers=1)
+    assert result.counts["points"] > crowd * 30 and DUPLICATE not in set(result.overlaps["verdict"])
+    assert 1 < len(rounds) < module.MAX_ROUNDS
 
 
 def test_fewer_than_a_crowd_are_joined(crowd: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

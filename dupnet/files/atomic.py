@@ -50,6 +50,9 @@ NAMES = ("image", "image1", "image2")
 FORMULA = r"^'*[=+\-@\t\r]"
 """Beginnings of names that get an apostrophe; those that have one get another, so that it can be undone."""
 
+_APOSTROPHE = rf"^'(?={FORMULA.removeprefix('^')})"
+"""That apostrophe."""
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], sync: bool = False) -> Iterator[Path]:
@@ -187,7 +190,7 @@ def plain_names(table: pd.DataFrame) -> pd.DataFrame:
     """A table read from a CSV with the names of its images as their files have them."""
     for column in table.columns.intersection(NAMES):
         if not pd.api.types.is_numeric_dtype(table[column]):
-            plain = table[column].str.replace(rf"^'(?={FORMULA[1:]})", "", regex=True)
+            plain = table[column].str.replace(_APOSTROPHE, "", regex=True)
             table = table.assign(**{column: plain})
     return table
 
@@ -199,7 +202,7 @@ def text_name(name: str) -> str:
 
 def plain_name(name: str) -> str:
     """The name that a CSV holds as :func:`text_name` writes it."""
-    return re.sub(rf"^'(?={FORMULA[1:]})", "", name)
+    return re.sub(_APOSTROPHE, "", name)
 
 
 def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:

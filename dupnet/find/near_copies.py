@@ -125,6 +125,8 @@ def near_copies(
         n_equal = np.bincount(judged[-1]["image1"], minlength=len(names))
         spent = np.flatnonzero(2 * n_equal < np.bincount(leaders, minlength=len(names)))
         left = np.setdiff1d(left, np.concatenate([judged[-1]["image2"], spent]))
+        if number and not sum(map(len, judged[-2:])):
+            break  # what all have in common is a watermark, say
     if not judged:
         none = np.zeros(0, np.int64)
         proposals = _as_proposals(none, none, none)
