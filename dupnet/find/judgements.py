@@ -33,7 +33,7 @@ from dupnet.find.verdicts import (
     read_judgements,
     settle,
 )
-from dupnet.images.transforms import is_transformed
+from dupnet.images.transforms import is_transformed, transform_columns
 
 if TYPE_CHECKING:
     from dupnet.find.results import FindResult
@@ -97,10 +97,11 @@ def apply_judgements(result: FindResult, judgements: pd.DataFrame) -> FindResult
     verdict = changed["verdict"].where(said.isna().to_numpy(), said.to_numpy())
     kept = changed.assign(verdict=verdict)[verdict != NOT_DUPLICATE]
     overlaps = pd.concat([part for part in (applied.overlaps, kept) if len(part)] or [kept])
-    joining = kept[kept["verdict"].isin([DUPLICATE, ALTERED])]
+    # Joined anew from the mosaics on: the groups of before were joined by what may be gone.
+    joining = pd.concat([overlaps[overlaps["verdict"].isin([DUPLICATE, ALTERED])], applied.rejected])
     index = pd.Index(applied.groups["image"])
     links = [index.get_indexer(joining[end]).astype(np.int64) for end in KEY[:2]]
-    group = joined_groups(applied.groups["group"].to_numpy(np.int64), *links)
+    group = joined_groups(applied.groups["mosaic"].to_numpy(np.int64), *links)
     count = dict(applied.searched["judgements"])
     count["heeded"] += int(is_of_changed.sum())
     new = replace(
@@ -213,6 +214,12 @@ def _not_found(
     numbered = numbered.assign(
         height=height, width=width, n_tiles=0, n_decidable=0, n_differing=0, score=np.nan
     )[(height > 0) & (width > 0)]
+    if "yy" in result.overlaps:  # they lie on each other as they are
+        as_they_are = transform_columns(
+            [np.column_stack([np.eye(2), at]) for at in numbered[KEY[2:]].to_numpy(np.float64)],
+            np.zeros(len(numbered)),
+        )
+        numbered = pd.concat([numbered.reset_index(drop=True), as_they_are], axis=1)
     return as_table(numbered, index, tuple(result.overlaps), result.grid)
 
 

@@ -130,7 +130,5 @@ def _joined(upright: pd.DataFrame, changed: pd.DataFrame) -> pd.DataFrame:
     )
     if changed.empty:
         return plain
-    both = [plain, changed[[name for name in plain.columns if name in changed]]]
-    together = pd.concat([part for part in both if len(part)], ignore_index=True)
-    # Without an upright one the places, which a changed one has not, would be no column.
+    together = pd.concat([part for part in (plain, changed) if len(part)], ignore_index=True)
     return together.reindex(columns=plain.columns).sort_values(KEY, kind="stable", ignore_index=True)
