@@ -23,7 +23,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup run lab test test-pythons lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-free-offsets bench-scaling bench-crowds bench-designs \
-	train tune test-distributed soak hostile mutation fuzz coverage system-packages clean distclean
+	train tune test-distributed soak hostile mutation options fuzz coverage system-packages clean distclean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -140,6 +140,9 @@ hostile: $(STAMP)  ## odd and hostile input, every row of the table; prints how 
 
 mutation: $(STAMP)  ## the share of small defects that tests notice: benchmarks/results/mutation.csv (SAMPLE=mutants a room)
 	@$(PYTHON) tests/mutation.py --sample $(or $(SAMPLE),25)
+
+options: $(STAMP)  ## whether a test notices each option that a command ignores: benchmarks/results/options.csv
+	@$(PYTHON) tests/options.py
 
 fuzz: $(STAMP)  ## fuzz the readers of images, weights and records; keeps tests/corpus (SECONDS=a target; installs atheris)
 	@$(PYTHON) -m pip install --quiet atheris

@@ -70,14 +70,15 @@ def search(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 class TestFind:
     def test_every_value_reaches_the_search(self, search: dict[str, object], capsys: Captured) -> None:
         words = "--weights mine.npz --ignore-judgements --check-content --all-pairs --no-report --workers 5"
-        words += " --grid 128 --stride 64 --tile-size 96"
+        words += " --grid 128 --stride 64 --tile-size 96 --turned --rescaled"
         said(capsys, "find", "folder", "-o", "out", *words.split())
-        wanted = {"weights": "mine.npz", "ignore_judgements": True, "check_content": True, "all_pairs": True}
-        wanted |= {"report": False, "workers": 5, "grid": 128, "stride": 64, "tile_size": 96, "out": "out"}
+        switches = ("ignore_judgements", "check_content", "all_pairs", "turned", "rescaled")
+        wanted: dict[str, object] = {"weights": "mine.npz", **dict.fromkeys(switches, True), "report": False}
+        wanted |= {"workers": 5, "grid": 128, "stride": 64, "tile_size": 96, "out": "out"}
         assert {name: search[name] for name in wanted} == wanted
         said(capsys, "find", "folder")
         wanted |= dict.fromkeys(("weights", "workers", "grid", "stride", "tile_size"))
-        wanted |= dict.fromkeys(("ignore_judgements", "check_content", "all_pairs"), False)
+        wanted |= dict.fromkeys(switches, False)
         wanted |= {"report": True, "out": str(Path("folder-dupnet").resolve())}
         assert {name: search[name] for name in wanted} == wanted
 
@@ -120,6 +121,11 @@ class TestAudit:
         command = ("audit", table, tmp_path / "images")
         said(capsys, *command, "-o", tmp_path / "out", "--grid", 128, "--workers", 3, status=1)
         assert (search["out"], search["grid"], search["workers"]) == (tmp_path / "out", 128, 3)
+        assert (search["turned"], search["rescaled"]) == (False, False)
+        said(capsys, *command, "--turned", status=1)
+        assert (search["turned"], search["rescaled"]) == (True, False)
+        said(capsys, *command, "--rescaled", status=1)
+        assert (search["turned"], search["rescaled"]) == (False, True)
         said(capsys, *command, status=1)
         assert (search["out"], search["workers"]) == (tmp_path / "images-dupnet", None)
 
