@@ -22,7 +22,7 @@ export TF_ENABLE_ONEDNN_OPTS := 0
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run lab test test-pythons lint audit notebooks figures docs tables requirements bench bench-accuracy bench-speed bench-collections bench-free-offsets bench-scaling bench-crowds bench-designs \
+.PHONY: help setup run lab test test-pythons lint audit notebooks figures screenshots docs tables requirements bench bench-accuracy bench-speed bench-collections bench-free-offsets bench-scaling bench-crowds bench-designs \
 	train tune test-distributed soak hostile mutation options fuzz coverage system-packages clean distclean
 
 help:  ## list the targets
@@ -87,6 +87,9 @@ notebooks: $(STAMP)  ## write the committed notebooks, figures and results anew;
 	@$(PYTHON) docs/tables.py
 
 figures: notebooks  ## rebuild every figure and the numbers behind it: the notebooks write them
+
+screenshots: $(STAMP) system-packages  ## take the pictures of report and review anew, on data/sample: notebooks/figures/re*_*.png
+	@$(PYTHON) tests/screenshots.py
 
 tables: $(STAMP)  ## write the tables in the documents anew from notebooks/results and benchmarks/results
 	@$(PYTHON) docs/tables.py

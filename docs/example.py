@@ -1,8 +1,8 @@
 """The example of the README: what a random split of the sample leaks, as ``dupnet audit FOLDER`` tells it.
 
 ``python docs/example.py`` copies the images of ``data/sample`` into the folders train, val and test of
-``chips`` at random, audits them, and writes what is printed into ``docs/example_audit.md``; a test holds it
-up to date.
+``chips`` at random, audits them, and writes what is printed into ``docs/example_audit.md`` and a part of it
+into ``docs/example_audit_short.md``; a test holds both up to date.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "example_audit.md"
+SHORT = ROOT / "docs" / "example_audit_short.md"
 SPLITS, SHARES, SEED = ("train", "val", "test"), (8, 1, 1), 0
 
 
@@ -43,6 +44,16 @@ def page() -> str:
     return f"```\n$ dupnet audit chips\n{shown.strip()}\n```\n"
 
 
+def short(whole: str) -> str:
+    """Of the page the command, the table of the splits and the verdict."""
+    lines = whole.splitlines()
+    end_of_table = lines.index("")
+    verdict = next(number for number, line in enumerate(lines) if line.startswith("Leak:"))
+    return "\n".join([*lines[:end_of_table], "...", *lines[verdict:]]) + "\n"
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    print(PAGE)
+    whole = page()
+    PAGE.write_text(whole, encoding="utf-8")
+    SHORT.write_text(short(whole), encoding="utf-8")
+    print(PAGE, SHORT)

@@ -12,8 +12,8 @@ column, and a format: Python's, or one that ends in ``p`` for per cent (``.1p``)
     <!-- end -->
 
 lists columns, each with a format and a heading where it needs one, and may select rows with
-``column=value`` after the file. ``<!-- include benchmarks/results/speed.md -->`` takes in a whole file, up to
-the next ``<!-- end -->``.
+``column=value`` or ``column=value,value`` after the file. ``<!-- include benchmarks/results/speed.md -->``
+takes in a whole file, up to the next ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _select(path: str, conditions: list[str]) -> pd.DataFrame:
         column, _, value = condition.partition("=")
         if column not in table:
             raise ValueError(f"{condition}: {path} has the columns {', '.join(table)}.")
-        table = table[table[column].astype(str).str.replace(" ", "_") == value]
+        table = table[table[column].astype(str).str.replace(" ", "_").isin(value.split(","))]
     return table
 
 

@@ -1,6 +1,7 @@
 """Takes the screenshots of the report and the review page on data/sample into notebooks/figures."""
 
 import io
+import os
 import sys
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from dupnet.review.page import make_server
 
 ROOT = Path(__file__).parent.parent
 FIGURES = ROOT / "notebooks" / "figures"
+COLOURS = 96
 DESKTOP, PHONE = (1120, 760), (390, 844)
 
 LOADED = """
@@ -28,21 +30,25 @@ return tiles.length > 0 && tiles.every((button) => button.textContent.includes("
 
 
 def save(driver, name):
-    """Of 160 colours, which is enough to see a page, at a third of the bytes."""
+    """Of few colours, which is enough to see a page, at a third of the bytes."""
     image = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
-    image.quantize(160, dither=Image.Dither.NONE).save(FIGURES / f"{name}.png", optimize=True)
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(FIGURES / f"{name}.png", optimize=True)
     print(f"notebooks/figures/{name}.png")
 
 
 def main(images):
     with tempfile.TemporaryDirectory() as folder:
         dupnet.find_overlaps(images, out=folder)
-        with chromium(1120, 1400) as driver:
-            driver.get(Path(folder, "report.html").as_uri())
+        page = Path(folder, "page.html")  # as seen from the repository, wherever that lies
+        text = Path(folder, "report.html").read_text(encoding="utf-8")
+        seen_as = os.path.relpath(images, ROOT)
+        page.write_text(text.replace(str(Path(images).resolve()), seen_as), encoding="utf-8")
+        with chromium(1120, 900) as driver:
+            driver.get(page.as_uri())
             wait_for(driver, lambda d: d.execute_script(LOADED))
             save(driver, "report_desktop")
         with chromium(390, 1400) as driver:
-            driver.get(Path(folder, "report.html").as_uri())
+            driver.get(page.as_uri())
             wait_for(driver, lambda d: d.execute_script(LOADED))
             save(driver, "report_phone")
         review = open_review(folder)

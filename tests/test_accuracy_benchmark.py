@@ -12,10 +12,11 @@ import pytest
 
 pytest.importorskip("benchmarks.accuracy", reason="benchmarks are not part of the installed package")
 
+from benchmarks.accuracy import drawing, unrelated
 from benchmarks.accuracy import pairs as benchmark_pairs
-from benchmarks.accuracy import unrelated
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.signals import all_signals
+from dupnet import figures
 from dupnet.network.descriptors import load_weights
 from dupnet.tiles import TILE_SIZE
 from dupnet.training import recipe
@@ -182,3 +183,41 @@ def test_unrelated_tiles_are_compared_each_with_each_once(
         set(first["image1"] + first["image2"]) == {"y.pngq.png"} and (first["tile1"] == first["tile2"]).all()
     )
     assert counts["n_false_duplicates"].tolist() == [0, 9, 9]
+
+
+def test_the_figure_cuts_no_interval_and_names_every_signal(tmp_path: Path) -> None:
+    signals = ["dupnet", "pdq", "mine"]
+    accuracy = pd.DataFrame(
+        {
+            "collection": "all",
+            "signal": signals,
+            "errors_per_38780": [1.0, 700.0, 38_000.0],
+            "errors_per_38780_low": [0.0, 500.0, 37_000.0],
+            "errors_per_38780_high": [3.0, 900.0, 39_000.0],
+        }
+    )
+    with figures.style():
+        axes = figures.new_figure().subplots()
+        drawing._errors(axes, accuracy)
+    low, high = axes.get_xlim()
+    for line in axes.lines:
+        places = np.asarray(line.get_xdata(), float)
+        assert low <= places.min() and places.max() <= high
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["DupNet", "PDQ hash", "mine"]
+    assert [text.get_text() for text in axes.texts] == ["1", "700", "38,000"]
+    steps = [
+        {"perturbation": name, "step": step, "signal": signal, "called_duplicate": 0.5}
+        for name in (*drawing.PANELS, drawing.OTHER_DAY)
+        for step in ((0.0,) if name == drawing.OTHER_DAY else (1.0, 2.0))
+        for signal in drawing.SHOWN
+    ]
+    drawing.draw(accuracy, pd.DataFrame(steps), tmp_path / "accuracy.png")
+    assert (tmp_path / "accuracy.png").stat().st_size < 300_000
+
+
+def test_another_day_is_drawn_with_its_numbers() -> None:
+    rows = pd.DataFrame({"signal": ["dupnet", "pdq"], "called_duplicate": [0.0, 0.012]})
+    with figures.style():
+        axes = figures.new_figure().subplots()
+        drawing._other_day(axes, rows.assign(perturbation=drawing.OTHER_DAY))
+    assert [text.get_text().strip() for text in axes.texts] == ["0", "–", "–", "–", "1.20%", "–"]

@@ -8,6 +8,7 @@ from sklearn.tree import DecisionTreeClassifier
 from test_figures import pair_table, texts
 
 from dupnet import figures
+from dupnet.network import dupnet, layer_table
 from dupnet.tiles import Grid, overlaps
 
 
@@ -49,3 +50,34 @@ def test_no_arrow_leads_to_an_input():
 
 def n_arrows(figure):
     return sum(getattr(text, "arrow_patch", None) is not None for text in figure.axes[0].texts)
+
+
+def test_the_lines_of_a_tree_reach_its_boxes():
+    table = pair_table()
+    features = table[["correlation", "hash_distance"]]
+    fitted = DecisionTreeClassifier(max_depth=2, random_state=0).fit(features, table["is_duplicate"])
+    axes = figures.decision_tree(fitted, list(features)).axes[0]
+    nodes = [text for text in axes.texts if text.get_text() not in ("yes", "no")]
+    boxes = {tuple(text.get_position()) for text in nodes}
+    assert len(axes.lines) == fitted.tree_.node_count - 1
+    for line in axes.lines:
+        assert {tuple(point) for point in line.get_xydata()} <= boxes
+
+
+def test_a_cascade_branches_and_draws_its_encoder_once():
+    layers = layer_table(dupnet())
+    figure = figures.cascade(layers)
+    shown = texts(figure)
+    assert sum("one encoder" in text for text in shown) == 1
+    assert {"tile 1: 256 x 256 x 3", "tile 2: 256 x 256 x 3"} <= set(shown)
+    total = layers["parameters"].sum()
+    assert figure.axes[0].get_title(loc="left") == f"dupnet: {total:,} parameters"
+    first = layers[layers["layer"].str.startswith("first_stage")]["parameters"].sum()
+    members = layers[layers["layer"].str.startswith("member")]["parameters"].sum()
+    assert any(f"first stage: {first:,}" in text for text in shown)
+    assert any(f"ensemble of 3: {members:,}" in text for text in shown)
+    assert n_arrows(figure) == 2 + 2 + 4 + 2
+    with pytest.raises(ValueError, match="layers lacks projection"):
+        figures.cascade(layers[~layers["layer"].str.startswith("projection")])
+    with pytest.raises(ValueError, match="member 1"):
+        figures.cascade(layers[~layers["layer"].str.startswith("member_1")])

@@ -166,6 +166,8 @@ class TestTables:
     def test_rows_of_a_table_are_selected(self) -> None:
         found = tables.up_to_date("<!-- table r.csv signal=a_hash | n -->\n<!-- end -->")
         assert found.splitlines()[1:-1] == ["| n |", "| ---: |", "| 1200 |"]
+        found = tables.up_to_date("<!-- table r.csv signal=net,a_hash | n -->\n<!-- end -->")
+        assert found.splitlines()[3:-1] == ["| 1200 |", "| 3 |"]
 
     def test_a_file_is_taken_in(self) -> None:
         assert tables.up_to_date("<!-- include part.md -->\n<!-- end -->") == (
@@ -269,3 +271,14 @@ def test_the_api_page_is_built_without_a_warning(tmp_path: Path) -> None:
     modules = {path.relative_to(ROOT).with_suffix("") for path in (ROOT / "dupnet").rglob("[a-z]*.py")}
     assert len(modules) > 60
     assert all(f'href="{module.as_posix()}.html"' in first for module in modules)
+
+
+def test_the_short_example_is_a_part_of_the_whole_one() -> None:
+    spec = importlib.util.spec_from_file_location("example", ROOT / "docs" / "example.py")
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    whole = example.PAGE.read_text(encoding="utf-8")
+    short = example.SHORT.read_text(encoding="utf-8")
+    assert short == example.short(whole)
+    assert "Leak: " in short and set(short.splitlines()) - {"..."} <= set(whole.splitlines())

@@ -4,6 +4,7 @@ import pytest
 
 from dupnet import figures
 from dupnet.figures.signals import N_BINS, _edges
+from dupnet.figures.style import COLOURS
 from dupnet.tiles import overlap_at
 
 RNG = np.random.default_rng(0)
@@ -94,3 +95,25 @@ def test_score_histogram_counts_every_score_and_spreads_the_ends():
         text.get_text(): place for text, place in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)
     }
     assert labels["0.5"] == 0 and labels["0.99"] == pytest.approx(np.log10(99))
+
+
+@pytest.mark.parametrize("scores", [[0.995, 0.9991, 0.9998], [0.99] * 5, [0.001, 0.002]])
+def test_the_axis_of_a_score_histogram_begins_and_ends_where_the_scores_do(scores):
+    axes = figures.score_histogram(np.array(scores)).axes[0]
+    low, high = axes.get_xlim()
+    places = np.log10(np.array(scores) / (1 - np.array(scores)))
+    assert low <= places.min() <= low + 0.5 and places.max() <= high and high - low <= np.ptp(places) + 1.3
+    low, high = figures.score_histogram(np.array(scores), threshold=0.3).axes[0].get_xlim()
+    assert low <= np.log10(0.3 / 0.7) <= high
+
+
+def test_distributions_say_how_many_pairs_their_highest_bars_hold():
+    table = pair_table()
+    axes = figures.distributions(table, ["correlation"]).axes[0]
+    coloured = [text.get_text() for text in axes.texts if text.get_color() != COLOURS["ink"]]
+    shown = [int(text.replace(",", "")) for text in coloured]
+    edges = _edges(table["correlation"].to_numpy(float), *np.nanpercentile(table["correlation"], (0.1, 99.9)))
+    values = np.clip(table["correlation"], edges[0], edges[-1])
+    for count, is_duplicate in zip(shown, (1, 0), strict=True):
+        counts, _ = np.histogram(values[table["is_duplicate"] == is_duplicate], edges)
+        assert abs(counts.max() - count) <= 2

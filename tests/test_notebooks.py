@@ -27,6 +27,8 @@ KEPT_ACQUISITIONS = ("kitsap-4", "kitsap-8", "synthetic-sea-0", "synthetic-sea-2
 """The small part: an acquisition with a border, one cut hard, and two at sea with a second day."""
 
 SMALLER: dict[str, dict[str, object]] = {
+    "audit_a_split": {"N_LABELLINGS": 5},
+    "hard_pairs": {"N_TRAIN": 200, "N_VALIDATION": 100},
     "train_dupnet": {"N_TRAIN": 300, "N_VALIDATION": 200, "EPOCHS": 2},
     "decision_tree": {"N_VARIANTS": 1},
     "leak_free_split": {"N_PLACES": 8, "N_SPLITS": 4},
@@ -89,6 +91,18 @@ class TestCommitted:
         assert len(tagged) == 1
         for parameter in ("SEED", "IMAGES"):
             assert re.search(rf"^{parameter} = ", tagged[0].source, re.MULTILINE)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_the_first_lines_say_what_it_needs_and_how_long_it_takes(self, name: str) -> None:
+        title, _, rest = read(name).cells[0].source.partition("\n\n")
+        assert title.startswith("# ") and re.match(
+            r"\*Needs .* (seconds?|minutes?|minute and a half|half a minute) on", rest
+        )
+        first = code_cells(read(name))[0].source
+        assert 'find_spec("dupnet") is None' in first
+        place = re.search(r'"install --quiet ([./]+)\[all\]"', first)
+        assert place is not None
+        assert (NOTEBOOKS / f"{name}.ipynb").parent.joinpath(place[1]).resolve() == ROOT
 
     @pytest.mark.parametrize("name", NAMES)
     def test_cells_are_short(self, name: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from test_figures import picture
 
 from dupnet import figures
-from dupnet.tiles import Grid, overlap_at
+from dupnet.tiles import overlap_at
 
 
 def test_pair_outlines_what_each_image_shares():
@@ -33,13 +33,38 @@ def test_titles_of_tiles_are_broken_to_their_width():
     assert titles[1] == "b\nc"
 
 
-def test_mosaic_outlines_the_images_in_their_places():
+def test_a_rebuilt_acquisition_has_an_outline_of_its_colour_for_each_file():
+    files = [(f"{number}.jpg", picture(30 + number, 40)) for number in range(5)]
+    boxes = [(2.0 * number, 3.0 * number, 30.0, 40.0) for number in range(5)]
     shown = picture(80, 160)
-    axes = figures.mosaic_with_grid(shown, 16, [("a.jpg", 0, 0), ("b", 1, 3)], Grid(2, 3)).axes[0]
-    np.testing.assert_array_equal(axes.images[0].get_array(), shown)
-    assert [patch.get_bbox().bounds for patch in axes.patches] == [(-0.5, -0.5, 48, 32), (47.5, 15.5, 48, 32)]
-    assert [text.get_text() for text in axes.texts] == ["a", "b"]
-    assert len(axes.get_xticks()) == 11 and len(axes.get_yticks()) == 6
+    figure = figures.rebuilt(files, shown, boxes)
+    panels, whole = figure.axes[:5], figure.axes[6]
+    np.testing.assert_array_equal(whole.images[0].get_array(), shown)
+    for (name, pixels), panel, (y, x, height, width), patch in zip(
+        files, panels, boxes, whole.patches, strict=True
+    ):
+        assert f"{panel.get_title()}.jpg" == name
+        np.testing.assert_array_equal(panel.images[0].get_array(), pixels)
+        assert panel.spines["left"].get_edgecolor() == patch.get_edgecolor()
+        # Inside its place, by less than a fiftieth of the mosaic.
+        left, top, right, bottom = patch.get_bbox().extents
+        assert x - 0.5 <= left <= x + 2.7 and y - 0.5 <= top <= y + 2.7
+        assert x + width - 3.7 <= right <= x + width - 0.5 and y + height - 3.7 <= bottom <= y + height - 0.5
+    assert len({patch.get_edgecolor() for patch in whole.patches}) == 5
+    with pytest.raises(ValueError, match="one box a file"):
+        figures.rebuilt(files, shown, boxes[1:])
+
+
+def test_the_two_tiles_of_a_pair_stand_under_one_title():
+    pairs = [(picture(40 + number, 60), picture(40, 60)) for number in range(4)]
+    figure = figures.show_pairs(pairs, ["duplicate", "another day", "c", "d"], columns=3)
+    drawn = figure.subfigs
+    assert [part.get_suptitle() for part in drawn[:4]] == ["duplicate", "another day", "c", "d"]
+    for part, pair in zip(drawn, pairs, strict=False):
+        for axes, tile in zip(part.axes, pair, strict=True):
+            np.testing.assert_array_equal(axes.images[0].get_array(), tile)
+    with pytest.raises(ValueError, match="one title a pair"):
+        figures.show_pairs(pairs, ["one"])
 
 
 def test_error_gallery_shows_both_tiles_their_difference_and_what_was_found():

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.speed import output, searching
+from benchmarks.speed import drawing, output, searching
 from benchmarks.speed.__main__ import LeftOut, peer
+from dupnet import figures
 from dupnet.acquisitions.scenes import cut_collection
 from dupnet.images.tiles_on_disk import save_tiles
 
@@ -119,3 +120,25 @@ def test_the_table_tells_what_was_measured(tmp_path: Path) -> None:
     assert "| dupnet find | 2.0 | 5.0 | 10 MB | 1.00000 | 0 |" in text
     assert "fastdup was left out: not installed." in text
     assert "| fastdup" not in text
+
+
+def test_the_figure_has_the_other_tools_in_it(tmp_path: Path) -> None:
+    peers = pd.DataFrame(
+        {
+            "method": ["dupnet find", "another", "left out"],
+            "n_images": 1000,
+            "seconds": [2.0, 9.0, np.nan],
+            "overlaps": [50, 50, np.nan],
+            "recall": [1.0, 0.9, np.nan],
+            "false": [0, 7, np.nan],
+            "left_out": [None, None, "no wheel"],
+        }
+    )
+    with figures.style():
+        axes = figures.new_figure().subplots()
+        drawing._beside(axes, peers[peers["left_out"].isna()])
+    assert [text.get_text() for text in axes.texts] == [" 2.0 s", " 9.0 s, 5 missed, 7 false"]
+    speed = pd.DataFrame({"method": ["floor", "floor"], "n_images": [10, 20], "seconds": [1.0, 2.0]})
+    for number, table in enumerate((peers, None, peers.tail(1))):
+        drawing.draw(speed, table, tmp_path / f"{number}.png")
+        assert (tmp_path / f"{number}.png").stat().st_size > 1000

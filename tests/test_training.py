@@ -108,7 +108,7 @@ def test_fit_takes_each_epochs_own_batches(collection: Collection) -> None:
     source = reader(collection, augment=AugmentConfig(), seed=5)
     callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["loss"]))
     batches = PairBatches(source, 8, seed=5, rows_per_epoch=8)
-    model.fit(batches, epochs=3, verbose=0, callbacks=[fitting._Progress(batches, None), callback])
+    model.fit(batches, epochs=3, verbose=0, callbacks=[fitting._Progress(batches, None, None), callback])
     assert len(seen) == 3
     for epoch, loss in enumerate(seen):
         order = np.random.default_rng([5, epoch]).permutation(40)[:8]
@@ -275,7 +275,12 @@ def test_training_on_features_ends_in_weights_that_load(table: Collection, tmp_p
         epochs=3,
         batch_size=16,
     )
-    trained = train(material_of_table(pairs, folder, config), tmp_path / "whole", config, workers=1)
+    told: list[list[float]] = []
+    material = material_of_table(pairs, folder, config)
+    trained = train(
+        material, tmp_path / "whole", config, workers=1, on_epoch=lambda seen: told.append(list(seen["loss"]))
+    )
+    assert told == [trained.history["loss"].tolist()[:n_epochs] for n_epochs in (1, 2, 3)]
     weights = load_weights(tmp_path / "whole" / "dupnet.npz")
     assert 0.5 <= weights.threshold <= 1 and trained.model.settings.threshold == weights.threshold
     scores = pd.read_csv(tmp_path / "whole" / "validation_scores.csv")

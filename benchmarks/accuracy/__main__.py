@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks.accuracy import airbus, output, throughput, unrelated
+from benchmarks.accuracy import airbus, drawing, output, throughput, unrelated
 from benchmarks.accuracy.pairs import (
     AIRBUS_PARTS,
     airbus_held_out,
@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     write_measured(decidable, options.out, "accuracy_decidable.csv", "accuracy")
     measure_throughput(tiles, options.out)
     output.write_table(accuracy, options.out / "accuracy.md")
-    output.draw(accuracy, pd.concat(perturbed), options.out / "accuracy.png")
+    drawing.draw(accuracy, pd.concat(perturbed), options.out / "accuracy.png")
     print(counts.to_string(index=False))
     print((options.out / "accuracy.md").read_text(encoding="utf-8"))
     print(f"written to {options.out}")

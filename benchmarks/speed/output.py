@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from benchmarks.markdown import markdown
-from dupnet.figures import scaling
+from benchmarks.speed.drawing import draw
 from dupnet.files.atomic import atomic_path
 from dupnet.find.search import EXACT_UP_TO
 
@@ -41,10 +40,8 @@ def write(folder: Path) -> None:
         lines += find_table(speed)
         drawn = speed[speed["method"].isin(["floor", "dupnet find"])]
         if drawn["n_images"].nunique() > 1:
-            with atomic_path(folder / "speed.png") as beside:
-                figure = scaling(drawn)
-                figure.savefig(beside, dpi=110)
-                plt.close(figure)
+            peers = folder / "speed_peers.csv"
+            draw(drawn, pd.read_csv(peers) if peers.exists() else None, folder / "speed.png")
     if (folder / "speed_peers.csv").exists():
         lines += peers_table(pd.read_csv(folder / "speed_peers.csv"))
     if (folder / "speed_search.csv").exists():

@@ -7,6 +7,7 @@ from dupnet.files.extras import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
+        "planted": ["planted_overlaps"],
         "scores": [
             "Confusion",
             "best_threshold",

@@ -12,15 +12,18 @@ from dupnet.files.extras import extra
 
 with extra():
     from dupnet.figures.charts import heatmap, hls_limits, intervals, lines, scaling, training_history
-    from dupnet.figures.diagrams import decision_tree, network, overlap_key
-    from dupnet.figures.pictures import error_gallery, mosaic_with_grid, show_pair, show_tiles
+    from dupnet.figures.diagrams import cascade, decision_tree, network, overlap_key
+    from dupnet.figures.live import LiveFigure
+    from dupnet.figures.pictures import error_gallery, rebuilt, show_pair, show_pairs, show_tiles
     from dupnet.figures.signals import distributions, reliability, score_histogram
     from dupnet.figures.style import COLOURS, PALETTE, SavedFigure, new_figure, save, style
 
 __all__ = [
     "COLOURS",
+    "LiveFigure",
     "PALETTE",
     "SavedFigure",
+    "cascade",
     "decision_tree",
     "distributions",
     "error_gallery",
@@ -28,15 +31,16 @@ __all__ = [
     "hls_limits",
     "intervals",
     "lines",
-    "mosaic_with_grid",
     "network",
     "new_figure",
     "overlap_key",
+    "rebuilt",
     "reliability",
     "save",
     "scaling",
     "score_histogram",
     "show_pair",
+    "show_pairs",
     "show_tiles",
     "style",
     "training_history",

@@ -12,7 +12,10 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from dupnet.figures.style import COLOURS, PALETTE, new_figure, style
 from dupnet.tiles import Grid, Overlap, overlaps
 
-__all__ = ["decision_tree", "network", "overlap_key"]
+__all__ = ["cascade", "decision_tree", "network", "overlap_key"]
+
+_BRANCHES = (("first stage", "first_stage_"), ("member 1", "member_1_"))
+"""The columns of :func:`cascade` and how the names of their layers begin."""
 
 
 def overlap_key(grid: Grid = Grid()) -> Figure:
@@ -84,9 +87,8 @@ def decision_tree(tree: Any, feature_names: list[str], class_names: list[str] | 
             for side, child in (("yes", fitted.children_left[node]), ("no", fitted.children_right[node])):
                 if child >= 0:
                     x_child, level_child = places[int(child)]
-                    axes.plot(
-                        [x, x_child], [level + 0.3, level_child - 0.3], color=COLOURS["ink"], linewidth=1
-                    )
+                    # From centre to centre: the boxes, drawn later, cover both ends.
+                    axes.plot([x, x_child], [level, level_child], color=COLOURS["ink"], linewidth=1, zorder=1)
                     axes.text(
                         (x + x_child) / 2,
                         (level + level_child) / 2,
@@ -95,6 +97,7 @@ def decision_tree(tree: Any, feature_names: list[str], class_names: list[str] | 
                         va="center",
                         backgroundcolor="white",
                         fontsize=9.5,
+                        zorder=2,
                     )
             # scikit-learn keeps each node's class shares; counts are those times the node's samples.
             shares = fitted.value[node][0] / fitted.value[node][0].sum()
@@ -199,3 +202,109 @@ def network(layers: pd.DataFrame, title: str = "") -> Figure:
         axes.set_title(title)
         axes.axis("off")
     return figure
+
+
+def cascade(layers: pd.DataFrame) -> Figure:
+    """The network ``dupnet`` as it branches: two tiles, one encoder, two comparisons, two stages.
+
+    Parameters
+    ----------
+    layers
+        What :func:`dupnet.network.layer_table` gives of it: ``layer`` ("name: what it does"),
+        ``output_shape`` and ``parameters``, the layers of the first stage, of ``member_1`` and one row for
+        each further member.
+
+    Raises
+    ------
+    ValueError
+        If a part of the network is missing.
+    """
+    named = layers.assign(name=layers["layer"].str.partition(":")[0])
+    by_name = named.set_index("name")
+    wanted = ["tile1", "tile2", "projection", "cell_features", "tile_features", "score"]
+    branches = {title: named[named["name"].str.startswith(start)] for title, start in _BRANCHES}
+    missing = [name for name in wanted if name not in by_name.index]
+    missing += [title for title, rows in branches.items() if rows.empty]
+    if missing:
+        raise ValueError(f"layers lacks {', '.join(missing)}; draw another network with `network`.")
+    others = named[named["name"].str.fullmatch(r"member_\d+")]
+    longest = max(len(rows) for rows in branches.values())
+    top = 3.9
+    bottom = top + 0.85 + 0.68 * longest
+    height = bottom + 1.9
+    with style():
+        figure = new_figure(height=0.36 * height)
+        axes = figure.subplots()
+        axes.set_xlim(0, 10)
+        axes.set_ylim(height, 0)
+        axes.axis("off")
+        shape = by_name["output_shape"]
+        for x, name in ((1.1, "tile1"), (6.1, "tile2")):
+            _block(axes, (x, 0.1, 2.8, 0.75), f"{name[:-1]} {name[-1]}: {shape[name]}", 0)
+            _arrow(axes, (x + 1.4, 0.85), (5 + 0.14 * (x - 3.6), 1.35))
+        filters = str(by_name["layer"]["projection"]).partition(": ")[2]
+        text = f"one encoder, {filters}: {shape['projection']}"
+        _block(axes, (2.2, 1.35, 5.6, 0.75), text, int(by_name["parameters"]["projection"]))
+        _block(axes, (0.1, 2.6, 4.75, 0.75), f"compare cell by cell: {shape['cell_features']}", 0)
+        _block(axes, (5.15, 2.6, 4.75, 0.75), f"compare as wholes: {shape['tile_features']}", 0)
+        for x in (2.475, 7.525):
+            _arrow(axes, (5 + 0.3 * (x - 5), 2.1), (x, 2.6))
+        for (title, rows), x in zip(branches.items(), (0.1, 5.15), strict=True):
+            total = int(rows["parameters"].sum())
+            copies = [int(count) for count in others["parameters"]] if x > 1 else []
+            for behind in range(len(copies), 0, -1):
+                _frame(axes, (x + 0.1 * behind, top + 0.13 * behind, 4.5, bottom - top))
+            _frame(axes, (x, top, 4.5 if x > 1 else 4.75, bottom - top))
+            heading = f"{title}: {total:,} parameters"
+            if copies:
+                heading = f"ensemble of {1 + len(copies)}: {total + sum(copies):,} parameters"
+            axes.text(x + 0.15, top + 0.42, heading, va="center", fontweight="bold", fontsize=9.5)
+            _list_layers(axes, rows, x, top + 1.1)
+            _arrow(axes, (2.475, 3.35), (x + 2.3, top))
+            _arrow(axes, (7.525, 3.35), (x + 2.5, top))
+            _arrow(axes, (x + 2.3, bottom + 0.13 * len(copies)), (5 + 0.2 * (x - 2.6), height - 0.8))
+        total = sum(int(count) for count in layers["parameters"])
+        text = "score: the first stage's; in its deferral band, the ensemble's mean"
+        _block(axes, (0.9, height - 0.8, 8.2, 0.75), text, 0)
+        axes.set_title(f"dupnet: {total:,} parameters")
+    return figure
+
+
+def _list_layers(axes: Axes, rows: pd.DataFrame, x: float, top: float) -> None:
+    for line, row in enumerate(rows.to_dict("records")):
+        what = str(row["layer"]).partition(": ")[2]
+        y = top + 0.68 * line
+        learned = int(row["parameters"]) > 0
+        colour = COLOURS["duplicate" if learned else "ink"]
+        axes.text(x + 0.15, y, what, va="center", fontsize=9, color=colour)
+        axes.text(x + 4.4, y, str(row["output_shape"]), va="center", ha="right", fontsize=9, color=colour)
+
+
+def _frame(axes: Axes, box: tuple[float, float, float, float]) -> None:
+    _rounded(axes, box, "white", COLOURS["undecidable"])
+
+
+def _block(axes: Axes, box: tuple[float, float, float, float], text: str, parameters: int) -> None:
+    face, edge = ("#DCEBF5", COLOURS["duplicate"]) if parameters else ("#F2F2F2", COLOURS["undecidable"])
+    _rounded(axes, box, face, edge)
+    x, y, width, height = box
+    axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9.5)
+
+
+def _rounded(axes: Axes, box: tuple[float, float, float, float], face: str, edge: str) -> None:
+    x, y, width, height = box
+    axes.add_patch(
+        FancyBboxPatch(
+            (x, y),
+            width,
+            height,
+            boxstyle="round,pad=0,rounding_size=0.12",
+            facecolor=face,
+            edgecolor=edge,
+            linewidth=1.2,
+        )
+    )
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "linewidth": 1, "shrinkA": 0, "shrinkB": 0})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import PurePath
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from matplotlib.patheffects import withStroke
 from dupnet.figures.style import COLOURS, PALETTE, WIDTH_INCHES, new_figure, style
 from dupnet.tiles import Grid, Overlap
 
-__all__ = ["error_gallery", "mosaic_with_grid", "show_pair", "show_tiles"]
+__all__ = ["error_gallery", "rebuilt", "show_pair", "show_pairs", "show_tiles"]
 
 Image = npt.NDArray[np.uint8]
 
@@ -64,6 +65,39 @@ def show_tiles(tiles: Sequence[Image], titles: Sequence[str] | None = None, colu
     return figure
 
 
+def show_pairs(pairs: Sequence[tuple[Image, Image]], titles: Sequence[str], columns: int = 3) -> Figure:
+    """Pairs of tiles, the two of a pair side by side under one title, apart from the next pair.
+
+    Parameters
+    ----------
+    pairs
+        RGB uint8 (h, w, 3) or grey uint8 (h, w) arrays.
+    titles
+        A short title for each pair.
+    columns
+        Pairs in a row.
+
+    Raises
+    ------
+    ValueError
+        If there is no pair, or not one title a pair.
+    """
+    if not pairs or len(titles) != len(pairs):
+        raise ValueError(f"pairs has {len(pairs)} and titles {len(titles)} entries; give one title a pair.")
+    columns = min(columns, len(pairs))
+    n_rows = -(-len(pairs) // columns)
+    tallest = max(tile.shape[0] / tile.shape[1] for pair in pairs for tile in pair)
+    with style():
+        figure = new_figure(height=n_rows * (WIDTH_INCHES / columns / 2 * tallest + 0.3))
+        parts = figure.subfigures(n_rows, columns, squeeze=False, wspace=0.05).ravel()
+        for part, pair, title in zip(parts, pairs, titles, strict=False):
+            part.suptitle(textwrap.fill(title, int(12.5 * WIDTH_INCHES / columns)), fontsize=10)
+            for panel, tile in zip(part.subplots(1, 2), pair, strict=True):
+                _draw_image(panel, tile)
+                _frame(panel)
+    return figure
+
+
 def show_pair(
     image1: Image,
     image2: Image,
@@ -99,48 +133,64 @@ def show_pair(
     return figure
 
 
-def mosaic_with_grid(
-    mosaic: Image, tile_size: float, images: Sequence[tuple[str, int, int]] = (), grid: Grid = Grid()
+def rebuilt(
+    files: Sequence[tuple[str, Image]], mosaic: Image, boxes: Sequence[tuple[float, float, float, float]]
 ) -> Figure:
-    """A group's mosaic with its tile grid drawn in.
+    """Files on the left as they came, on the right the acquisition that they were cut from, each outlined in
+    the colour of its frame.
 
     Parameters
     ----------
+    files
+        Name, of which the stem is shown, and pixels, RGB uint8 (h, w, 3), of each.
     mosaic
         RGB uint8 (h, w, 3), at full or reduced scale.
-    tile_size
-        Side of a tile in the mosaic's own pixels, which may be a fraction when it was reduced.
-    images
-        Name, row and column (of the upper left tile, in tiles) of images to outline.
-    grid
-        The tiles of one image.
+    boxes
+        Where each file lies in the mosaic, in the mosaic's own pixels: y, x, height, width.
+
+    Raises
+    ------
+    ValueError
+        If there is no file, or not one box a file.
     """
-    height, width = mosaic.shape[:2]
+    if not files or len(files) != len(boxes):
+        raise ValueError(f"files has {len(files)} and boxes {len(boxes)} entries; give one box a file.")
+    columns = 2 if len(files) <= 4 else 3
+    n_rows = -(-len(files) // columns)
+    side = WIDTH_INCHES * 0.43 / columns
     with style():
-        figure = new_figure(height=float(np.clip(6.4 * height / width, 1.5, 8.0)))
-        axes = figure.subplots()
-        _draw_image(axes, mosaic)
-        axes.set_xticks(np.arange(0, width + 1, tile_size) - 0.5, [])
-        axes.set_yticks(np.arange(0, height + 1, tile_size) - 0.5, [])
-        axes.grid(visible=True, color="white", linewidth=0.7, alpha=0.7)
-        axes.tick_params(length=0)
-        for number, (name, row, col) in enumerate(images):
+        figure = new_figure(height=float(np.clip(n_rows * (side + 0.22) + 0.5, 3.2, 8.0)))
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[0.45, 0.55])[0]
+        left.suptitle(f"{len(files)} files of a folder", fontsize=11)
+        right.suptitle("what they were cut from", fontsize=11)
+        panels = left.subplots(n_rows, columns, squeeze=False).ravel()
+        whole = right.subplots()
+        _draw_image(whole, mosaic)
+        whole.axis("off")
+        whole.set_anchor("N")
+        for number, panel in enumerate(panels):
+            if number >= len(files):
+                panel.axis("off")
+                continue
             colour = PALETTE[number % len(PALETTE)]
-            place = (col * tile_size - 0.5, row * tile_size - 0.5)
-            axes.add_patch(
+            name, pixels = files[number]
+            _draw_image(panel, pixels)
+            _frame(panel)
+            panel.spines[:].set(visible=True, color=colour, linewidth=2.6)
+            panel.set_title(PurePath(name).stem, fontsize=9.5, loc="center", pad=3)
+            y, x, height, width = boxes[number]
+            # A little apart, or the edges of images a tile apart would hide each other.
+            inset = (0.5 + number) / len(files) * 0.018 * max(mosaic.shape[:2])
+            whole.add_patch(
                 Rectangle(
-                    place,
-                    grid.cols * tile_size,
-                    grid.rows * tile_size,
+                    (x - 0.5 + inset, y - 0.5 + inset),
+                    width - 2 * inset,
+                    height - 2 * inset,
                     fill=False,
                     edgecolor=colour,
-                    linewidth=2.2,
+                    linewidth=2,
                 )
             )
-            # Without its suffix and in steps, or names of images a tile apart would run into each other.
-            height_in_tile = 0.18 + 0.16 * (col % 3)
-            stem = name.rpartition(".")[0] or name
-            _label(axes, place[0] + 0.08 * tile_size, place[1] + height_in_tile * tile_size, stem, ha="left")
     return figure
 
 

@@ -35,7 +35,8 @@ def distributions(
     """Duplicates (above the line) and non-duplicates (below it) for several signals on one shared axis.
 
     Each signal is scaled so that its lowest and highest value (0.1th and 99.9th percentile of all pairs) meet
-    the ends of the axis, where they are written. Each histogram is scaled to its own highest bin.
+    the ends of the axis, where they are written. Each histogram is scaled to its own highest bar, whose count
+    stands on the right.
 
     Parameters
     ----------
@@ -73,6 +74,15 @@ def distributions(
                 (~is_duplicate, "not_duplicate", -1),
             ):
                 counts = np.histogram(values[chosen & ~np.isnan(values)], edges)[0].astype(float)
+                axes.text(
+                    1.15,
+                    -level + 0.2 * sign,
+                    f"{counts.max():,.0f}",
+                    ha="right",
+                    va="center",
+                    fontsize=9.5,
+                    color=COLOURS[colour],
+                )
                 counts = np.log1p(counts) if log_counts else counts
                 heights = 0.42 * sign * counts / max(counts.max(), 1)
                 name = ("duplicates" if sign > 0 else "non-duplicates") if level == 0 else None
@@ -91,6 +101,7 @@ def distributions(
         names = [
             textwrap.fill((labels or {}).get(signal, signal).replace("_", " "), 20) for signal in signals
         ]
+        axes.text(1.15, 0.62, "highest bar", ha="right", va="center", fontsize=9.5)
         axes.set_yticks([-level for level in range(len(signals))], names)
         axes.tick_params(axis="y", length=0, pad=48)
         axes.set_xticks([0, 0.5, 1], ["lowest", "half way", "highest"])
@@ -110,7 +121,8 @@ def score_histogram(
     """Histogram of scores in [0, 1], by class where the truth is known; counts on a logarithmic axis.
 
     The scores are spread by their odds, s / (1 - s), on a logarithmic scale: nearly all lie next to 0 or 1,
-    where equal steps of the score would show two bars. The outermost bars hold all that lies beyond.
+    where equal steps of the score would show two bars. The outermost bars hold all that lies beyond. The axis
+    begins and ends where the scores do, and holds the threshold.
 
     Parameters
     ----------
@@ -157,9 +169,13 @@ def score_histogram(
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.7)
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.set_xlim(-ODDS_REACH, ODDS_REACH)
-        ticks = np.array([0.0001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.9999])
-        axes.set_xticks(_log_odds(ticks), [f"{tick:g}" for tick in ticks])
+        low, high = _shown_range(places, threshold)
+        axes.set_xlim(low, high)
+        nines = [0.9, 0.99, 0.999, 0.9999]
+        ticks = np.array([*(1 - tick for tick in reversed(nines)), 0.5, *nines])
+        at = _log_odds(ticks)
+        is_inside = (at >= low) & (at <= high) & (np.isclose(ticks, 0.5) | (np.abs(at) > 0.1 * (high - low)))
+        axes.set_xticks(at[is_inside], [f"{tick:.4g}" for tick in ticks[is_inside]])
         axes.set_xlabel("score, spread by its odds")
         axes.set_ylabel(counted)
     return figure
@@ -224,6 +240,15 @@ def _edges(values: Floats, low: float, high: float) -> Floats:
     step = float(np.diff(np.unique(values[~np.isnan(values)])).min())
     width = step * max(1, round((high - low) / N_BINS / step))
     return np.asarray(low + width * np.arange(int((high - low) / width + 1e-6) + 2), dtype=float)
+
+
+def _shown_range(places: Floats, threshold: float | None) -> tuple[float, float]:
+    """Where the axis of a histogram of scores begins and ends."""
+    held = places if threshold is None else np.append(places, _log_odds(np.array([threshold])))
+    if not len(held):
+        return -ODDS_REACH, ODDS_REACH
+    low, high = np.floor(held.min() * 5) / 5 - 0.1, np.ceil(held.max() * 5) / 5 + 0.1
+    return float(max(low, -ODDS_REACH)), float(min(max(high, low + 1), ODDS_REACH))
 
 
 def _log_odds(scores: Floats) -> Floats:

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = attach(
         "config": ["TrainConfig"],
         "crops": ["Crop", "Place", "Source"],
         "fitting": ["fit"],
+        "folder_sources": ["sources_of_folder"],
         "hard_pairs": [
             "KINDS",
             "USUAL_KINDS",

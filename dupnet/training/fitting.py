@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,14 @@ def fit(
     *,
     state: Path | None = None,
     is_trained: bool = False,
+    on_epoch: Callable[[pd.DataFrame], object] | None = None,
 ) -> pd.DataFrame:
     """Train a network in place; returns losses, one row an epoch.
 
     ``network`` scores what ``train`` shows of a pair: of features the dense layers of ``dupnet``
     (:func:`dupnet.network.architectures.heads`), each head for itself; of pixels a whole network. After
-    every epoch the file ``state`` holds all that is needed to go on, which the next call does. A network that
-    ``is_trained`` is tuned: it begins as it is.
+    every epoch the file ``state`` holds all that is needed to go on, which the next call does, and
+    ``on_epoch`` is called with the losses so far. A network that ``is_trained`` is tuned: it begins as it is.
 
     Features have mean zero and deviation one meanwhile, for they differ tenfold in size; afterwards the
     layers that see them first hold that.
@@ -59,7 +60,7 @@ def fit(
         config.learning_rate, batches.num_batches * config.epochs
     )
     model.compile(keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay), _loss_of_each)
-    progress = _Progress(batches, state)
+    progress = _Progress(batches, state, on_epoch)
     done = progress.restore(model)
     if done < config.epochs:
         size = WATCHED_AT_A_TIME if isinstance(validation, PairFeatures) else config.batch_size
@@ -80,9 +81,11 @@ def fit(
 class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
     """Tells the batches which epoch it is, and keeps what a run needs to go on."""
 
-    def __init__(self, batches: PairBatches, path: Path | None) -> None:
+    def __init__(
+        self, batches: PairBatches, path: Path | None, on_epoch: Callable[[pd.DataFrame], object] | None
+    ) -> None:
         super().__init__()
-        self._batches, self._path = batches, path
+        self._batches, self._path, self._tell = batches, path, on_epoch
         self.history: list[dict[str, float]] = []
 
     def restore(self, model: keras.Model) -> int:
@@ -106,6 +109,8 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
             named = {str(number): np.asarray(array) for number, array in enumerate(arrays)}
             with atomic_path(self._path) as beside, open(beside, "wb") as file:
                 np.savez(file, allow_pickle=False, history=np.array(json.dumps(self.history)), **named)
+        if self._tell is not None:
+            self._tell(pd.DataFrame(self.history))
 
 
 def _variables(model: keras.Model) -> list[Any]:

@@ -12,7 +12,7 @@ of two descriptors.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +47,10 @@ from dupnet.training.rare_pairs import draw_rare_pair
 __all__ = ["Trained", "train"]
 
 
+OnEpoch = Callable[[pd.DataFrame], object] | None
+"""What is called after every epoch with the losses so far."""
+
+
 class Trained(NamedTuple):
     """The network, and losses by epoch: ``epoch, loss, val_loss``, of ``dupnet`` also the ``round``."""
 
@@ -60,6 +64,7 @@ def train(
     config: TrainConfig | None = None,
     *,
     workers: int | None = None,
+    on_epoch: OnEpoch = None,
 ) -> Trained:
     """Train a network from scratch; goes on with a run that was stopped.
 
@@ -73,6 +78,9 @@ def train(
         Settings; a run in ``out`` must have been started with the same ones.
     workers
         Processes that draw pairs, one for every core by default; they do not change the result.
+    on_epoch
+        Called after every epoch with the losses so far of this round: ``epoch, loss, val_loss``. Live curves
+        of a notebook are :class:`dupnet.figures.LiveFigure`.
 
     Raises
     ------
@@ -84,9 +92,9 @@ def train(
     sizes = {part: len(reader) for part, reader in rows.items()}
     keep_settings(out, config, {"shares": material.shares, "rows": sizes})
     if isinstance(config.model, DupnetConfig):
-        trained, history = _train_on_features(material, rows, out, config, n_workers(workers))
+        trained, history = _train_on_features(material, rows, out, config, n_workers(workers), on_epoch)
     else:
-        trained, history = _train_on_pixels(rows, out, config)
+        trained, history = _train_on_pixels(rows, out, config, on_epoch)
     write_csv(history, out / "history.csv")
     save_arrays(trained, out / f"{config.model.architecture}.npz")
     save_model(trained, out / f"{config.model.architecture}.keras")
@@ -94,18 +102,25 @@ def train(
 
 
 def _train_on_pixels(
-    rows: dict[str, PairReader], out: Path, config: TrainConfig
+    rows: dict[str, PairReader], out: Path, config: TrainConfig, on_epoch: OnEpoch = None
 ) -> tuple[keras.Model, pd.DataFrame]:
     if not rows:
         raise ValueError("material has no rows; dupnet_v0 learns from the pixels of a table of pairs.")
     keras.utils.set_random_seed(config.seed)
     model = build(config.model)
-    history = fit(model, rows["train"], config, rows["validation"], state=out / "state.npz")
+    history = fit(
+        model, rows["train"], config, rows["validation"], state=out / "state.npz", on_epoch=on_epoch
+    )
     return model, history
 
 
 def _train_on_features(
-    material: Material, rows: dict[str, PairReader], out: Path, config: TrainConfig, workers: int
+    material: Material,
+    rows: dict[str, PairReader],
+    out: Path,
+    config: TrainConfig,
+    workers: int,
+    on_epoch: OnEpoch = None,
 ) -> tuple[keras.Model, pd.DataFrame]:
     drawn = {name: out / f"{name}.npy" for name in ("train", "faint", "rare", "validation", "usual")}
     for part, name, draw, n, seed in (
@@ -136,7 +151,7 @@ def _train_on_features(
         learned_from = hard if is_first else [*hard, *faint, *mined]
         epochs = config.epochs if is_last else config.mining_epochs
         model, history = _round(
-            learned_from, validation, replace(config, epochs=epochs), out / f"round{number}.npz"
+            learned_from, validation, replace(config, epochs=epochs), out / f"round{number}.npz", on_epoch
         )
         histories.append(history.assign(round=number))
         confused = out / f"confused{number}.npy"
@@ -157,7 +172,11 @@ def _train_on_features(
 
 
 def _round(
-    paths: Sequence[Path], validation: PairFeatures, config: TrainConfig, state: Path
+    paths: Sequence[Path],
+    validation: PairFeatures,
+    config: TrainConfig,
+    state: Path,
+    on_epoch: OnEpoch = None,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """A network of ``config.model``, new or from shipped weights, trained on described pairs."""
     keras.utils.set_random_seed(config.seed)
@@ -166,9 +185,9 @@ def _round(
     else:
         model = load_arrays(WEIGHTS.with_name(config.start))
     heads = model.get_layer("head").get_layer("heads")
-    is_trained = config.start is not None
-    history = fit(heads, PairFeatures(paths), config, validation, state=state, is_trained=is_trained)
-    return model, history
+    is_trained, pairs = config.start is not None, PairFeatures(paths)
+    fitted = fit(heads, pairs, config, validation, state=state, is_trained=is_trained, on_epoch=on_epoch)
+    return model, fitted
 
 
 def _scores(model: keras.Model, pairs: PairFeatures) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
