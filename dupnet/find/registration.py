@@ -74,8 +74,7 @@ def lay(image1: Image, image2: Image, matrix: Float) -> Laid | None:
 
     ``matrix``: the transform of image 2 into image 1. None where they share nothing.
     """
-    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    if scale <= 1:
+    if _is_finer(matrix):
         found = _laid_on(image1, image2, matrix)
         return None if found is None else Laid(found[0], found[1], found[2])
     found = _laid_on(image2, image1, inverse(matrix))
@@ -87,12 +86,10 @@ def lay(image1: Image, image2: Image, matrix: Float) -> Laid | None:
 
 def _laid_on(coarse: Image, fine: Image, matrix: Float) -> tuple[Image, Image, Float] | None:
     """The common region in the frame of the coarse image, and the shift into it."""
-    height, width = coarse[0].shape
-    top, left, tall, wide = bounds(matrix, *fine[0].shape)
-    bottom, right = min(top + tall, height), min(left + wide, width)
-    top, left = max(top, 0), max(left, 0)
-    if min(bottom - top, right - left) < LEAST_SIDE:
+    extent = _extent(coarse[0].shape, fine[0].shape, matrix)
+    if extent is None:
         return None
+    top, left, bottom, right = extent
     into = np.column_stack([matrix[:, :2], matrix[:, 2] - (top, left)])
     size = bottom - top, right - left
     # Half a pixel at the border of an image is made of what lies beyond it.
@@ -111,6 +108,27 @@ def _laid_on(coarse: Image, fine: Image, matrix: Float) -> tuple[Image, Image, F
     pixels = resampled(fine[0], into, *size)
     shift = np.array([[1.0, 0, -top], [0, 1, -left]])
     return (np.ascontiguousarray(coarse[0][area]), both), (pixels, both), shift
+
+
+def _is_finer(matrix: Float) -> bool:
+    """Whether image 2 is the finer one, or neither is."""
+    return bool(abs(np.linalg.det(matrix[:, :2])) <= 1)
+
+
+def _shared(image1: Image, image2: Image, matrix: Float) -> tuple[int, int, int, int] | None:
+    if _is_finer(matrix):
+        return _extent(image1[0].shape, image2[0].shape, matrix)
+    return _extent(image2[0].shape, image1[0].shape, inverse(matrix))
+
+
+def _extent(
+    coarse: tuple[int, ...], fine: tuple[int, ...], matrix: Float
+) -> tuple[int, int, int, int] | None:
+    """Rows and columns of the coarse image, from and to, that the fine one covers; None if they are few."""
+    top, left, tall, wide = bounds(matrix, fine[0], fine[1])
+    bottom, right = min(top + tall, coarse[0]), min(left + wide, coarse[1])
+    top, left = max(top, 0), max(left, 0)
+    return None if min(bottom - top, right - left) < LEAST_SIDE else (top, left, bottom, right)
 
 
 def registered(image1: Image, image2: Image, matrix: Float) -> Registered | None:
@@ -136,7 +154,7 @@ def registered(image1: Image, image2: Image, matrix: Float) -> Registered | None
         two = moved(inverse(frame2), at + moved_by)
         one = moved(inverse(laid.into), at)
         fitted, kept = _robust(one, two, found, rigid=len(at) < 2 * LEAST_WINDOWS, guess=matrix)
-        if fitted is None:
+        if fitted is None or not _is_like(fitted, matrix):
             return None
         scale = min(1.0, 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
         missed = np.linalg.norm(one - moved(fitted, two), axis=1)[kept] * scale
@@ -145,7 +163,16 @@ def registered(image1: Image, image2: Image, matrix: Float) -> Registered | None
         matrix = fitted
         if number and residual < 0.15 and np.abs(moved_by[kept]).max() < 0.5:
             break
-    return Registered(matrix, residual, n_windows, correlation)
+    return (
+        None
+        if _shared(image1, image2, matrix) is None
+        else Registered(matrix, residual, n_windows, correlation)
+    )
+
+
+def _is_like(matrix: Float, before: Float) -> bool:
+    """Whether a refined transform still is what it was: neither mirrored, nor another in area by half."""
+    return bool(0.67 < np.linalg.det(matrix[:, :2]) / np.linalg.det(before[:, :2]) < 1.5)
 
 
 def _composed(after: Float, before: Float) -> Float:

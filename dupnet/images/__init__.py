@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "stretch": ["Rendering"],
         "tiles_on_disk": ["save_tiles"],
+        "transforms": ["TRANSFORM_COLUMNS", "is_transformed", "to_image1"],
         "windows": ["open_scene", "windows_of"],
     },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -144,8 +145,10 @@ def _changed(row: pd.Series[Any], size1: list[int], size2: list[int]) -> dict[st
     matrix = matrix_of(row)
     corners = common_outline(matrix, size1, size2)
     in_two = moved(inverse(matrix), corners - 0.5) + 0.5
+    smaller = min(size1[0] * size1[1], size2[0] * size2[1] * abs(np.linalg.det(matrix[:, :2])))
     return {
         "how": in_words(row),
+        "share": round(cv2.contourArea(corners.astype(np.float32)) / smaller, 4),
         "size": bounds(matrix, size2[0], size2[1])[2:],
         "two": in_two[:, ::-1].round(1).tolist(),
     }

@@ -19,8 +19,9 @@ from dupnet.images.stretch import Rendering, read_rendering
 from dupnet.images.transforms import is_transformed
 from dupnet.network.descriptors import load_weights
 from dupnet.pairs.table import tile_size_of
+from dupnet.review.images import read_image
 from dupnet.review.judgements import Judgements, labels, read_judgements
-from dupnet.review.queue import Review, read_image
+from dupnet.review.queue import Review
 from dupnet.review.tables import KEY, as_pairs, read_table
 from dupnet.tiles import Grid
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import lru_cache, partial
-from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,7 @@ from dupnet.find.region_tiles import ScoredTile, tiles_of_grid, tiles_of_region
 from dupnet.find.regions import Region, common_region
 from dupnet.find.verdicts import Settled, settle
 from dupnet.images.image import Image
-from dupnet.images.listing import Folders, locate
-from dupnet.images.reading import UnreadableImage, load, load_image
+from dupnet.images.listing import Folders
 from dupnet.images.stretch import Rendering
 from dupnet.images.transforms import is_transformed, laid, matrix_of
 from dupnet.metrics.pair_metrics import subtract_channel_medians
@@ -30,10 +28,11 @@ from dupnet.report.previews import (
     shared_regions,
     shown_name,
 )
+from dupnet.review.images import read_grey, read_image
 from dupnet.review.judgements import VERDICTS, Judged, Judgements
 from dupnet.tiles import CELL_SIZE, TILE_SIZE
 
-__all__ = ["PICTURES", "Review", "read_image"]
+__all__ = ["PICTURES", "Review"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -97,7 +96,7 @@ class Review:
         self.judgements = judgements
         self._tile_size, self._stride, self._places = tile_size, stride or tile_size, places
         self._read = lru_cache(maxsize=8)(partial(read_image, images, rendering=rendering))
-        self._read_grey = lru_cache(maxsize=8)(partial(_read_grey_from, images, rendering=rendering))
+        self._read_grey = lru_cache(maxsize=8)(partial(read_grey, images, rendering=rendering))
         self._tiles = lru_cache(maxsize=32)(self._scored_tiles)
         self._weights = weights
         certainty = (pairs["score"].astype(float) - 0.5).abs().fillna(np.inf)
@@ -386,32 +385,3 @@ class Review:
     def _check(self, pair: int) -> None:
         if not 0 <= pair < len(self.pairs):
             raise ValueError(f"pair is {pair}; there are pairs 0 to {len(self.pairs) - 1}.")
-
-
-def read_image(folders: Folders, name: str, rendering: Rendering = Rendering()) -> Pixels:
-    """An image of the folders by its name in a table: (height, width, 3) uint8 RGB.
-
-    Raises
-    ------
-    ValueError
-        If the name leads out of the folders.
-    UnreadableImage
-        If there is no such image, or it cannot be read.
-    """
-    return load(_located(folders, name), grey=False, rendering=rendering)[0]
-
-
-def _read_grey_from(folders: Folders, name: str, rendering: Rendering) -> Image:
-    """As the search reads it: grey by the file's own luma, which RGB converted to grey is not."""
-    return load_image(_located(folders, name), grey=True, rendering=rendering)
-
-
-def _located(folders: Folders, name: str) -> Path:
-    # A name from a table of unknown origin does not lead out of the folder.
-    parts = PurePath(name).parts
-    if not parts or ".." in parts or PurePath(name).is_absolute():
-        raise ValueError(f"image name {name!r} leads elsewhere; only files of the folder are shown.")
-    try:
-        return locate(name, folders)
-    except FileNotFoundError:
-        raise UnreadableImage(name, "not in the folder of images") from None

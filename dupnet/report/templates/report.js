@@ -12,6 +12,7 @@ const rows = [...data.image1.keys()];
 // What follows from the data is found once, not at every draw.
 data.area = rows.map((row) => data.height[row] * data.width[row]);
 data.share = rows.map((row) => {
+  if (data.changed[row]) return data.changed[row].share;
   const areas = [data.image1[row], data.image2[row]].map((image) => data.sizes[image][0] * data.sizes[image][1]);
   return data.area[row] / Math.min(...areas);
 });
