@@ -2,8 +2,8 @@
 
 Two points of one piece of ground differ in position by the offset of their images, whatever the ground shows.
 Points that match by accident scatter over all offsets. How often accidents agree is measured on the
-collection itself: in the *control* every second image is mirrored, so that nothing can truly agree, and the
-same matches vote again.
+collection itself: in the *control* the points of every second image change places, so that nothing can truly
+agree, and the same matches vote again.
 """
 
 from __future__ import annotations
@@ -105,9 +105,10 @@ def told(control: Mapping[str, Any]) -> str:
         f"{votes} from {share:.0%}" for votes, share in control["least_shares"].items() if share is not None
     ]
     return (
-        f"Control: of mirrored images, on which nothing can agree, points propose {control['accidents']} "
-        f"overlaps, beside {control['proposals']} of the images; asked were codes of a cosine of "
-        f"{control['min_cosine']:g}, and votes by their share of those expected: {', '.join(shares)}."
+        f"Control: with the places of their points shuffled, so that none can agree, images propose "
+        f"{control['accidents']} overlaps, and {control['proposals']} as they are; asked were codes of a "
+        f"cosine of {control['min_cosine']:g}, and votes by their share of those expected: "
+        f"{', '.join(shares)}."
     )
 
 
