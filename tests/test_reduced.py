@@ -60,3 +60,23 @@ def test_a_store_is_asked_for_its_bytes(folder):
 
     assert load_reduced("a.jpg", Store(), 4)[0].shape == (120, 200, 3)
     assert reduced.load_reduced("a.jpg", [path], 4)[0].shape == (30, 50, 3)
+
+
+def test_a_raster_too_large_to_be_decoded_at_once_is_reduced_by_windows(tmp_path, monkeypatch):
+    rasterio = pytest.importorskip("rasterio")
+    y, x = np.mgrid[:330, :200]
+    picture = np.stack([y % 256, x, (x + y) // 3], axis=2).astype(np.uint8)
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", height=330, width=200, count=3, dtype="uint8"
+    ) as file:
+        file.write(picture.transpose(2, 0, 1))
+    monkeypatch.setattr("dupnet.images.image.MAX_PIXELS", 5_000)
+    monkeypatch.setattr("dupnet.images.reduced.SIDE", 64)
+    image, size = load_reduced("a.tif", tmp_path, 4.9)
+    assert size == (330, 200) and image.shape == (83, 50, 3)
+    means = picture[:328].reshape(82, 4, 50, 4, 3).mean(axis=(1, 3))
+    assert (
+        np.abs(image[:82] - means).max() <= 2
+    )  # of a window cut off by the border, the step is a little less
+    with pytest.raises(UnreadableImage, match="at most 5000 pixels"):
+        load_reduced("a.tif", tmp_path, 2)

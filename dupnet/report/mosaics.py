@@ -122,7 +122,7 @@ def write_mosaics(
         written.append((number, path.name, len(by_number[number]), reduction, *picture.shape[:2]))
     if lost:
         warnings.warn(
-            f"{len(lost)} images can no longer be read, or are too large to be read at once, such as "
+            f"{len(lost)} images can no longer be read, or are too large for that, such as "
             f"{lost[0]!r}; their ground stays grey.",
             stacklevel=2,
         )
