@@ -40,6 +40,7 @@ TESTS = {
     "evaluate": ["test_options::TestEvaluate", "test_wiring::TestPairsAndEvaluate"],
     "review": [
         "test_review::test_the_command_hands_on_what_it_is_told",
+        "test_review::test_close_refusals_on_request",
         "test_review::test_tiles_are_scored_by_the_network_that_found_them",
         "test_wiring::TestReview",
     ],
