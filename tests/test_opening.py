@@ -74,7 +74,7 @@ def test_pairs_at_any_offset_are_scored_on_the_lattice_of_their_group(
 
     monkeypatch.setattr("dupnet.review.queue.tiles_of_region", tiles_of_region)
     record(out, grid=None, options={}, searched={"offsets": "any"})
-    places = {"image": ["a.png", "b.png"], "mosaic": [0, 0], "y": [40, 104], "x": [7, 7]}
+    places = {"image": ["a.png", "b.png"], "group": [0, 0], "mosaic": [0, 0], "y": [40, 104], "x": [7, 7]}
     for changed in ({}, {"image": ["b.png", "a.png"], "y": [0, 13], "x": [0, 5]}):
         pd.DataFrame(places | changed).to_csv(out / "groups.csv", index=False)
         assert opened(out).tiles(0) == []
@@ -97,13 +97,14 @@ def test_where_the_images_are(out: Path, tmp_path: Path) -> None:
 
 def test_what_was_refused_closely_on_request(out: Path, tmp_path: Path) -> None:
     OVERLAPS.assign(y_offset=1, score=0.4).to_csv(out / "rejected.csv", index=False)
+    OVERLAPS.assign(y_offset=2, verdict="refused").to_csv(out / "refused.csv", index=False)
     OVERLAPS.drop(columns=["verdict", "overlap_tag"]).assign(x_offset=1).to_csv(
         out / "revisits.csv", index=False
     )
     assert len(opened(out).pairs) == 1
     record(out, grid=None, options={})
     near = opened(out, near=True)
-    assert sorted(near.pairs["verdict"]) == ["duplicate", "rejected", "revisit"]
+    assert sorted(near.pairs["verdict"]) == ["duplicate", "refused", "rejected", "revisit"]
     with pytest.raises(ValueError, match="--near goes with the output folder of `dupnet find`"):
         open_review(out / "overlaps.csv", near=True)
 
