@@ -83,6 +83,6 @@ def test_a_table_written_again_is_noted_once(tmp_path: Path) -> None:
     table = pd.DataFrame({"a": [1]})
     for name in ("accuracy_b.csv", "accuracy_a.csv", "accuracy_b.csv"):
         record.write_measured(table, tmp_path, name, "accuracy")
-    made = pd.read_csv(tmp_path / record.MADE_BY)
+    made = pd.read_csv(tmp_path / record.MADE_BY, dtype=str)
     assert made["table"].tolist() == ["accuracy_a.csv", "accuracy_b.csv"]
     assert (made["weights"] == record.weights_hash()).all()
