@@ -49,12 +49,12 @@ Images = npt.NDArray[np.int32]
 Packed = npt.NDArray[np.uint64]
 Cells = npt.NDArray[np.uint16]
 
-N_TABLES = 6
+N_TABLES = 8
 """Tables of a join."""
 
 WINDOW = 16
 """A point is compared with so many that follow it in a table, at least. On 2,000 crops of 400 px, 450,000
-points, 6 tables and 16 propose as many true pairs as 8 and 64, but for 2 of 10,000."""
+points, 8 tables propose as many true pairs with 16 as with 64; 6 tables lose 2 of 10,000."""
 
 MAX_WINDOW = 64
 WINDOW_POINTS = 2**16
