@@ -100,15 +100,10 @@ class Proposals(NamedTuple):
 
 
 def told(control: Mapping[str, Any]) -> str:
-    """A sentence on :meth:`Proposals.control`."""
-    shares = [
-        f"{votes} from {share:.0%}" for votes, share in control["least_shares"].items() if share is not None
-    ]
+    """A sentence on :meth:`Proposals.control`; what was asked of proposals is in ``run.json``."""
     return (
-        f"Control: with the places of their points shuffled, so that none can agree, images propose "
-        f"{control['accidents']} overlaps, and {control['proposals']} as they are; asked were codes of a "
-        f"cosine of {control['min_cosine']:g}, and votes by their share of those expected: "
-        f"{', '.join(shares)}."
+        f"Control: the points propose {control['proposals']} overlaps to the network, and with their places "
+        f"shuffled, so that all are false, {control['accidents']}."
     )
 
 
