@@ -30,6 +30,7 @@ RUN_ELSEWHERE = {
     "make run": "CI's counterpart is tests/test_notebooks.py with tests/test_cli.py",
     "make test": "this is what runs now",
     "make train": "tests/test_recipe.py",
+    "make tune": "tests/test_recipe.py",
     "make bench": "tests/test_accuracy_benchmark.py",
     "make soak": "tests/test_find.py",
     "make test-distributed": "tests/test_distributed.py",
