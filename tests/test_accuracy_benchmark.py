@@ -182,7 +182,7 @@ def test_unrelated_tiles_are_compared_each_with_each_once(
     assert (
         set(first["image1"] + first["image2"]) == {"y.pngq.png"} and (first["tile1"] == first["tile2"]).all()
     )
-    assert counts["n_false_duplicates"].tolist() == [0, 9, 9]
+    assert counts["n_false_duplicates"].tolist() == [0, 9, 9, 9]
 
 
 def test_the_figure_cuts_no_interval_and_names_every_signal(tmp_path: Path) -> None:
