@@ -137,14 +137,14 @@ def propose_rescaled(
     usable = images[sizes[images].prod(axis=1) <= MAX_PIXELS].astype(np.int64)
     fine = bool(sizes[usable].min(initial=SMALL_BELOW) < SMALL_BELOW)
 
-    def points_of(steps: Sequence[Step], number: int) -> ScaledPoints:
-        return scaled_points(*read(number), steps, fine=fine, oriented=turned)
+    def points_of(steps: Sequence[Step], twice: bool, number: int) -> ScaledPoints:
+        return scaled_points(*read(number), steps, fine=fine, oriented=turned, twice=twice)
 
     with one_blas_thread():
         bar = partial(tqdm, total=len(usable), unit="image", disable=not progress)
         base = list(
             bar(
-                map_in_order(partial(points_of, [Step(1, 1, (0.0,))]), usable.tolist(), workers),
+                map_in_order(partial(points_of, [Step(1, 1, (0.0,))], True), usable.tolist(), workers),
                 desc="points",
             )
         )
@@ -154,7 +154,7 @@ def propose_rescaled(
 
         def fitted(number: int) -> list[tuple[int, int, Fit]]:
             steps = steps_of(number, sizes, turned)
-            queried = points_of(steps, number)
+            queried = points_of(steps, False, number)
             return _fits(number, queried, steps, together, owners, lookup, sought)
 
         fits = [
