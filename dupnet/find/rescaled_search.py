@@ -25,7 +25,7 @@ from dupnet.find.overlaps import KEY
 from dupnet.find.point_search import region_judge
 from dupnet.find.recent import Recent
 from dupnet.find.regions import Image
-from dupnet.find.registration import MAX_RESIDUAL, Laid, Registered, lay, registered
+from dupnet.find.registration import MAX_RESIDUAL, Laid, Registered, laid_size, lay, registered
 from dupnet.find.scaled_points import ANGLES, FACTORS, ScaledPoints, Step, scaled_points
 from dupnet.images.image import MAX_PIXELS
 from dupnet.images.transforms import N_TURNS, bounds, decompose, inverse, turn_matrix
@@ -309,7 +309,10 @@ def judge_rescaled(
         return found
 
     recent = Recent(laid, lambda found: 4 * found.one[0].nbytes, LAID_BYTES)
-    shapes = [recent(at).one[0].shape for at in range(len(kept))]
+    shapes = [
+        laid_size(described.sizes[one], described.sizes[two], matrix)
+        for one, two, matrix in zip(image1, image2, matrices, strict=True)
+    ]
 
     def read_laid(number: int) -> Image:
         found = recent(number // 2)
