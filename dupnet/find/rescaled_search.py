@@ -25,7 +25,7 @@ from dupnet.find.overlaps import KEY
 from dupnet.find.point_search import region_judge
 from dupnet.find.recent import Recent
 from dupnet.find.regions import Image
-from dupnet.find.registration import MAX_RESIDUAL, Laid, Registered, lay, registered
+from dupnet.find.registration import MAX_RESIDUAL, Laid, Registered, laid_size, lay, registered
 from dupnet.find.scaled_points import ANGLES, FACTORS, ScaledPoints, Step, scaled_points
 from dupnet.images.image import MAX_PIXELS
 from dupnet.images.transforms import N_TURNS, bounds, decompose, inverse, turn_matrix
@@ -137,14 +137,14 @@ def propose_rescaled(
     usable = images[sizes[images].prod(axis=1) <= MAX_PIXELS].astype(np.int64)
     fine = bool(sizes[usable].min(initial=SMALL_BELOW) < SMALL_BELOW)
 
-    def points_of(steps: Sequence[Step], number: int) -> ScaledPoints:
-        return scaled_points(*read(number), steps, fine=fine, oriented=turned)
+    def points_of(steps: Sequence[Step], twice: bool, number: int) -> ScaledPoints:
+        return scaled_points(*read(number), steps, fine=fine, oriented=turned, twice=twice)
 
     with one_blas_thread():
         bar = partial(tqdm, total=len(usable), unit="image", disable=not progress)
         base = list(
             bar(
-                map_in_order(partial(points_of, [Step(1, 1, (0.0,))]), usable.tolist(), workers),
+                map_in_order(partial(points_of, [Step(1, 1, (0.0,))], True), usable.tolist(), workers),
                 desc="points",
             )
         )
@@ -154,7 +154,7 @@ def propose_rescaled(
 
         def fitted(number: int) -> list[tuple[int, int, Fit]]:
             steps = steps_of(number, sizes, turned)
-            queried = points_of(steps, number)
+            queried = points_of(steps, False, number)
             return _fits(number, queried, steps, together, owners, lookup, sought)
 
         fits = [
@@ -309,7 +309,10 @@ def judge_rescaled(
         return found
 
     recent = Recent(laid, lambda found: 4 * found.one[0].nbytes, LAID_BYTES)
-    shapes = [recent(at).one[0].shape for at in range(len(kept))]
+    shapes = [
+        laid_size(described.sizes[one], described.sizes[two], matrix)
+        for one, two, matrix in zip(image1, image2, matrices, strict=True)
+    ]
 
     def read_laid(number: int) -> Image:
         found = recent(number // 2)

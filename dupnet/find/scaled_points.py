@@ -27,13 +27,13 @@ Mask = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.intp]
 
-FACTORS = tuple(0.4 ** (step / 10) for step in range(11))
-"""Factors by which the finer image is reduced, 1 to 0.4: codes bear 5 % of difference in scale."""
+FACTORS = tuple(0.4 ** (step / 8) for step in range(9))
+"""Factors by which the finer image is reduced, 1 to 0.4: codes bear 6 % of difference in scale."""
 
 ANGLES = (-12.0, -6.0, 0.0, 6.0, 12.0)
 """Degrees by which patches are turned: codes bear 3 degrees of difference."""
 
-RADIUS = {COARSE: 12, FINE: 10}
+RADIUS = {COARSE: 13, FINE: 10}
 """Within how many pixels of the reduced image a point is the largest or smallest value."""
 
 
@@ -69,6 +69,7 @@ def scaled_points(
     *,
     fine: bool,
     oriented: bool,
+    twice: bool = True,
     directions: Directions | None = None,
 ) -> ScaledPoints:
     """The points of an image at several steps.
@@ -85,6 +86,8 @@ def scaled_points(
         Points at full scale, too, for small images.
     oriented : bool
         Turn each patch as its content says (:mod:`dupnet.find.turns`); some have two codes then.
+    twice : bool
+        Whether they have: of two images that are compared it is enough if those of one do.
     directions : Directions, optional
         The shipped ones by default.
     """
@@ -110,7 +113,7 @@ def scaled_points(
                 rows.append((patches, minima, *at, *labels, numbers))
         if rows:
             columns = [np.concatenate(of_column) for of_column in zip(*rows, strict=True)]
-            parts.append(_coded(which, oriented, directions, *columns))
+            parts.append(_coded(which, oriented, twice, directions, *columns))
     if not parts:
         none, empty = np.zeros(0, np.float32), np.zeros(0, np.uint8)
         codes = np.zeros((0, CODE_LENGTH), np.int8)
@@ -121,6 +124,7 @@ def scaled_points(
 def _coded(
     number: int,
     oriented: bool,
+    twice: bool,
     directions: Directions,
     patches: Float,
     minima: Mask,
@@ -135,7 +139,7 @@ def _coded(
     turns = np.zeros(len(patches), np.uint8)
     rows = np.arange(len(patches))
     if oriented:
-        both = octants(patches, minima)
+        both = octants(patches, minima)[: 1 + twice]
         rows = np.concatenate([np.flatnonzero(of_turn != NONE) for of_turn in both])
         turns = np.concatenate([of_turn[of_turn != NONE] for of_turn in both])
     raw = np.empty((len(rows), side, side), np.float32)
@@ -189,9 +193,10 @@ def _extrema(
     least = level.contrast * UNITS
     is_point = (cv2.dilate(band, around) == band) & (band >= least)
     is_point |= (cv2.erode(band, around) == band) & (band <= -least)
-    inside = np.zeros_like(is_point)
-    inside[half:-half, half:-half] = True
-    y, x = np.nonzero(is_point & inside & (True if near is None else ~near))
+    if near is not None:
+        is_point &= ~near
+    inner = is_point[half:-half, half:-half]
+    y, x = (at + half for at in np.divmod(np.flatnonzero(inner), inner.shape[1]))
     sound = solid_share(reduced, y, x, half) <= SOLID_SHARE
     y, x = y[sound], x[sound]
     minima = band[y, x] < 0
