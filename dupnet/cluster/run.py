@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,13 @@ from dupnet.find.steps import Run, held_against
 from dupnet.find.tile_index import Tiling, columns
 from dupnet.find.tile_search import SEARCH_THRESHOLD, TileSearch, propose_by_tiles
 from dupnet.network.comparison import score_pairs
+
+if TYPE_CHECKING:  # what the inherited fields are annotated with
+    from dupnet.find.collection import Collection  # noqa: F401
+    from dupnet.find.recent import Kept  # noqa: F401
+    from dupnet.find.results import Clock  # noqa: F401
+    from dupnet.images.stretch import Rendering  # noqa: F401
+    from dupnet.network.descriptors import Weights  # noqa: F401
 
 __all__ = ["SLICE_POINTS", "ClusterRun"]
 
