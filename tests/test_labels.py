@@ -203,7 +203,7 @@ def test_from_judgements_to_counts(folder: Path, tmp_path: Path, capsys: pytest.
     shipped = load_weights()
     own = replace(
         shipped,
-        arrays={**shipped.arrays, "first_stage_score.bias": np.float32([-9])},
+        arrays={**shipped.arrays, "first_stage_score.bias": np.float32([-60])},
         deferral_band=(90.0, 91.0),
     )
     (tmp_path / "own.npz").write_bytes(weights_bytes(replace(own, threshold=0.75)))

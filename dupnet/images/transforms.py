@@ -122,7 +122,7 @@ def moved(matrix: npt.ArrayLike, points: npt.ArrayLike) -> Float:
     return np.asarray(np.asarray(points, np.float64) @ transform[:, :2].T + transform[:, 2])
 
 
-def to_image1(row: Mapping[str, Any] | pd.Series[Any], points: npt.ArrayLike) -> Float:
+def to_image1(row: Mapping[str, Any] | pd.Series, points: npt.ArrayLike) -> Float:
     """Points of image 2 in the frame of image 1, by a row of the overlaps table.
 
     Parameters
@@ -140,7 +140,7 @@ def to_image1(row: Mapping[str, Any] | pd.Series[Any], points: npt.ArrayLike) ->
     return moved(matrix_of(row), points)
 
 
-def matrix_of(row: Mapping[str, Any] | pd.Series[Any]) -> Float:
+def matrix_of(row: Mapping[str, Any] | pd.Series) -> Float:
     """The transform (2, 3) of a row of the overlaps table: image 2 into the frame of image 1."""
     if "yy" not in row or pd.isna(row["yy"]):
         shift = float(row["y_offset"]), float(row["x_offset"])
@@ -284,7 +284,7 @@ def common_outline(matrix: npt.ArrayLike, size1: Sequence[int], size2: Sequence[
     return np.zeros((0, 2)) if not area else common[:, 0].astype(np.float64)
 
 
-def in_words(row: Mapping[str, Any] | pd.Series[Any]) -> str:
+def in_words(row: Mapping[str, Any] | pd.Series) -> str:
     """How image 2 of a row of the overlaps table must be changed; empty where it must not."""
     matrix = matrix_of(row)
     if (matrix[:, :2] == np.eye(2)).all():
