@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 from PIL import Image
 
@@ -24,3 +26,9 @@ def test_only_the_smallest_and_the_largest_files_are_looked_at(tmp_path, monkeyp
         Image.fromarray(rng.integers(0, 256, (side, side), np.uint8)).save(tmp_path / f"{side}.png")
     monkeypatch.setattr(headers, "LOOKED_AT", 1)
     assert set(sizes_at_the_ends(tmp_path.iterdir())) == {(64, 64), (400, 400)}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert sizes_at_the_ends([tmp_path / "pipe.jpg"]) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
@@ -33,7 +34,9 @@ def sizes_at_the_ends(paths: Iterable[str | os.PathLike[str]]) -> list[tuple[int
     by_bytes = []
     for path in paths:
         with suppress(OSError):
-            by_bytes.append((os.stat(path).st_size, path))
+            status = os.stat(path)
+            if stat.S_ISREG(status.st_mode):  # whoever opens a pipe waits for what may never come
+                by_bytes.append((status.st_size, path))
     by_bytes.sort(key=lambda found: found[0])
     ends = by_bytes if len(by_bytes) <= 2 * LOOKED_AT else [*by_bytes[:LOOKED_AT], *by_bytes[-LOOKED_AT:]]
     sizes = (size_in_header(path) for _, path in ends)
