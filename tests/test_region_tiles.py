@@ -23,7 +23,7 @@ def crops(y: int, x: int, shape1: tuple[int, int], shape2: tuple[int, int]) -> l
     top, left = max(0, -y), max(0, -x)
     first = SCENE[top : top + shape1[0], left : left + shape1[1]]
     second = SCENE[top + y : top + y + shape2[0], left + x : left + x + shape2[1]]
-    return [first, noisy(second[None], 12)[0]]
+    return [first, noisy(second[None], 18)[0]]
 
 
 @pytest.mark.parametrize(
