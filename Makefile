@@ -13,7 +13,7 @@ PYTHON := $(BIN)/python
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 TUNE := --n-train 42000 --n-faint 4000 --n-rare 40000 --n-validation 4000 --n-usual 3000 --n-confused 10000 \
-	--n-rounds 2 --mining-epochs 4 --epochs 8 --learning-rate 0.0005
+	--n-rounds 2 --mining-epochs 4 --epochs 8 --learning-rate 0.0005 --blend 0.6
 
 export MPLBACKEND := Agg
 export KERAS_BACKEND ?= tensorflow
