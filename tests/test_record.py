@@ -21,13 +21,10 @@ PREFIXES = {"accuracy": "accuracy", "collections": "collections"}
 
 TO_RUN_AGAIN: frozenset[str] = frozenset(
     {
-        "accuracy.csv",
         "accuracy_airbus_labels.csv",
-        "accuracy_calibration.csv",
         "accuracy_cross_pairs.csv",
         "accuracy_cross_pairs_highest.csv",
         "accuracy_decidable.csv",
-        "accuracy_errors.csv",
         "accuracy_perturbations.csv",
         "accuracy_throughput.csv",
         "accuracy_rare_reserved.csv",
