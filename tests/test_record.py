@@ -26,7 +26,6 @@ TO_RUN_AGAIN: frozenset[str] = frozenset(
         "accuracy_cross_pairs_highest.csv",
         "accuracy_decidable.csv",
         "accuracy_perturbations.csv",
-        "accuracy_throughput.csv",
         "accuracy_rare_reserved.csv",
         "accuracy_rare_reserved_errors.csv",
         "collections.csv",
