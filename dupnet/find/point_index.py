@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,25 +56,29 @@ def describe_points(
     dense: bool,
     check_content: bool = False,
     rendering: Rendering = Rendering(),
+    find: Callable[..., NamedTuple] = find_points,
     kept: Kept[Image] | None = None,
 ) -> dict[str, tuple[Entry, Arrays] | str]:
     """Of each image what goes into the cache, a row a point, or the reason why nothing does.
 
-    ``kept``: what remembers the pixels, too, for those who judge the images later.
+    ``find``: what finds the points of an image, as :func:`dupnet.find.points.find_points` does; its fields
+    are the columns of the cache. ``kept``: what remembers the pixels, too, for those who judge the images
+    later.
     """
     found: dict[str, tuple[Entry, Arrays] | str] = {}
     for name in names:
         try:
             try:
                 entry, grey, valid = read_entry(files[name], check_content=check_content, rendering=rendering)
-                points = find_points(grey, valid, dense=dense)
+                points = find(grey, valid, dense=dense)
                 if kept is not None:
                     kept.offer(name, (grey, valid), grey.nbytes + (0 if valid is None else valid.nbytes))
             except TooLarge:
                 with entry_in_parts(files[name], check_content=check_content, rendering=rendering) as parts:
-                    entry, points = parts[0], find_points(*parts[1:], dense=dense)
+                    entry, points = parts[0], find(*parts[1:], dense=dense)
         except UnreadableImage as error:
             found[name] = error.reason
             continue
-        found[name] = entry._replace(n_rows=len(points.kinds)), points._asdict()
+        columns = points._asdict()
+        found[name] = entry._replace(n_rows=len(columns["kinds"])), columns
     return found

@@ -31,14 +31,14 @@ from dupnet.find.point_search import (
     weak_images,
     with_places,
 )
-from dupnet.find.points import needs_dense
+from dupnet.find.points import find_points, needs_dense
 from dupnet.find.recent import Kept
 from dupnet.find.regions import Image
 from dupnet.find.repeats import doubting
 from dupnet.find.results import Clock
 from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
 from dupnet.find.tile_search import TileSearch, search_tiles
-from dupnet.find.turns import TURNED_COLUMNS, describe_turned_points
+from dupnet.find.turns import TURNED_COLUMNS, find_turned_points
 from dupnet.find.verification import refine_offsets
 from dupnet.find.votes import EXACT_FROM, PointTable
 from dupnet.images.headers import sizes_at_the_ends
@@ -95,11 +95,8 @@ class Run:
             columns=TURNED_COLUMNS if self.turned else COLUMNS,
         )
         cache = stack.enter_context(opened)
-        describer = (
-            partial(describe_turned_points, dense=dense)
-            if self.turned
-            else partial(describe_points, dense=dense, kept=self.kept)
-        )
+        find = find_turned_points if self.turned else find_points
+        describer = partial(describe_points, dense=dense, find=find, kept=self.kept)
         return cache, self._described(self.collection.files, cache, describer, smallest=SMALLEST_IMAGE)
 
     def tiles(self, images: Sequence[str], tiling: Tiling, stack: ExitStack) -> tuple[Described, TileSearch]:

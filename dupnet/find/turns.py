@@ -9,28 +9,21 @@ of an octant may fall on either side of it: such a patch has a second code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dupnet.find.cache import Arrays, Entry
-from dupnet.find.describe import entry_in_parts, read_entry
 from dupnet.find.extrema import LEVELS, raw_patches
 from dupnet.find.point_index import COLUMNS
 from dupnet.find.points import CODE_LENGTH, Directions, codes_of, load_directions
-from dupnet.images.image import TooLarge, UnreadableImage
 from dupnet.images.parts import GreyParts, MaskParts
-from dupnet.images.stretch import Rendering
 from dupnet.images.transforms import N_TURNS, turn_matrix, turned
 
 __all__ = [
     "NONE",
     "TURNED_COLUMNS",
     "TurnedPoints",
-    "describe_turned_points",
     "find_turned_points",
     "octants",
 ]
@@ -151,28 +144,3 @@ def _turned_codes(
     for kind, keep, found in codes_of(patches, minima[order], number, directions):
         codes[kind // len(LEVELS)][order[keep]] = found
     return codes
-
-
-def describe_turned_points(
-    names: Sequence[str],
-    files: Mapping[str, Path],
-    *,
-    dense: bool,
-    check_content: bool = False,
-    rendering: Rendering = Rendering(),
-) -> dict[str, tuple[Entry, Arrays] | str]:
-    """As :func:`dupnet.find.point_index.describe_points`, with :data:`TURNED_COLUMNS`."""
-    found: dict[str, tuple[Entry, Arrays] | str] = {}
-    for name in names:
-        try:
-            try:
-                entry, grey, valid = read_entry(files[name], check_content=check_content, rendering=rendering)
-                points = find_turned_points(grey, valid, dense=dense)
-            except TooLarge:
-                with entry_in_parts(files[name], check_content=check_content, rendering=rendering) as parts:
-                    entry, points = parts[0], find_turned_points(*parts[1:], dense=dense)
-        except UnreadableImage as error:
-            found[name] = error.reason
-            continue
-        found[name] = entry._replace(n_rows=len(points.kinds)), points._asdict()
-    return found

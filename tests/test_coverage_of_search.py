@@ -1,0 +1,41 @@
+"""What a search says that it covered, and what it could not see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import pandas as pd
+
+from dupnet.find.coverage import coverage_of
+
+SEARCHED = {"offsets": "any", "grid": None, "smallest_region": 32, "against": False}
+OVERLAPS = pd.DataFrame({"verdict": ["duplicate"]})
+NONE = pd.DataFrame()
+
+
+def said(
+    searched: Mapping[str, object] = MappingProxyType({}),
+    counts: Mapping[str, int] = MappingProxyType({}),
+    **tables: pd.DataFrame,
+) -> list[str]:
+    parts = {"overlaps": OVERLAPS, "unreadable": NONE, "georeference": NONE, **tables}
+    return coverage_of({**SEARCHED, **searched}, counts, **parts)
+
+
+def test_changed_copies_are_named_only_where_they_were_looked_for() -> None:
+    assert said() == ["Searched: any offset; regions from 32 px."]
+    assert "mirrored or turned by quarters" in said({"turned": True})[0]
+    assert "mirrored" not in said({"rescaled": True})[0] and "resized" in said({"rescaled": True})[0]
+
+
+def test_what_was_left_out_stands_beside_it() -> None:
+    assert "over 16 copies; 3 of them" in said(counts={"stacked": 3})[1]
+    assert "Not judged: 5 likely overlaps" in said(counts={"proposals_skipped": 5})[1]
+    assert "Not searched: whether 2 images" in said(counts={"images_not_changed": 2})[1]
+    assert "1 files that were left out" in said(unreadable=pd.DataFrame({"image": ["a"]}))[1]
+    judged = {"heeded": 4, "implied": 1, "contradictions": 2}
+    assert "Judged by eye: 4 overlaps" in said({"judgements": judged})[1]
+    files = {"images": 3, "pairs": 2, "skipped": 1}
+    (line,) = said({"georeferences": files})[1:]
+    assert "3 images have one" in line and "1 more, of stacks" in line and "on 0 pairs" in line

@@ -1,0 +1,56 @@
+"""Of small regions the pixels must bear the network out."""
+
+from __future__ import annotations
+
+import numpy as np
+from textures import textured
+
+from dupnet.acquisitions.alterations import Processing, process
+from dupnet.find.regions import common_region
+from dupnet.find.small_regions import Agreement, is_misplaced, pixels_agree
+from dupnet.images.jpeg import encode_jpeg
+from dupnet.images.reading import decode
+
+PLANE = textured(1, 600, seed=4)[0]
+
+
+def crop(y: int, x: int, height: int, width: int, quality: int = 90) -> np.ndarray:
+    part = PLANE[y : y + height, x : x + width]
+    colour = process(np.repeat(part[:, :, None], 3, axis=2), Processing(gain=1.02))
+    return np.asarray(decode(encode_jpeg(colour, quality), grey=True)[0])
+
+
+def verdict(one: np.ndarray, two: np.ndarray, y: int, x: int, score: float = 1.0, sure: bool = True):
+    region = common_region(one.shape, two.shape, y, x)
+    return pixels_agree(region, (lambda: (one, None), lambda: (two, None)), score, True, sure)
+
+
+def test_a_true_region_agrees_at_its_place_alone() -> None:
+    one, two = crop(0, 0, 120, 120), crop(50, 45, 120, 120, 80)
+    assert verdict(one, two, 50, 45) == Agreement(True)
+    assert verdict(one, two, 50, 45, sure=False) == Agreement(True)
+    assert verdict(one, two, 52, 43, sure=False) == Agreement(False, misplaced=True)
+    region = common_region(one.shape, two.shape, 52, 43)
+    assert is_misplaced(region, (lambda: (one, None), lambda: (two, None)))
+
+
+def test_a_changed_patch_and_a_doubtful_score_are_refused() -> None:
+    one, two = crop(0, 0, 120, 120), crop(50, 45, 120, 120)
+    changed = two.copy()
+    changed[10:40, 10:40] = crop(400, 400, 30, 30)
+    assert not verdict(one, changed, 50, 45).agree
+    assert not verdict(one, two, 50, 45, score=0.98).agree  # 70 x 75 px: one tile or two
+    large, other = crop(0, 0, 300, 300), crop(100, 40, 300, 300)
+    assert verdict(large, other, 100, 40, score=0.98).agree
+
+
+def test_what_is_not_valid_in_either_image_is_no_difference() -> None:
+    one, two = crop(0, 0, 300, 300), crop(100, 40, 300, 300)
+    spoiled = two.copy()
+    spoiled[:20] = 0
+    valid = np.ones(two.shape, bool)
+    valid[:20] = False
+    region = common_region(one.shape, two.shape, 100, 40)
+    images = (lambda: (one, None), lambda: (spoiled, valid))
+    assert pixels_agree(region, images, 1.0, True, True).agree
+    assert not pixels_agree(region, (images[0], lambda: (spoiled, None)), 1.0, True, True).agree
