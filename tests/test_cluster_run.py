@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -111,28 +111,24 @@ def test_a_network_of_ones_own_judges_on_the_workers(
     images: Path,
     expected: dict[str, bytes],
     tmp_path: Path,
-    own_network: Callable[[Path], Path],
+    own_network: Path,
 ) -> None:
-    own = own_network(tmp_path / "own.npz")
     for out, find in (("local", find_overlaps), ("cluster", on_cluster)):
-        find(images, out=tmp_path / out, weights=own, report=False)
+        find(images, out=tmp_path / out, weights=own_network, report=False)
     tables = table_bytes(tmp_path / "cluster")
     assert tables == table_bytes(tmp_path / "local")
     assert tables["overlaps.csv"] != expected["overlaps.csv"]
 
 
 @pytest.fixture
-def own_network() -> Callable[[Path], Path]:
-    from dataclasses import replace
-
-    def write(path: Path) -> Path:
-        shipped = load_weights()
-        bias = shipped.arrays["first_stage_score.bias"] - 2
-        own = replace(shipped, arrays={**shipped.arrays, "first_stage_score.bias": bias}, threshold=0.75)
-        path.write_bytes(weights_bytes(own))
-        return path
-
-    return write
+def own_network(tmp_path: Path) -> Path:
+    """A file with weights that are not the shipped ones."""
+    shipped = load_weights()
+    bias = shipped.arrays["first_stage_score.bias"] - 2
+    own = replace(shipped, arrays={**shipped.arrays, "first_stage_score.bias": bias}, threshold=0.75)
+    path = tmp_path / "own.npz"
+    path.write_bytes(weights_bytes(own))
+    return path
 
 
 def test_judgements_are_heeded_and_all_pairs_listed(

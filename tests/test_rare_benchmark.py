@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from textures import rough_scene
 
 pytest.importorskip("benchmarks.accuracy", reason="benchmarks are not part of the installed package")
 
@@ -20,14 +21,7 @@ SIDES = {"tiles of 64 px": 64, "tiles of 128 px": 128, "strips of 32 x 128 px": 
 
 @pytest.fixture(scope="module")
 def sources() -> list[Source]:
-    rng = np.random.default_rng(0)
-    found = []
-    for name in ("one", "two"):
-        slow = np.kron(rng.uniform(60, 180, (12, 12, 3)), np.ones((64, 64, 1)))
-        found.append(
-            Source(name, name, np.clip(slow + rng.normal(0, 16, slow.shape), 0, 255).astype(np.uint8))
-        )
-    return found
+    return [Source(name, name, rough_scene(seed, 16)) for seed, name in enumerate(("one", "two"))]
 
 
 @pytest.mark.parametrize("kind", RARE_KINDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from textures import rough_scene
 
 from dupnet.network.collar_cells import collar_cells
 from dupnet.tiles import is_decidable
@@ -13,14 +14,7 @@ from dupnet.training.rare_pairs import _DRAWS, RARE_KINDS, draw_rare_pair
 
 @pytest.fixture(scope="module")
 def sources() -> list[Source]:
-    rng = np.random.default_rng(0)
-    found = []
-    for name in ("one", "two"):
-        slow = np.kron(rng.uniform(60, 180, (12, 12, 3)), np.ones((64, 64, 1)))
-        found.append(
-            Source(name, name, np.clip(slow + rng.normal(0, 14, slow.shape), 0, 255).astype(np.uint8))
-        )
-    return found
+    return [Source(name, name, rough_scene(seed, 14)) for seed, name in enumerate(("one", "two"))]
 
 
 @pytest.fixture(scope="module")

@@ -25,3 +25,10 @@ def noisy(tiles: Bytes, strength: float, seed: int = 1) -> Bytes:
 def turned(tiles: Bytes, element: int) -> Bytes:
     mirrored = tiles[:, :, ::-1] if element >= 4 else tiles
     return np.ascontiguousarray(np.rot90(mirrored, element % 4, axes=(1, 2)))
+
+
+def rough_scene(seed: int, noise: float) -> Bytes:
+    """Fields of 64 px in colours of their own, (768, 768, 3), with noise of so many levels."""
+    rng = np.random.default_rng(seed)
+    slow = np.kron(rng.uniform(60, 180, (12, 12, 3)), np.ones((64, 64, 1)))
+    return np.clip(slow + rng.normal(0, noise, slow.shape), 0, 255).astype(np.uint8)

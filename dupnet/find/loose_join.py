@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.find.join import keys_of
+from dupnet.find.matches import MIN_COSINE
 from dupnet.find.points import UNIT
 
 __all__ = ["N_TABLES", "Lookup", "Matches"]
@@ -28,9 +29,6 @@ WINDOW = 64
 
 BLOCK = 16
 """Codes of a block, which follow each other in the order of a table."""
-
-MIN_COSINE = 0.8
-"""Least cosine of two codes that count as one."""
 
 _BLOCKS_AT_A_TIME = 512
 
