@@ -54,3 +54,13 @@ def test_what_is_not_valid_in_either_image_is_no_difference() -> None:
     images = (lambda: (one, None), lambda: (spoiled, valid))
     assert pixels_agree(region, images, 1.0, True, True).agree
     assert not pixels_agree(region, (images[0], lambda: (spoiled, None)), 1.0, True, True).agree
+
+
+def test_a_strip_without_data_does_not_say_that_a_small_region_lies_elsewhere() -> None:
+    one, two = crop(0, 0, 120, 120), crop(50, 45, 120, 120)
+    spoiled, valid = two.copy(), np.ones(two.shape, bool)
+    spoiled[:20], valid[:20] = 0, False
+    region = common_region(one.shape, two.shape, 50, 45)
+    for mask, agree in ((valid, True), (None, False)):
+        images = (lambda: (one, None), lambda mask=mask: (spoiled, mask))
+        assert pixels_agree(region, images, 1.0, True, True).agree == agree

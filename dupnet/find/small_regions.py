@@ -23,6 +23,7 @@ from dupnet.tiles import CELL_SIZE
 __all__ = ["SMALL_CELLS", "SMALL_SIDE", "Agreement", "is_misplaced", "pixels_agree"]
 
 Mask = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
 Images = tuple[Callable[[], Image], Callable[[], Image]]
 
@@ -91,7 +92,7 @@ def pixels_agree(region: Region, images: Images, score: float, is_small: bool, i
         _differs(region, images, score) or (is_tiny and _correlation(region, images) < TINY_CORRELATION)
     ):
         return Agreement(False)
-    if is_open and is_elsewhere(images[0]()[0], images[1]()[0], region, ELSEWHERE_RADIUS):
+    if is_open and is_elsewhere(*_filled(images), region, ELSEWHERE_RADIUS):
         return Agreement(False, misplaced=True)
     return Agreement(True)
 
@@ -102,8 +103,19 @@ def is_misplaced(region: Region, images: Images) -> bool:
     if radius < 1:
         return False
     y, x = region.top1 - region.top2, region.left1 - region.left2
-    found = refine_offset(images[0]()[0], images[1]()[0], y, x, radius)
+    found = refine_offset(*_filled(images), y, x, radius)
     return bool(found and found.correlation > max(found.proposed + BETTER, CERTAIN))
+
+
+def _filled(images: Images) -> tuple[Bytes, Bytes]:
+    """The grey images, what is not valid at the mean of the rest: a strip of one of them is no texture."""
+
+    def fill(grey: Bytes, valid: Mask | None) -> Bytes:
+        if valid is None or not isinstance(valid, np.ndarray) or not valid.any():
+            return grey
+        return np.where(valid, grey, np.uint8(grey[valid].mean()))
+
+    return fill(*images[0]()), fill(*images[1]())
 
 
 def _differs(region: Region, images: Images, score: float) -> bool:
