@@ -22,7 +22,7 @@ import dupnet
 from benchmarks.collections import kills
 from dupnet.acquisitions.scenes import cut_collection
 from dupnet.find import cache as cache_module
-from dupnet.find import describe, point_index, tile_index
+from dupnet.find import describe, steps, tile_index
 from dupnet.find.engine import find_overlaps
 from dupnet.find.results import FindResult, read_results
 from dupnet.find.scoring import PAIRS_AT_A_TIME, ScoredOnce
@@ -683,7 +683,7 @@ def test_an_error_in_a_worker_is_not_swallowed(collection: Path, monkeypatch: py
     monkeypatch.setattr(tile_index, "describe", broken)
     with pytest.raises(RuntimeError, match="a defect"):
         find_overlaps(collection / "images", grid=256)
-    monkeypatch.setattr(point_index, "find_points", broken)
+    monkeypatch.setattr(steps, "find_points", broken)
     with pytest.raises(RuntimeError, match="a defect"):
         find_overlaps(collection / "images")
 
