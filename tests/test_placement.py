@@ -289,6 +289,28 @@ def test_where_shifting_and_parting_gain_alike_the_group_stays_whole():
     assert position.tolist() == [[0, 0], [0, 1]]
 
 
+def gain_of_moving_one(found, group, position):
+    """What is gained at most by moving one image to another group, alone."""
+    gains = [0]
+    for row in np.flatnonzero((group[found.a] != group[found.b]) & (found.weight > 0)):
+        for image, other, sign in ((found.b[row], found.a[row], 1), (found.a[row], found.b[row], -1)):
+            moved, there = group.copy(), position.copy()
+            moved[image], there[image] = group[other], position[other] + sign * found.offset[row]
+            gains.append(value(found, moved, there) - value(found, group, position))
+    return max(gains)
+
+
+def test_of_two_days_that_look_alike_in_part_no_image_would_be_better_with_the_other():
+    rng, n = np.random.default_rng(5), 12
+    for _ in range(100):
+        day, place = rng.integers(0, 2, n), rng.integers(-3, 4, (n, 2))
+        first, second = np.nonzero(np.triu(rng.random((n, n)) < 0.5, 1))
+        is_joined = (day[first] == day[second]) != (rng.random(len(first)) < 0.15)
+        weight = np.where(is_joined, 1, -1) * rng.integers(5, 20, len(first))
+        found = Relations(first, second, place[second] - place[first], weight)
+        assert gain_of_moving_one(found, *solve(n, found)) == 0
+
+
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_images_without_relations_are_groups_of_one(n):
     group, position = solve(n, relations())

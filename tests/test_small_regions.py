@@ -64,3 +64,15 @@ def test_a_strip_without_data_does_not_say_that_a_small_region_lies_elsewhere() 
     for mask, agree in ((valid, True), (None, False)):
         images = (lambda: (one, None), lambda mask=mask: (spoiled, mask))
         assert pixels_agree(region, images, 1.0, True, True).agree == agree
+
+
+def test_where_one_image_shows_nothing_neither_speaks() -> None:
+    """Solid ground that reaches the border is a collar of one crop, and part of the picture in the other."""
+    plane = textured(1, 200, seed=4, contrast=2)[0]
+    plane[:80] = 0
+    one, two = plane[20:148, :128], plane[10:138, 30:158]
+    valid = np.ones(one.shape, bool)
+    valid[:60] = False
+    images = (lambda: (one, valid), lambda: (two, None))
+    assert pixels_agree(common_region(one.shape, two.shape, -10, 30), images, 1.0, True, True).agree
+    assert pixels_agree(common_region(two.shape, one.shape, 10, -30), images[::-1], 1.0, True, True).agree

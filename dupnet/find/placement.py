@@ -6,9 +6,8 @@ sum of the weights of all satisfied relations is raised from a spanning forest o
 relations on, move by move:
 
 * Each relation of the forest splits its group into two sides. One side is *shifted* to where other relations
-across
-  want it, or *parted* from the other as a group of its own, if that gains.
-* Two groups are *merged* at the offset that gains most.
+  across want it, or *parted* from the other as a group of its own, if that gains.
+* Such a side, a whole group, or one image, is *moved* to another group, at the offset that gains most.
 
 In a single loop with one wrong relation this cuts the weakest relation of the loop, and a strong wrong
 relation yields to several weaker ones that agree with each other. The best solution of all is NP-hard to find
@@ -123,7 +122,7 @@ def _repair(n: int, relations: Relations) -> tuple[Integers, Integers]:
     forest = _grow(n, joining)
     while True:
         move = max(
-            _best_split(forest, relations), _best_merge(forest, relations), key=lambda found: found.gain
+            _best_split(forest, relations), _best_transfer(forest, relations), key=lambda found: found.gain
         )
         if move.gain <= 0:
             return forest.root, forest.position
@@ -193,22 +192,36 @@ def _best_split(forest: _Forest, relations: Relations) -> _Move:
     return _Move(int(gain), _below(forest, int(child)), shift, int(label))
 
 
-def _best_merge(forest: _Forest, relations: Relations) -> _Move:
-    """The best two groups to join, and the shift of the second that joins them."""
-    root_a, root_b = forest.root[relations.a], forest.root[relations.b]
-    apart = root_a != root_b
-    if not (relations.weight[apart] > 0).any():
-        return _Move(0, np.zeros(len(forest.root), dtype=bool), np.zeros(2, dtype=np.int64), 0)
-    root_a, root_b = root_a[apart], root_b[apart]
-    wanted = residual(relations.take(apart), forest.position)
-    wanted *= np.where(root_a < root_b, 1, -1)[:, None]
-    pairs = np.column_stack([np.minimum(root_a, root_b), np.maximum(root_a, root_b), wanted])
-    choices, choice = np.unique(pairs, axis=0, return_inverse=True)
+def _best_transfer(forest: _Forest, relations: Relations) -> _Move:
+    """The best way to move images to another group: one, alone or with all below it; of a root all of its
+    group."""
+    n = len(forest.root)
+    together = forest.root[relations.a] == forest.root[relations.b]
+    across = relations.take(~together)
+    if not (across.weight > 0).any():
+        return _Move(0, np.zeros(n, dtype=bool), np.zeros(2, dtype=np.int64), 0)
+    # Each relation is satisfied if one end moves, alone or with any of the images above that.
+    wanted = residual(across, forest.position)
+    target, shift = np.r_[forest.root[across.a], forest.root[across.b]], np.r_[wanted, -wanted]
+    row, image = np.arange(len(target)), np.r_[across.b, across.a]
+    ways = [np.column_stack([row, image + n])]
+    while len(row):
+        ways.append(np.column_stack([row, image]))
+        is_below = forest.depth[image] > 0
+        row, image = row[is_below], forest.parent[image[is_below]]
+    row, image = np.concatenate(ways).T
+    choices, choice = np.unique(
+        np.column_stack([image, target[row], shift[row]]), axis=0, return_inverse=True
+    )
     gains = np.zeros(len(choices), dtype=np.int64)
-    np.add.at(gains, choice.ravel(), relations.weight[apart])
-    best = int(np.argmax(gains))
-    stays, moves = choices[best, :2]
-    return _Move(int(gains[best]), forest.root == moves, choices[best, 2:], int(stays))
+    np.add.at(gains, choice.ravel(), np.tile(across.weight, 2)[row])
+    held = relations.take(together & _holds(relations, forest.root, forest.position))
+    alone = np.zeros(n, dtype=np.int64)
+    np.add.at(alone, np.r_[held.a, held.b], np.tile(held.weight, 2))
+    gains -= np.r_[_sum_across(forest, held), alone][choices[:, 0]]
+    image, label, *moved_by = choices[int(np.argmax(gains))]
+    moved = _below(forest, int(image)) if image < n else np.arange(n) == image - n
+    return _Move(int(gains.max()), moved, np.array(moved_by, dtype=np.int64), int(label))
 
 
 def _votes(forest: _Forest, wishes: Relations, wanted: Integers) -> tuple[Integers, Integers, Integers]:

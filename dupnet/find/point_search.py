@@ -28,7 +28,7 @@ from dupnet.find.recent import Kept, Recent
 from dupnet.find.regions import Image
 from dupnet.find.repeats import repeating_images
 from dupnet.find.verification import judge
-from dupnet.find.votes import grid_of, propose
+from dupnet.find.votes import EXACT_FROM, grid_of, propose
 from dupnet.images.image import TooLarge
 from dupnet.images.parts import GreyParts, MaskParts, load_parts
 from dupnet.images.reading import load_image
@@ -206,10 +206,11 @@ def _of_copies(
     return pd.DataFrame(dict(zip(KEY, columns, strict=True))).assign(n_votes=np.array(votes, np.int64))
 
 
-def weak_images(points: PointTable, step: int) -> npt.NDArray[np.int64]:
-    """Images with a tile, on a grid of ``step`` pixels, that holds too few points to be found by them.
+def weak_images(points: PointTable, step: int, proposals: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Images whose overlaps points may miss, on a grid of ``step`` pixels.
 
-    Images of none of whose pixels there are points are among them.
+    A tile of theirs holds few points, or none of their ``proposals`` is sure: points of dark water are many,
+    and noise.
     """
     n_images = len(points.sizes)
     rows, cols = np.maximum(points.sizes // step, 1).T
@@ -219,7 +220,9 @@ def weak_images(points: PointTable, step: int) -> npt.NDArray[np.int64]:
     col = np.minimum((points.x / step).astype(np.int64), cols[points.images] - 1)
     count = np.bincount(start[points.images] + row * cols[points.images] + col, minlength=int(n_tiles.sum()))
     fewest = np.minimum.reduceat(count, start) if n_images else count
-    return np.flatnonzero(fewest < LEAST_POINTS)
+    sure = proposals.loc[proposals["n_votes"] >= EXACT_FROM, KEY[:2]].to_numpy(np.int64)
+    is_sure = np.bincount(sure.ravel(), minlength=n_images) > 0
+    return np.flatnonzero((fewest < LEAST_POINTS) | ~is_sure)
 
 
 def with_places(proposals: pd.DataFrame, n_images: int) -> pd.DataFrame:

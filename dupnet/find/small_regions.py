@@ -92,7 +92,7 @@ def pixels_agree(region: Region, images: Images, score: float, is_small: bool, i
         _differs(region, images, score) or (is_tiny and _correlation(region, images) < TINY_CORRELATION)
     ):
         return Agreement(False)
-    if is_open and is_elsewhere(*_filled(images), region, ELSEWHERE_RADIUS):
+    if is_open and is_elsewhere(*_filled(region, images), region, ELSEWHERE_RADIUS):
         return Agreement(False, misplaced=True)
     return Agreement(True)
 
@@ -103,19 +103,26 @@ def is_misplaced(region: Region, images: Images) -> bool:
     if radius < 1:
         return False
     y, x = region.top1 - region.top2, region.left1 - region.left2
-    found = refine_offset(*_filled(images), y, x, radius)
+    found = refine_offset(*_filled(region, images), y, x, radius)
     return bool(found and found.correlation > max(found.proposed + BETTER, CERTAIN))
 
 
-def _filled(images: Images) -> tuple[Bytes, Bytes]:
-    """The grey images, what is not valid at the mean of the rest: a strip of one of them is no texture."""
-
-    def fill(grey: Bytes, valid: Mask | None) -> Bytes:
-        if valid is None or not isinstance(valid, np.ndarray) or not valid.any():
-            return grey
-        return np.where(valid, grey, np.uint8(grey[valid].mean()))
-
-    return fill(*images[0]()), fill(*images[1]())
+def _filled(region: Region, images: Images) -> tuple[Bytes, Bytes]:
+    """The grey images; of the region, what is not valid in both, and elsewhere what is not valid, at the mean
+    of the rest: a strip of one of them is no texture."""
+    found = [image() for image in images]
+    valid = [np.ones(grey.shape, bool) if mask is None else mask for grey, mask in found]
+    if all(mask is None for _, mask in found) or not all(isinstance(mask, np.ndarray) for mask in valid):
+        return found[0][0], found[1][0]
+    shared = np.logical_and(region.of_first(valid[0]), region.of_second(valid[1]))
+    shown = [mask.copy() for mask in valid]
+    region.of_first(shown[0])[:] = shared
+    region.of_second(shown[1])[:] = shared
+    first, second = (
+        np.where(mask, grey, np.uint8(grey[mask].mean())) if mask.any() else grey
+        for (grey, _), mask in zip(found, shown, strict=True)
+    )
+    return first, second
 
 
 def _differs(region: Region, images: Images, score: float) -> bool:

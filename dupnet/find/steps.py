@@ -227,7 +227,7 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
     tiles_searched = step is not None and step >= SMALLEST_GRID
     if tiles_searched:
         assert step is not None
-        weak = np.intersect1d(weak_images(found.points, step), found.joined)
+        weak = np.intersect1d(weak_images(found.points, step, proposals), found.joined)
         weak = weak[described.sizes[weak].prod(axis=1) <= MAX_PIXELS]  # tiles are cut from whole images
         of_tiles, more = _proposed_by_tiles(run, described, weak, Tiling(step, step), stack)
         proposals = concatenate([proposals, of_tiles])
