@@ -21,8 +21,7 @@ from tqdm import tqdm
 from benchmarks.accuracy import airbus, drawing, output, throughput, unrelated
 from benchmarks.accuracy.pairs import (
     AIRBUS_PARTS,
-    airbus_held_out,
-    cut_held_out,
+    find_collections,
     hard_pairs,
     held_out_tiles,
     perturbations,
@@ -30,8 +29,9 @@ from benchmarks.accuracy.pairs import (
 )
 from benchmarks.accuracy.signals import COLOUR_PIXELS, Signal, all_signals
 from benchmarks.record import write_measured
-from dupnet.acquisitions.sources import ACQUISITIONS, fetch
 from dupnet.evaluation.scores import (
+    ORIGINAL_OVERLAPS,
+    exact_interval,
     expected_calibration_error,
     quality_with_intervals,
     reliability_table,
@@ -66,7 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
 
-    collections = find_collections(options)
+    acquisitions = {
+        name: getattr(options, name)
+        for name in ("derna", "kitsap")
+        if not options.only or name in options.only
+    }
+    collections = find_collections(options.airbus, acquisitions, options.work)
     tiles = {
         name: held_out_tiles(folder, sorted(groups), options.tiles, options.seed)
         for name, (folder, groups) in collections.items()
@@ -152,22 +157,6 @@ def best_first(accuracy: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows.sort_values(by, kind="stable") for rows in parts], ignore_index=True)
 
 
-def find_collections(options: argparse.Namespace) -> dict[str, tuple[Path, dict[str, str]]]:
-    """Folder and overlap groups (image to group) of the held-out images of each collection."""
-    found: dict[str, tuple[Path, dict[str, str]]] = {}
-    if options.airbus:
-        table = airbus_held_out(options.airbus)
-        found["airbus"] = options.airbus, dict(zip(table["image"], table["group"], strict=True))
-    for name in ("derna", "kitsap"):
-        if options.only and name not in options.only:
-            continue
-        acquisition = getattr(options, name) or fetch(ACQUISITIONS[name], "data/raw", print)[0]
-        folder = options.work / name
-        cut_held_out(acquisition, name, folder)
-        found[name] = folder, {path.name: path.name for path in folder.iterdir()}
-    return found
-
-
 def score_collection(
     name: str, folder: Path, groups: dict[str, str], signals: list[Signal], options: argparse.Namespace
 ) -> pd.DataFrame:
@@ -207,7 +196,9 @@ def judge(collection: str, scores: pd.DataFrame, signals: list[Signal]) -> list[
     for signal in signals:
         scored = scores.dropna(subset=[signal.name])
         labels, groups = scored["is_duplicate"].to_numpy(), scored["group"].to_numpy()
-        found = quality_with_intervals(scored[signal.name].to_numpy(), labels, groups)
+        found = with_exact_interval(
+            quality_with_intervals(scored[signal.name].to_numpy(), labels, groups), len(scored)
+        )
         cost = {**signal.microseconds, "bytes_per_tile": signal.bytes_per_tile}
         rows.append(
             {"collection": collection, "signal": signal.name, "n_pairs": len(scored), **found, **cost}
@@ -218,11 +209,23 @@ def judge(collection: str, scores: pd.DataFrame, signals: list[Signal]) -> list[
         labels, groups = measured["is_duplicate"].to_numpy(), measured["group"].to_numpy()
         forest = cross_validated_scores(measured[metrics], labels, groups)
         found = quality_with_intervals(forest, labels, groups)
+        found = with_exact_interval(found, len(measured))
         rows.append(
             {"collection": collection, "signal": ALL_METRICS, "n_pairs": len(measured), **found}
             | {"us_describe": 0.0, "us_compare": np.nan, "bytes_per_tile": COLOUR_PIXELS}
         )
     return rows
+
+
+def with_exact_interval(found: dict[str, float], n: int) -> dict[str, float]:
+    """The qualities of ``n`` pairs, the interval of their errors no narrower than that of a binomial share:
+    no bootstrap over groups draws an error where none was made, and would promise that there is none."""
+    wrong = round(found["errors_per_38780"] * n / ORIGINAL_OVERLAPS)
+    low, high = (ORIGINAL_OVERLAPS * end for end in exact_interval(wrong, n))
+    return found | {
+        "errors_per_38780_low": min(found["errors_per_38780_low"], low),
+        "errors_per_38780_high": max(found["errors_per_38780_high"], high),
+    }
 
 
 def perturb(
