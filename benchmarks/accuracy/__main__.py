@@ -2,10 +2,10 @@
 
 Derna and Kitsap are fetched into ``data/raw`` where their files are not given. Writes ``accuracy.csv`` (one
 row a signal and collection), ``accuracy_errors.csv`` (every pair that dupnet gets wrong),
-``accuracy_calibration.csv``, ``accuracy_perturbations.csv``, ``accuracy_cross_pairs*.csv`` (all tiles of
-different ground), ``accuracy_decidable.csv``, ``accuracy_throughput.csv``, of Airbus also
-``accuracy_airbus_labels.csv``, then ``accuracy.md`` and ``accuracy.png``. No pixel of an Airbus image is
-ever written.
+``accuracy_calibration.csv``, ``accuracy_perturbations.csv`` (of slow signals only those that the figure
+draws), ``accuracy_cross_pairs*.csv`` (all tiles of different ground), ``accuracy_decidable.csv``,
+``accuracy_throughput.csv``, of Airbus also ``accuracy_airbus_labels.csv``, then ``accuracy.md`` and
+``accuracy.png``. No pixel of an Airbus image is ever written.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from tqdm import tqdm
 from benchmarks.accuracy import airbus, drawing, output, throughput, unrelated
 from benchmarks.accuracy.pairs import (
     AIRBUS_PARTS,
-    airbus_held_out,
-    cut_held_out,
+    find_collections,
     hard_pairs,
     held_out_tiles,
     perturbations,
@@ -30,8 +29,9 @@ from benchmarks.accuracy.pairs import (
 )
 from benchmarks.accuracy.signals import COLOUR_PIXELS, Signal, all_signals
 from benchmarks.record import write_measured
-from dupnet.acquisitions.sources import ACQUISITIONS, fetch
 from dupnet.evaluation.scores import (
+    ORIGINAL_OVERLAPS,
+    exact_interval,
     expected_calibration_error,
     quality_with_intervals,
     reliability_table,
@@ -66,7 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
 
-    collections = find_collections(options)
+    acquisitions = {
+        name: getattr(options, name)
+        for name in ("derna", "kitsap")
+        if not options.only or name in options.only
+    }
+    collections = find_collections(options.airbus, acquisitions, options.work)
     tiles = {
         name: held_out_tiles(folder, sorted(groups), options.tiles, options.seed)
         for name, (folder, groups) in collections.items()
@@ -92,7 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
     write_measured(accuracy, options.out, "accuracy.csv", "accuracy")
     write_measured(errors_of_dupnet(together), options.out, "accuracy_errors.csv", "accuracy")
     write_measured(calibration(together), options.out, "accuracy_calibration.csv", "accuracy")
-    perturbed = [perturb(name, found, signals, thresholds) for name, found in tiles.items()]
+    perturbed_by = [signal for signal in signals if not signal.slow or signal.name in drawing.SHOWN]
+    perturbed = [perturb(name, found, perturbed_by, thresholds) for name, found in tiles.items()]
     write_measured(pd.concat(perturbed), options.out, "accuracy_perturbations.csv", "accuracy")
     if options.airbus and options.airbus_labels:
         judged = airbus.judge_labels(options.airbus, options.airbus_labels)
@@ -152,22 +158,6 @@ def best_first(accuracy: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows.sort_values(by, kind="stable") for rows in parts], ignore_index=True)
 
 
-def find_collections(options: argparse.Namespace) -> dict[str, tuple[Path, dict[str, str]]]:
-    """Folder and overlap groups (image to group) of the held-out images of each collection."""
-    found: dict[str, tuple[Path, dict[str, str]]] = {}
-    if options.airbus:
-        table = airbus_held_out(options.airbus)
-        found["airbus"] = options.airbus, dict(zip(table["image"], table["group"], strict=True))
-    for name in ("derna", "kitsap"):
-        if options.only and name not in options.only:
-            continue
-        acquisition = getattr(options, name) or fetch(ACQUISITIONS[name], "data/raw", print)[0]
-        folder = options.work / name
-        cut_held_out(acquisition, name, folder)
-        found[name] = folder, {path.name: path.name for path in folder.iterdir()}
-    return found
-
-
 def score_collection(
     name: str, folder: Path, groups: dict[str, str], signals: list[Signal], options: argparse.Namespace
 ) -> pd.DataFrame:
@@ -207,7 +197,9 @@ def judge(collection: str, scores: pd.DataFrame, signals: list[Signal]) -> list[
     for signal in signals:
         scored = scores.dropna(subset=[signal.name])
         labels, groups = scored["is_duplicate"].to_numpy(), scored["group"].to_numpy()
-        found = quality_with_intervals(scored[signal.name].to_numpy(), labels, groups)
+        found = with_exact_interval(
+            quality_with_intervals(scored[signal.name].to_numpy(), labels, groups), len(scored)
+        )
         cost = {**signal.microseconds, "bytes_per_tile": signal.bytes_per_tile}
         rows.append(
             {"collection": collection, "signal": signal.name, "n_pairs": len(scored), **found, **cost}
@@ -218,11 +210,23 @@ def judge(collection: str, scores: pd.DataFrame, signals: list[Signal]) -> list[
         labels, groups = measured["is_duplicate"].to_numpy(), measured["group"].to_numpy()
         forest = cross_validated_scores(measured[metrics], labels, groups)
         found = quality_with_intervals(forest, labels, groups)
+        found = with_exact_interval(found, len(measured))
         rows.append(
             {"collection": collection, "signal": ALL_METRICS, "n_pairs": len(measured), **found}
             | {"us_describe": 0.0, "us_compare": np.nan, "bytes_per_tile": COLOUR_PIXELS}
         )
     return rows
+
+
+def with_exact_interval(found: dict[str, float], n: int) -> dict[str, float]:
+    """The qualities of ``n`` pairs, the interval of their errors no narrower than that of a binomial share:
+    no bootstrap over groups draws an error where none was made, and would promise that there is none."""
+    wrong = round(found["errors_per_38780"] * n / ORIGINAL_OVERLAPS)
+    low, high = (ORIGINAL_OVERLAPS * end for end in exact_interval(wrong, n))
+    return found | {
+        "errors_per_38780_low": min(found["errors_per_38780_low"], low),
+        "errors_per_38780_high": max(found["errors_per_38780_high"], high),
+    }
 
 
 def perturb(

@@ -42,7 +42,8 @@ def write_table(accuracy: pd.DataFrame, path: Path) -> None:
         ]
         lines += [*markdown(HEADINGS, cells), ""]
     lines += [
-        "Errors at each signal's own best threshold; in brackets, 95 % intervals by bootstrap over groups.",
+        "Errors at each signal's own best threshold; in brackets, 95 % intervals by bootstrap over groups,",
+        "of errors no narrower than that of a binomial share.",
         "A pair is compared from descriptions at hand; where none is kept, from pixels.",
         "",
     ]

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.acquisitions.sources import read_acquisition
+from dupnet.acquisitions.sources import ACQUISITIONS, fetch, read_acquisition
 from dupnet.augment.variation import AugmentConfig, another_day, hls_shift, jpeg, reprocess
 from dupnet.images.reading import read_image
 from dupnet.pairs.reader import PairBatch, PairReader
@@ -35,11 +35,36 @@ ANOTHER_DAY_SHARE = 0.25
 CHUNK = 200
 
 
-def airbus_held_out(folder: Path) -> pd.DataFrame:
-    """``image, group, part`` of the held-out Airbus images that are in ``folder``."""
+def airbus_held_out(folder: Path, part: str = "test") -> pd.DataFrame:
+    """``image, group, part`` of the Airbus images of a part that are in ``folder``."""
     table = pd.read_csv(AIRBUS_PARTS)
     here = {path.name for path in folder.iterdir()}
-    return table[(table["part"] == "test") & table["image"].isin(here)].reset_index(drop=True)
+    return table[(table["part"] == part) & table["image"].isin(here)].reset_index(drop=True)
+
+
+def find_collections(
+    airbus: Path | None,
+    acquisitions: Mapping[str, Path | None],
+    work: Path,
+    part: str = "test",
+) -> dict[str, tuple[Path, dict[str, str]]]:
+    """Folder and overlap groups (image to group) of the images of a part, collection by collection.
+
+    ``acquisitions`` gives the file of each acquisition to cut, None where it is to be fetched into
+    ``data/raw``; the crops are written below ``work``. One whose part is narrower than a crop is left out.
+    """
+    found: dict[str, tuple[Path, dict[str, str]]] = {}
+    if airbus:
+        table = airbus_held_out(airbus, part)
+        found["airbus"] = airbus, dict(zip(table["image"], table["group"], strict=True))
+    for name, path in acquisitions.items():
+        first, end = COLUMNS[name][part]
+        if end - first < CROP:
+            continue
+        folder = work / (name if part == "test" else f"{name}_{part}")
+        cut_held_out(path or fetch(ACQUISITIONS[name], "data/raw", print)[0], name, folder, part)
+        found[name] = folder, {path.name: path.name for path in folder.iterdir()}
+    return found
 
 
 def is_reserved(group: str) -> bool:
@@ -57,11 +82,11 @@ def airbus_sources(folder: Path, part: str) -> list[Source]:
     return [Source("airbus", str(group), read_image(folder / str(image))) for image, group in named]
 
 
-def cut_held_out(acquisition: Path, name: str, folder: Path) -> None:
-    """Write the held-out part as JPEG crops that do not overlap, unless ``folder`` has them already."""
+def cut_held_out(acquisition: Path, name: str, folder: Path, part: str = "test") -> None:
+    """Write a part as JPEG crops that do not overlap, unless ``folder`` has them already."""
     if folder.exists():
         return
-    first, end = COLUMNS[name]["test"]
+    first, end = COLUMNS[name][part]
     pixels = read_acquisition(acquisition)[:, first:end]
     partial_folder = folder.with_name(folder.name + ".partial")
     partial_folder.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,9 @@ COLLARS = {"black": (0, 0, 0), "white": (255, 255, 255), "blue": (0, 0, 255)}
 AROUND = 32
 """Pixels of ground drawn around a tile, for what is cut aside."""
 
+LONG = 512
+"""Length in pixels of the long strips."""
+
 
 class RarePair(NamedTuple):
     """Two RGB tiles (size, size, 3) uint8 of one size, and whether they show one place and moment."""
@@ -38,7 +41,7 @@ class RarePair(NamedTuple):
 
 
 class _Ground(NamedTuple):
-    pixels: Image  # (SIZE + 2 AROUND, SIZE + 2 AROUND, 3)
+    pixels: Image  # (SIZE + 2 AROUND, SIZE + 2 AROUND, 3), of long strips LONG + 2 AROUND
     group: str
 
 
@@ -51,17 +54,21 @@ def draw_rare_pair(kind: str, sources: Sequence[Source], seed: int, index: int) 
     rng = np.random.default_rng((seed, number, index, 77))
     is_duplicate = bool(rng.integers(2))
     while True:
-        here, elsewhere = _two_grounds(sources, rng)
+        here, elsewhere = _two_grounds(sources, rng, LONG if kind == LONG_STRIPS else SIZE)
         tiles = RARE_KINDS[kind](here.pixels, elsewhere.pixels, is_duplicate, rng)
         if tiles is not None:
             return RarePair(*tiles, int(is_duplicate), here.group)
 
 
-def _two_grounds(sources: Sequence[Source], rng: np.random.Generator) -> tuple[_Ground, _Ground]:
+def _two_grounds(sources: Sequence[Source], rng: np.random.Generator, size: int) -> tuple[_Ground, _Ground]:
     """Two pieces of ground that share nothing: of two groups, or clear of each other in one image."""
-    side = SIZE + 2 * AROUND
+    side = size + 2 * AROUND
     sources = [source for source in sources if min(source.image.shape[:2]) > side]
-    names = sorted({source.name for source in sources})
+    groups = {
+        name: {one.group for one in sources if one.name == name} for name in {one.name for one in sources}
+    }
+    wide = {source.name for source in sources if max(source.image.shape[:2]) >= 2 * side}
+    names = sorted(name for name in groups if len(groups[name]) > 1 or name in wide)
     name = names[int(rng.integers(len(names)))]
     of_name = [source for source in sources if source.name == name]
     while True:
@@ -151,13 +158,15 @@ def _small(size: int) -> Callable[[Image, Image, bool, np.random.Generator], Til
 
 def _strip(length: int) -> Callable[[Image, Image, bool, np.random.Generator], Tiles]:
     """One cell wide and ``length`` px long, folded into a square, as a narrow overlap is judged."""
+    size = max(length, SIZE)
 
     def draw(here: Image, there: Image, is_duplicate: bool, rng: np.random.Generator) -> Tiles:
-        tiles = [_inner(here), _inner(here)]
+        tiles = [_inner(here, size), _inner(here, size)]
         if not is_duplicate:
-            tiles[1] = _day(tiles[0], _inner(there), rng) if rng.random() < 0.7 else _inner(there)
-        row = int(rng.integers(0, SIZE - CELL_SIZE + 1))
-        col = int(rng.integers(0, SIZE - length + 1))
+            other = _inner(there, size)
+            tiles[1] = _day(tiles[0], other, rng) if rng.random() < 0.7 else other
+        row = int(rng.integers(0, size - CELL_SIZE + 1))
+        col = int(rng.integers(0, size - length + 1))
 
         def folded(tile: Image) -> Image:
             line = tile[row : row + CELL_SIZE, col : col + length]
@@ -214,6 +223,8 @@ def _noise(deviation: float) -> Callable[[Image, Image, bool, np.random.Generato
     return draw
 
 
+LONG_STRIPS = f"strips of {CELL_SIZE} x {LONG} px"
+
 RARE_KINDS: dict[str, Callable[[Image, Image, bool, np.random.Generator], Tiles]] = {
     "collar": _collar,
     "nearly black": _nearly_black,
@@ -224,13 +235,14 @@ RARE_KINDS: dict[str, Callable[[Image, Image, bool, np.random.Generator], Tiles]
     "one pixel aside": _one_pixel,
     "noise of 5 levels": _noise(5),
     "noise of 12 levels": _noise(12),
+    LONG_STRIPS: _strip(LONG),
 }
 """How pairs of each kind are drawn: ground, other ground, whether a duplicate, a generator -> two tiles, or
 None where the ground does not do."""
 
 
-def _inner(ground: Image) -> Image:
-    return np.ascontiguousarray(ground[AROUND : AROUND + SIZE, AROUND : AROUND + SIZE])
+def _inner(ground: Image, size: int = SIZE) -> Image:
+    return np.ascontiguousarray(ground[AROUND : AROUND + size, AROUND : AROUND + size])
 
 
 def _calmed(tile: Image, texture: float, level: float, rng: np.random.Generator) -> Image:

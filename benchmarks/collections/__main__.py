@@ -79,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--ground", choices=("whole", "test"), nargs="+", default=["whole", "test"], help="columns to cut"
     )
+    parser.add_argument("--cuts", choices=("plain", "hard"), nargs="+", default=["plain", "hard"])
     parser.add_argument("--work", type=Path, help="keep the crops here, and use those already here")
     parser.add_argument("--airbus", type=Path, help="folder with images/ and labels.csv")
     parser.add_argument("--kills", type=int, default=0, help="only kill runs so many times, and resume them")
@@ -107,17 +108,18 @@ def run_derna(acquisition: npt.NDArray[np.uint8], options: argparse.Namespace, g
         acquisition = acquisition[:, slice(*COLUMNS["derna"]["test"])]
     file = "collections_test_ground" if is_test else "collections"
     parts: dict[str, list[pd.DataFrame]] = {"": [], "_errors": [], "_leaks": []}
-    for hard in (False, True):
+    for cut_name in options.cuts:
+        hard = cut_name == "hard"
         for seed in options.seeds:
             with tempfile.TemporaryDirectory(prefix="dupnet-collections-") as scratch:
-                name = f"{'hard' if hard else 'plain'}_{seed}"
+                name = f"{cut_name}_{seed}"
                 folder = (options.work or Path(scratch)) / (f"test_{name}" if is_test else name)
                 collection = cut(acquisition, folder, options.n_images, hard, seed)
                 tables = run_collection(collection, folder / "images", seed, thresholds)
                 if not is_test:
                     tables[0]["on_test_ground"] = wholly_on_test_ground(collection)
             for name, table in zip(parts, tables, strict=True):
-                table.insert(0, "cut", "hard" if hard else "plain")
+                table.insert(0, "cut", cut_name)
                 table.insert(1, "seed", seed)
                 parts[name].append(table)
                 together = pd.concat(parts[name], ignore_index=True)
