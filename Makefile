@@ -149,8 +149,8 @@ soak: $(STAMP)  ## 200 random kills of a run, each resumed and compared with the
 hostile: $(STAMP)  ## odd and hostile input, every row of the table; prints how many inputs were tried
 	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q tests/test_hostile.py
 
-mutation: $(STAMP)  ## the share of small defects that tests notice: benchmarks/results/mutation.csv (SAMPLE=mutants a room)
-	@$(PYTHON) tests/mutation.py --sample $(or $(SAMPLE),25)
+mutation: $(STAMP)  ## the share of small defects that tests notice: benchmarks/results/mutation.csv (SAMPLE=mutants a room, ROOMS=some of them)
+	@$(PYTHON) tests/mutation.py --sample $(or $(SAMPLE),25) $(ROOMS)
 
 options: $(STAMP)  ## whether a test notices each option that a command ignores: benchmarks/results/options.csv
 	@$(PYTHON) tests/options.py

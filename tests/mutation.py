@@ -1,264 +1,75 @@
 """``python tests/mutation.py [ROOM ...]``: how many small defects, put into a room, the tests notice.
 
-One operator, constant, condition or return value of the module is changed at a time, in memory: each mutant
-lives in a process of its own, forked after the heavy imports, and no file is written but the results:
-``benchmarks/results/mutation.csv`` and, with every mutant that no test noticed, ``mutation_survivors.csv``.
-Each module is tried with the tests that are its own. Some mutants cannot be
-noticed, because they change nothing that anybody sees; they are counted all the same.
+One operator, constant, condition or return value of a module is changed at a time, in memory: each mutant
+lives in a process of its own, forked after the heavy imports. It meets the tests that run the changed
+statement (``tests/reach.py``), those of the module's own file first, then the quickest, until one fails or
+``SECONDS`` are spent. What no test should notice is not drawn: documentation, wording, annotations, what is
+only looked at in a figure. Which mutants are drawn depends on the text of their lines alone, so that a draw
+stays the same where other lines change.
+
+Writes ``benchmarks/results/mutation.csv`` and, with every mutant that no test noticed,
+``mutation_survivors.csv``. Mutants that change nothing that can be observed are named, with the reason, in
+``tests/equivalent_mutants.csv``: they are counted, but not among those that a test could notice.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import copy
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
-import random
-import resource
 import signal
 import sys
 import time
-import types
-from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+from mutants import Mutant, draw, lines_of, modules_of, mutants, path_of
+from reach import KEPT, ROOT, Reach, limit, options, silence
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOMS = (
+    "tiles", "files", "images", "hashes", "metrics", "augment", "network", "pairs", "acquisitions",
+    "evaluation", "figures", "report", "find", "splits", "training", "review", "cluster", "commands",
+)  # fmt: skip
+"""Rooms whose modules are mutated: all of the package."""
 
-ROOMS = ("tiles", "files", "images", "pairs", "report", "find", "splits", "review", "commands")
-"""Rooms whose modules are mutated."""
-
-OTHER_TESTS = {
-    "files.atomic": ["test_files"],
-    "files.extras": ["test_dependencies"],
-    "files.identity": ["test_cache", "test_describe", "test_durability"],
-    "images.collars": ["test_collar"],
-    "images.collection_stretch": ["test_stretch"],
-    "images.image": ["test_decoding", "test_windows", "test_images"],
-    "images.jpeg": ["test_images", "test_formats"],
-    "images.pictures": ["test_decoding"],
-    "images.raster": ["test_windows", "test_formats"],
-    "images.reading": ["test_images", "test_formats"],
-    "images.tiles_on_disk": ["test_images", "test_options::TestTiles"],
-    "pairs.candidates": ["test_pairs"],
-    "pairs.reader": ["test_pair_reader"],
-    "pairs.table": ["test_pairs"],
-    "report.page": ["test_report"],
-    "find.cache": ["test_cache", "test_durability"],
-    "find.engine": ["test_crowds", "test_find"],
-    "find.extrema": ["test_points"],
-    "find.footprints": ["test_georeference_search"],
-    "find.groups": ["test_groups", "test_crowds"],
-    "find.judgements": ["test_verdicts", "test_audit_command"],
-    "find.names": ["test_lists", "test_readers"],
-    "find.placement": ["test_placement", "test_groups"],
-    "find.point_index": ["test_near_copies", "test_find"],
-    "find.point_search": ["test_crowds", "test_near_copies", "test_find"],
-    "find.scoring": ["test_find"],
-    "find.steps": ["test_near_copies", "test_crowds", "test_find"],
-    "splits.assignment": ["test_splits"],
-    "splits.conflicts": ["test_labels_command"],
-    "splits.entries": ["test_lists", "test_leaks"],
-    "splits.ground": ["test_leaks", "test_clean"],
-    "splits.keeping": ["test_clean"],
-    "splits.labels": ["test_labels_command"],
-    "splits.repair": ["test_splits"],
-    "splits.strata": ["test_splits"],
-    "review.notebook": ["test_review_notebook"],
-    "review.opening": ["test_opening", "test_wiring::TestReview"],
-    "review.page": ["test_review"],
-    "review.tables": ["test_review"],
-    "commands.audit": ["test_options::TestAudit", "test_audit_command"],
-    "commands.clean": ["test_options::TestClean", "test_clean"],
-    "commands.cli": ["test_cli", "test_habits"],
-    "commands.data": ["test_options::TestData", "test_data", "test_wiring::TestData"],
-    "commands.evaluate": ["test_options::TestEvaluate", "test_wiring::TestPairsAndEvaluate", "test_cli"],
-    "commands.find": ["test_find_arguments", "test_options::TestFind", "test_wiring::TestFind"],
-    "commands.labels": ["test_options::TestLabels", "test_labels_command"],
-    "commands.output": ["test_habits"],
-    "commands.pairs": ["test_options::TestPairs", "test_wiring::TestPairsAndEvaluate", "test_cli"],
-    "commands.review": ["test_review::test_the_command_hands_on_what_it_is_told", "test_wiring::TestReview"],
-    "commands.split": ["test_options::TestSplit", "test_audit_command", "test_wiring::TestSplit"],
-    "commands.tiles": ["test_options::TestTiles", "test_find_arguments", "test_wiring::TestTiles"],
-    "commands.train": [
-        "test_cli::test_every_option_of_train_reaches_the_training",
-        "test_wiring::test_train",
-    ],
-}
-"""Tests of modules that are not those of ``test_<module>``: files, or parts of them as pytest names them."""
-
-SECONDS = 120
-"""Of processor time, until a mutant that does not end counts as noticed: fifteen times what tests take."""
+SECONDS = 10
+"""Of processor time, for the tests of a mutant; then it counts as not noticed."""
 
 PRELOADED = (
-    "cv2",
-    "pyarrow.parquet",
-    "pytest",
-    "scipy.sparse.csgraph",
-    "sklearn.model_selection",
-    "tifffile",
-)
-"""What tests import that takes long; each mutant inherits it."""
+    "cv2", "distributed", "flask", "h5py", "hypothesis", "jinja2", "joblib", "keras", "matplotlib.pyplot",
+    "moto.server", "pandas", "pyarrow.parquet", "pytest", "rasterio", "s3fs", "scipy.sparse.csgraph",
+    "shapely", "simplejpeg", "sklearn.model_selection", "tifffile", "yaml",
+)  # fmt: skip
+"""What tests and the package import that takes long; each mutant inherits it."""
 
 PROFILE = "mutation"
 """Hypothesis's settings for mutants."""
 
-BYTES = 8 * 2**30
-"""Memory that a mutant may ask for."""
+RESULTS = ROOT / "benchmarks" / "results"
 
-COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
-}  # fmt: skip
-
-OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult,
-    ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
-    ast.BitXor: ast.BitAnd, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.MatMult: ast.Add,
-}  # fmt: skip
-
-CALLS = {
-    "any": "all", "minimum": "maximum", "argmin": "argmax", "min": "max", "zeros": "ones", "floor": "ceil",
-    "sum": "max", "cumsum": "cumprod",
-}  # fmt: skip
-CALLS.update({other: one for one, other in CALLS.items()})
-"""Functions and methods that are called in the place of others."""
+EQUIVALENT = ROOT / "tests" / "equivalent_mutants.csv"
+"""Mutants that change nothing that can be observed: module, change, source, reason."""
 
 
-class Mutant(NamedTuple):
-    """A change of a module: of which node of its syntax tree, which of the changes of that node, in words."""
-
-    module: str
-    line: int
-    change: str
-    place: int
-    number: int
-
-    def tree(self) -> ast.Module:
-        """The changed module."""
-        tree = ast.parse(_path(self.module).read_text(encoding="utf-8"))
-        _, apply = list(_changes(list(ast.walk(tree))[self.place]))[self.number]
-        apply()
-        return ast.fix_missing_locations(tree)
-
-    def source(self) -> str:
-        """The line as it stands."""
-        return _path(self.module).read_text(encoding="utf-8").splitlines()[self.line - 1].strip()
-
-
-def modules_of(room: str) -> list[str]:
-    """The modules of a room, which may be one itself."""
-    if _path(room).exists():
-        return [room]
-    return sorted(f"{room}.{path.stem}" for path in (ROOT / "dupnet" / room).glob("[!_]*.py"))
-
-
-def tests_of(module: str) -> list[str]:
-    """What pytest is to run of a module's tests."""
-    named = OTHER_TESTS.get(module, [f"test_{module.rpartition('.')[2]}"])
-    parts = (name.partition("::") for name in named)
-    return [f"{ROOT / 'tests' / file}.py{colons}{part}" for file, colons, part in parts]
-
-
-def mutants(module: str) -> list[Mutant]:
-    """All mutants of a module."""
-    tree = ast.parse(_path(module).read_text(encoding="utf-8"))
-    left_out = set(_not_behaviour(tree))
-    return [
-        Mutant(module, getattr(node, "lineno", 0), change, place, number)
-        for place, node in enumerate(ast.walk(tree))
-        if id(node) not in left_out
-        for number, (change, _) in enumerate(_changes(copy.copy(node)))
-    ]
-
-
-def _not_behaviour(tree: ast.Module) -> Iterator[int]:
-    """Nodes whose change no test should notice: annotations, docstrings, messages of errors, ``__all__``."""
-    for node in ast.walk(tree):
-        parts: list[ast.AST | None] = []
-        if isinstance(node, ast.FunctionDef):
-            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            parts = [argument.annotation for argument in arguments] + [node.returns]
-        elif isinstance(node, ast.AnnAssign):
-            parts = [node.annotation]
-        elif isinstance(node, ast.Raise | ast.Expr) and not isinstance(
-            getattr(node, "value", None), ast.Call | ast.Yield | ast.YieldFrom
-        ):
-            parts = [node]
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            value = node.value.value if isinstance(node.value, ast.Subscript) else None
-            is_type = isinstance(value, ast.Attribute) and value.attr in ("NDArray", "Callable")
-            is_type |= isinstance(value, ast.Name) and value.id in (
-                "Callable",
-                "Sequence",
-                "Mapping",
-                "tuple",
-            )
-            parts = [node] if node.targets[0].id == "__all__" or is_type else []
-        for part in parts:
-            if part is not None:
-                yield from (id(inner) for inner in ast.walk(part))
-
-
-def _changes(node: ast.AST) -> Iterator[tuple[str, types.FunctionType]]:
-    """What can be changed about a node: in words, and a function that does it."""
-
-    def put(name: str, value: object, at: int | None = None) -> types.FunctionType:
-        def change() -> None:
-            if at is None:
-                setattr(node, name, value)
-            else:
-                getattr(node, name)[at] = value
-
-        return change  # type: ignore[return-value]
-
-    if isinstance(node, ast.Compare):
-        for number, operator in enumerate(node.ops):
-            other = COMPARISONS[type(operator)]
-            yield f"{type(operator).__name__} to {other.__name__}", put("ops", other(), number)
-    elif isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in OPERATORS:
-        swapped = OPERATORS[type(node.op)]
-        yield f"{type(node.op).__name__} to {swapped.__name__}", put("op", swapped())
-    elif isinstance(node, ast.BoolOp):
-        joined = ast.Or if isinstance(node.op, ast.And) else ast.And
-        yield f"{type(node.op).__name__} to {joined.__name__}", put("op", joined())
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Invert):
-        yield f"{type(node.op).__name__} left out", put("op", ast.UAdd())
-    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        yield f"{node.value} to {not node.value}", put("value", not node.value)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        yield f"{node.value} to {node.value + 1}", put("value", node.value + 1)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value:
-        yield f"{node.value!r} to another text", put("value", f"{node.value}_")
-    elif isinstance(node, ast.Return) and node.value is not None:
-        yield "None returned", put("value", ast.Constant(None))
-    elif isinstance(node, ast.If | ast.IfExp | ast.While):
-        yield "condition negated", put("test", ast.UnaryOp(ast.Not(), node.test))
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
-        other_call = CALLS[node.func.attr]
-        function = ast.Attribute(node.func.value, other_call, ast.Load())
-        yield f"{node.func.attr} to {other_call}", put("func", function)
-
-
-def outcome(module: str, tree: ast.Module) -> str:
-    """What the module's tests do with this tree in its place: ``pass``, ``fail`` or ``do not end``."""
+def outcome(mutant: Mutant | None, tests: list[str], reach: Reach) -> tuple[str, str]:
+    """What tests do with a mutant (None: with the package as it is): pass, fail or "do not end"; at which."""
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os._exit(_run(module, tree))
+        os._exit(_run(mutant, tests, reach, writing))
+    os.close(writing)
+    with open(reading, encoding="utf-8") as told:
+        last = told.read().rpartition("\n")[2]
     _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL, signal.SIGALRM):
-        return "do not end"
-    return "fail" if status else "pass"
-
-
-def _path(module: str) -> Path:
-    return ROOT.joinpath("dupnet", *module.split(".")).with_suffix(".py")
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGPROF, signal.SIGALRM):
+        return "do not end", last
+    return "fail" if status else "pass", last
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -277,23 +88,17 @@ class _Finder(importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, self.path, loader=loader)
 
 
-def limit() -> None:
-    """Limit what this process may take."""
-    # Not by the clock, for beside other work all takes long; the clock is for a test that waits for ever.
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    signal.alarm(20 * SECONDS)
-    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-
-
-def silence() -> None:
-    """Drop what this process prints."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-
-
-def register_profile() -> None:
-    """Hypothesis's settings for mutants: a failing example is enough, no time is spent on a smaller one."""
+def prepare() -> None:
+    """Import what takes long, and have Hypothesis spend no time on smaller examples of what fails."""
+    os.chdir(ROOT)
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    for name in ("OMP_NUM", "OPENBLAS_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
+        os.environ[f"{name}_THREADS"] = "1"
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in PRELOADED:
+        importlib.import_module(name)
     from hypothesis import HealthCheck, Phase, settings
 
     settings.register_profile(
@@ -303,18 +108,51 @@ def register_profile() -> None:
         suppress_health_check=[HealthCheck.too_slow],
         phases=[Phase.explicit, Phase.generate],
     )
+    # Mutants compile nothing but what is changed, and look through no garbage of their parent's.
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(KEPT / "compiled")
+    gc.collect()
+    gc.freeze()
 
 
-def _run(module: str, tree: ast.Module) -> int:
+class _Chosen:
+    """Has pytest run certain tests in their order, as long as there is time, and says which it begins."""
+
+    def __init__(self, tests: list[str], seconds: float, told: int) -> None:
+        self.order = {test: number for number, test in enumerate(tests)}
+        self.seconds, self.told = seconds, told
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items[:] = sorted((i for i in items if i.nodeid in self.order), key=lambda i: self.order[i.nodeid])
+
+    def pytest_runtest_protocol(self, item: Any) -> bool | None:
+        if time.process_time() > SECONDS:
+            item.session.shouldstop = "no time is left"
+            return True  # this test is not run
+        limit(self.seconds)
+        os.write(self.told, f"\n{item.nodeid}".encode())
+        return None
+
+
+def _run(mutant: Mutant | None, tests: list[str], reach: Reach, told: int) -> int:
     import pytest
 
-    limit()
-    silence()
     try:
-        sys.meta_path.insert(0, _Finder(f"dupnet.{module}", _path(module), tree))
-        options = ["-x", "-q", "--tb=no", f"--hypothesis-profile={PROFILE}"]
-        options += [f"-pno:{plugin}" for plugin in ("cacheprovider", "xdist", "cov")]
-        return int(pytest.main([*options, *tests_of(module)]))
+        silence()
+        if mutant:
+            finder = _Finder(f"dupnet.{mutant.module}", path_of(mutant.module), mutant.tree())
+            sys.meta_path.insert(0, finder)
+        for file, names in groupby(tests, key=lambda test: test.partition("::")[0]):
+            longest = max(reach.seconds[test] for test in reach.seconds if test.startswith(f"{file}::"))
+            seconds = 15 + 3 * longest
+            limit(seconds)
+            chosen = _Chosen(list(names), seconds, told)
+            told_pytest = [*options(), "-x", f"--hypothesis-profile={PROFILE}", file]
+            status = int(pytest.main(told_pytest, plugins=[chosen]))
+            if status == pytest.ExitCode.INTERRUPTED and time.process_time() > SECONDS:
+                return 0
+            if status:
+                return 1
+        return 0
     except BaseException:
         return 1
 
@@ -325,56 +163,63 @@ def main() -> int:
     parser.add_argument(
         "rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)}, or a module (default: all rooms)"
     )
-    parser.add_argument("--sample", type=int, metavar="N", help="mutants to draw of each (default: all)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--sample", type=int, default=10**9, metavar="N", help="mutants a room (default: all)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--again", action="store_true", help="only those of the draw that no test noticed")
-    options = parser.parse_args()
-    os.chdir(ROOT)
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    chosen = parser.parse_args()
+    prepare()
+    reach = Reach()
+    survived = _words(RESULTS / "mutation_survivors.csv") if chosen.again else None
+    for room in chosen.rooms or ROOMS:
+        _mutate(room, chosen.sample, chosen.seed, survived, reach)
+    return 0
+
+
+def _mutate(room: str, n: int, seed: int, survived: set[Any] | None, reach: Reach) -> None:
+    """Try a room's mutants, only those that survived if these are given, and write the results."""
     import pandas as pd
 
-    for name in PRELOADED:
-        importlib.import_module(name)
-    register_profile()
+    every = [mutant for module in modules_of(room) for mutant in mutants(module)]
+    drawn = draw(every, n, seed)
+    known = _words(EQUIVALENT)
+    equivalent = [mutant for mutant in drawn if mutant.words() in known]
+    survivors, n_endless, failed = [], 0, set()
+    start = time.perf_counter()
+    for mutant in drawn:
+        if mutant in equivalent or (survived is not None and mutant.words() not in survived):
+            continue
+        tests = reach.tests(mutant.module, lines_of(mutant))
+        found, test = outcome(mutant, tests, reach)
+        n_endless += found == "do not end"
+        if found == "pass":
+            survivors.append((room, mutant.module, mutant.line, mutant.change, mutant.source))
+            print(f"{mutant.module}:{mutant.line}: {mutant.change}: {mutant.source}", flush=True)
+        else:
+            failed.add(test)
+    sound = outcome(None, sorted(failed - {""}), reach)
+    if sound[0] != "pass":
+        raise RuntimeError(f"{sound[1]} fails as it is")
+    n_noticeable = len(drawn) - len(equivalent)
+    caught = n_noticeable - len(survivors)
+    seconds = time.perf_counter() - start
+    words = f"{caught} of {n_noticeable} mutants noticed, {n_endless} of them by not ending"
+    print(f"{room}: {words}; {seconds:.0f} s", flush=True)
+    row = (room, seed, len(every), len(drawn), len(equivalent), caught, round(caught / n_noticeable, 4))
+    columns = ["room", "seed", "possible", "mutants", "equivalent", "caught", "share"]
+    _replace(RESULTS / "mutation.csv", pd.DataFrame([row], columns=columns), room)
+    columns = ["room", "module", "line", "change", "source"]
+    _replace(RESULTS / "mutation_survivors.csv", pd.DataFrame(survivors, columns=columns), room)
 
-    results = ROOT / "benchmarks" / "results"
-    known = results / "mutation_survivors.csv"
-    survived = set()
-    if options.again:
-        survived = set(pd.read_csv(known)[["module", "change", "source"]].itertuples(index=False, name=None))
-    for room in options.rooms or ROOMS:
-        every = [mutant for module in modules_of(room) for mutant in mutants(module)]
-        drawn = every
-        if options.sample and options.sample < len(every):
-            drawn = random.Random(options.seed).sample(every, options.sample)
-        sound: dict[str, bool] = {}
-        survivors, n_endless = [], 0
-        start = time.perf_counter()
-        for mutant in sorted(drawn):
-            text = (mutant.module, mutant.change, mutant.source())
-            if options.again and text not in survived:
-                continue
-            if mutant.module not in sound:
-                whole = ast.parse(_path(mutant.module).read_text(encoding="utf-8"))
-                sound[mutant.module] = outcome(mutant.module, whole) == "pass"
-            if not sound[mutant.module]:
-                print(f"{mutant.module}: its tests fail as it is", file=sys.stderr)
-                return 1
-            found = outcome(mutant.module, mutant.tree())
-            n_endless += found == "do not end"
-            if found == "pass":
-                survivors.append((room, mutant.module, mutant.line, *text[1:]))
-                print(f"{mutant.module}:{mutant.line}: {mutant.change}: {text[2]}", flush=True)
-        caught = len(drawn) - len(survivors)
-        seconds = time.perf_counter() - start
-        words = f"{caught} of {len(drawn)} mutants noticed, {n_endless} of them by not ending"
-        print(f"{room}: {words}; {seconds:.0f} s", flush=True)
-        row = (room, len(every), len(drawn), caught, round(caught / len(drawn), 4))
-        columns = ["room", "possible", "mutants", "caught", "share"]
-        _replace(results / "mutation.csv", pd.DataFrame([row], columns=columns), room)
-        columns = ["room", "module", "line", "change", "source"]
-        _replace(known, pd.DataFrame(survivors, columns=columns), room)
-    return 0
+
+def _words(path: Path) -> set[Any]:
+    """What a table's mutants are known by."""
+    import pandas as pd
+
+    if not path.exists():
+        return set()
+    return set(pd.read_csv(path)[["module", "change", "source"]].itertuples(index=False, name=None))
 
 
 def _replace(path: Path, rows: object, room: str) -> None:

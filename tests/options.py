@@ -9,14 +9,14 @@ an option was dropped unnoticed.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import signal
 import sys
 import time
 from typing import Any
 
-from mutation import PRELOADED, PROFILE, ROOT, limit, register_profile, silence
+from mutation import PROFILE, limit, prepare
+from reach import ROOT, silence
 
 RESULTS = ROOT / "benchmarks" / "results" / "options.csv"
 
@@ -50,6 +50,8 @@ TESTS = {
 """Commands, and the tests that are theirs: files, or parts of them as pytest names them, the quick ones
 first."""
 
+SECONDS = 120
+"""Of processor time, until tests that do not end count as failed."""
 
 NOTHING_TO_SAY = ("pairs", "train", "evaluate", "tiles", "data")
 """Commands that print every list whole: ``--verbose``, which all commands take, adds nothing there."""
@@ -96,7 +98,7 @@ def is_noticed(command: str, name: str | None, default: object = None) -> bool:
 def _run(command: str, name: str | None, default: object) -> int:
     import pytest
 
-    limit()
+    limit(SECONDS)
     silence()
     try:
         if name is not None:
@@ -115,13 +117,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("commands", nargs="*", metavar="COMMAND", help=f"of {', '.join(TESTS)} (all)")
     chosen = parser.parse_args().commands or list(TESTS)
-    os.chdir(ROOT)
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    prepare()
     import pandas as pd
 
-    for module in PRELOADED:
-        importlib.import_module(module)
-    register_profile()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     missed = 0
     for command in chosen:

@@ -90,6 +90,20 @@ def test_pairs_are_those_of_a_plain_loop() -> None:
     pd.testing.assert_frame_equal(found, pd.DataFrame(wanted, columns=FOOTPRINT_COLUMNS), check_dtype=False)
 
 
+def test_only_pairs_across_two_folders() -> None:
+    georeferences = {name: chip(0, 10 * number) for number, name in enumerate("abcd")}
+    found = footprint_pairs(georeferences, against={"b", "d"}).pairs
+    assert ["".join(pair) for pair in found[["image1", "image2"]].to_numpy()] == ["ab", "ad", "bc", "cd"]
+
+
+def test_of_a_stack_the_pairs_that_share_most() -> None:
+    """Of five chips in a row the first is the first of two pairs only: those with its nearest neighbours."""
+    georeferences = {name: chip(0, 10 * number) for number, name in enumerate("abcde")}
+    found = footprint_pairs(georeferences, most=2)
+    pairs = ["".join(pair) for pair in found.pairs[["image1", "image2"]].to_numpy()]
+    assert (pairs, found.n_skipped) == (["ab", "ac", "bc", "bd", "cd", "ce", "de"], 3)
+
+
 def test_chips_that_touch_share_nothing() -> None:
     assert footprint_pairs({"a": chip(0, 0), "b": chip(0, 300), "c": chip(300, 0)}).pairs.empty
     assert footprint_pairs({"a": chip(0, 0)}).pairs.empty

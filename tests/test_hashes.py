@@ -14,6 +14,8 @@ from PIL import Image
 from dupnet.augment.variation import jpeg
 from dupnet.hashes import (
     HASHES,
+    SEGMENT_PIXELS,
+    _segments,
     block_mean_hash,
     block_mean_hash_channels,
     colour_moment_hash,
@@ -125,6 +127,49 @@ def test_crop_resistant_hash_is_imagehashs(tile):
     expected = imagehash.crop_resistant_hash(Image.fromarray(tile)).segment_hashes
     found = HASHES["crop_resistant_hash"](tile)
     assert found.tolist() == [np.packbits(segment.hash).tolist() for segment in expected]
+
+
+def rows_of(n_bright: int, side: int, last: int = 0) -> np.ndarray:
+    """A square whose first rows are bright, and some pixels of the row below them."""
+    mask = np.zeros((side, side), bool)
+    mask[:n_bright] = True
+    mask[n_bright, :last] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        rows_of(20, 25),  # as small as a segment must not be
+        rows_of(20, 25, last=1),
+        rows_of(145, 150),  # the bright pixels and those around the border are fewer than all, and as many
+        rows_of(146, 150),
+    ],
+    ids=["500", "501", "fewer", "as many"],
+)
+def test_segments_are_imagehashs(mask):
+    expected = imagehash._find_all_segments(mask * np.float32(255), 128, SEGMENT_PIXELS)
+    boxes = []
+    for segment in map(np.array, map(list, expected)):
+        (top, left), (bottom, right) = segment.min(axis=0), segment.max(axis=0) + 1
+        boxes.append([left, top, right, bottom])
+    assert _segments(mask).tolist() == (boxes or [[0, 0, *mask.shape[::-1]]])
+
+
+def test_without_segments_the_whole_tile_is_one():
+    mask = np.indices((30, 40)).sum(axis=0) % 2 == 0  # single pixels
+    assert _segments(mask).tolist() == [[0, 0, 40, 30]]
+
+
+@pytest.mark.parametrize("n_bits, is_apart", [(16, False), (17, True)])
+def test_segments_correspond_within_a_quarter_of_the_bits(n_bits, is_apart):
+    one, other = np.zeros((1, 8), np.uint8), np.packbits(np.arange(64) < n_bits)[None]
+    assert HASHES["crop_resistant_hash"].distance(one, other) == is_apart
+
+
+def test_segments_without_a_counterpart_count_in_both_directions():
+    one, both = np.zeros((1, 8), np.uint8), np.array([[0] * 8, [255] * 8], np.uint8)
+    assert HASHES["crop_resistant_hash"].distance(one, both) == 0.25  # none of one, half of the other
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,18 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from dupnet.images import reading as images
 from dupnet.images import tiles_on_disk
 from dupnet.images.listing import list_images
-from dupnet.images.reading import UnreadableImage, load, read_grey, read_image
+from dupnet.images.reading import UnreadableImage, decode, kind_of, load, read_grey, read_image
 from dupnet.images.tiles_on_disk import save_tiles
 from dupnet.tiles import Grid, split_tiles
 
@@ -138,6 +140,23 @@ def test_refused_with_a_reason(name: str, tmp_path: Path) -> None:
         assert reason in caught.value.reason
         assert name in str(caught.value)
         assert "0x" not in caught.value.reason  # an address would differ from run to run
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiffs_of_either_byte_order(order: Literal["<", ">"], big: bool) -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, picture(64, 64), byteorder=order, bigtiff=big)
+    np.testing.assert_array_equal(decode(file.getvalue(), grey=False).pixels, picture(64, 64))
+
+
+@pytest.mark.parametrize("n_header", [12, 40, 52, 56, 64, 108, 124])
+def test_text_is_no_bmp(n_header: int) -> None:
+    start = b"BM" + bytes(12) + n_header.to_bytes(4, "little") + bytes(46)
+    assert kind_of(start).reader == "picture"
+    for other in (b"BMW" + bytes(61), b"CM" + start[2:], start[:29]):
+        with pytest.raises(UnreadableImage, match="not an image of a known kind"):
+            kind_of(other)
 
 
 def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def test_parts_are_those_of_the_whole_image(name: str, folder: Path, monkeypatch
     for area in (np.s_[0:10, 0:10], np.s_[500:1040, 290:1030], np.s_[:, 1290:], np.s_[700:700, :9]):
         np.testing.assert_array_equal(found.pixels[area], whole.pixels[area])
         np.testing.assert_array_equal(found.valid[area], valid[area])
+    # What is kept may grow to so many blocks, each with its mask.
+    assert found.pixels.nbytes == found.valid.nbytes == parts.NEEDED_BLOCKS * (512 * 512 + 512 * 512)
 
 
 @pytest.mark.parametrize("dense", [False, True])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dupnet.images.collection_stretch import stretch_of_collection
+from dupnet.images.raster import kind_and_sample
 from dupnet.images.reading import load_image
 from dupnet.images.stretch import Rendering, filled, limits_of, read_rendering, stretch, wanted_bands
 
@@ -26,6 +27,9 @@ from dupnet.images.stretch import Rendering, filled, limits_of, read_rendering, 
         (["gray"] * 3, [None] * 3, None, [1, 2, 3], ""),
         (["gray"] * 4, ["Blue", "Green", "Red", "NIR"], None, [3, 2, 1], "by description"),
         (["gray"] * 4, ["band 1", "band_2", "Band-3", "BAND 4"], None, [4, 3, 2], "by description"),
+        (["gray"] * 4, ["B01", "B02", "B03", "B04"], None, [4, 3, 2], "by description"),
+        (["gray"] * 4, ["B4", "B3", "B2", "B1"], None, [1, 2, 3], "by description"),
+        (["gray"] * 4, ["x", "b", "g", "r"], None, [4, 3, 2], "by description"),
         (["gray"] * 8, [None] * 8, None, [1, 2, 3], "first three of 8"),
         (
             ["red", "green", "blue", "undefined"],
@@ -132,6 +136,13 @@ def test_a_collar_that_nothing_declares_is_no_limit() -> None:
     assert outside[:, :30].all() and not outside[:, 30:].any()
     assert not filled(inside).any()
     assert not filled(np.zeros((1, 9, 9))).any()
+
+
+def test_limits_are_taken_of_a_copy_of_bounded_size(tmp_path: Path) -> None:
+    scene = np.random.default_rng(0).integers(0, 4000, (1, 700, 300)).astype(np.uint16)
+    formats.raster(scene)(tmp_path / "a.tif")
+    found = kind_and_sample(tmp_path / "a.tif", "GTiff", Rendering())
+    assert found is not None and found[1].shape == (1, 512, 300)
 
 
 def test_one_stretch_for_a_collection(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ CONVERTED = {
     "1": "black and white; taken as three equal channels",
     "P": "palette; converted to RGB",
     "LA": "grey with alpha; alpha taken as a mask, grey as three equal channels",
-    "La": "grey with alpha; alpha taken as a mask, grey as three equal channels",
     "PA": "palette with alpha; alpha taken as a mask, palette converted to RGB",
     "RGBA": "alpha taken as a mask",
     "RGBX": "fourth channel dropped",
@@ -67,9 +66,8 @@ def decode_picture(data: bytes, *, grey: bool, tile_size: int | None = None) -> 
                 )
             note = CONVERTED.get(image.mode, "")
             valid: Mask | None = None
-            if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-                alpha = image.convert("RGBA").getchannel("A") if image.mode != "La" else image.getchannel("a")
-                valid = np.asarray(alpha) > 0
+            if "A" in image.getbands() or "transparency" in image.info:
+                valid = np.asarray(image.convert("RGBA").getchannel("A")) > 0
                 if "transparency" in image.info:
                     note = f"{note + '; ' if note else ''}transparent pixels masked"
                     if isinstance(image.info["transparency"], bytes):

@@ -59,8 +59,9 @@ START = 64
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
-_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
-"""Bytes of the headers of the versions of BMP, by which it is told from any text that begins with BM."""
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+"""Bytes of the headers of the versions of BMP that are read, by which it is told from any text that begins
+with BM."""
 
 _RASTERS = {
     b"II*\0": "GTiff",
@@ -127,11 +128,8 @@ def kind_of(start: bytes) -> Kind:
             return Kind("picture")
         if start[8:12] in (b"heic", b"heix", b"mif1", b"hevc"):
             raise UnreadableImage("image", "not an image of a known kind: HEIF; convert it to PNG or TIFF")
-    if (
-        start.startswith(b"BM")
-        and len(start) >= 30
-        and int.from_bytes(start[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
-    ):
+    n_header = int.from_bytes(start[14:18], "little")
+    if start.startswith(b"BM") and len(start) >= 30 and n_header in _BMP_HEADERS:
         return Kind("picture")
     for first, driver in _RASTERS.items():
         if start.startswith(first) and (driver != "PNM" or start[2:3].isspace()):
