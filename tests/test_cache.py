@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,34 @@ def assert_holds(cache: Cache, *names: str) -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the names of open files")
+def test_rows_are_on_the_disk_before_the_journal_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the time has come, and when it is closed."""
+    synced: list[tuple[str, int]] = []
+    fsync = os.fsync
+
+    def noting(file: int) -> None:
+        fsync(file)
+        path = os.readlink(f"/proc/self/fd/{file}")
+        synced.append((os.path.basename(path), os.path.getsize(path)))
+
+    monkeypatch.setattr(cache_module, "SYNC_SECONDS", 3600)
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        monkeypatch.setattr(os, "fsync", noting)
+        append(cache, "one.jpg")
+        cache.flush()
+        assert synced == []
+        monkeypatch.setattr(cache_module, "SYNC_SECONDS", -1)
+        cache.flush()
+        assert [name for name, _ in synced] == [*FILES, "journal.jsonl"]
+        monkeypatch.setattr(cache_module, "SYNC_SECONDS", 3600)
+        append(cache, "NA")
+        synced.clear()
+    assert synced == [(name, (tmp_path / name).stat().st_size) for name in (*FILES, "journal.jsonl")]
 
 
 def test_what_was_appended_is_read_back_in_any_order(tmp_path: Path) -> None:

@@ -33,12 +33,15 @@ class Disk:
         self.folder = os.fspath(folder)
         self.full_at: int | None = None
         self.n_writes = 0
+        self.kinds: dict[tuple[str, str], int] = {}
+        """The first write into each kind of file: its folder and its ending."""
 
     def is_mine(self, path: object) -> bool:
         return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(self.folder)
 
-    def takes(self) -> bool:
+    def takes(self, path: str | os.PathLike[str]) -> bool:
         self.n_writes += 1
+        self.kinds.setdefault((os.path.dirname(path), os.path.splitext(path)[1]), self.n_writes)
         return self.full_at is None or self.n_writes < self.full_at
 
     def refuse(self) -> None:
@@ -52,7 +55,7 @@ class Disk:
 
         class File(io.FileIO):
             def write(self, data: Any) -> int:
-                if disk.takes():
+                if disk.takes(self.name):
                     return super().write(data)
                 if disk.n_writes > disk.full_at or len(data) < 2:
                     disk.refuse()
@@ -67,7 +70,12 @@ class Disk:
             return buffered if "b" in mode else io.TextIOWrapper(buffered, *texts, **more)
 
         def open_descriptor(path: Any, flags: int, *rest: Any, **more: Any) -> int:
-            if disk.is_mine(path) and flags & os.O_CREAT and not os.path.exists(path) and not disk.takes():
+            if (
+                disk.is_mine(path)
+                and flags & os.O_CREAT
+                and not os.path.exists(path)
+                and not disk.takes(path)
+            ):
                 disk.refuse()
             return os_open(path, flags, *rest, **more)
 
@@ -118,7 +126,8 @@ COMMANDS = {
 """Each command that writes, and its exit status where the disk has room."""
 
 MOST_POINTS = 10
-"""Points of one command at which the disk fills: all of them, or so many spread over them."""
+"""Points of one command at which the disk fills: all of them, or so many spread over them and one in each
+kind of file."""
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -136,10 +145,19 @@ def test_a_disk_that_fills_at_any_point(
             return cli.main([*(part.format(out=out, **names) for part in line), "-q"])
 
     disk = Disk(tmp_path)
+    map_file = np.memmap
+
+    def map_for_reading(path: object, dtype: object, mode: str, **options: object) -> np.memmap:
+        assert mode == "r"  # writing through a map onto a full disk kills Python
+        return map_file(path, dtype, mode, **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(np, "memmap", map_for_reading)
     assert run(None) == well
     wanted, n_writes = contents(out), disk.n_writes
     assert wanted and n_writes >= 2
-    for full_at in sorted({1 + k * n_writes // MOST_POINTS for k in range(MOST_POINTS)} | {n_writes}):
+    points = {1 + k * n_writes // MOST_POINTS for k in range(MOST_POINTS)} | {n_writes}
+    points |= {1 + first for first in disk.kinds.values() if first < n_writes}  # made, and then not written
+    for full_at in sorted(points):
         shutil.rmtree(out)
         capsys.readouterr()
         assert run(full_at) == 2, full_at

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -67,7 +68,7 @@ def test_every_command_that_prints_a_result_has_the_habits(command: str, capsys:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["fnd"], ["find", "x", "--nonsense"], ["split"], ["audit"], ["split", "x\x1b[2J", "y\n"]]
+    "words", [[], ["fnd"], ["find", "x", "--nonsense"], ["split"], ["audit"], ["split", "x", "y\x1b[2J\n"]]
 )
 def test_bad_use_is_one_harmless_line(words: list[str], capsys: Captured) -> None:
     with pytest.raises(SystemExit) as end:
@@ -152,6 +153,20 @@ def test_names_are_harmless_on_a_terminal(tmp_path: Path, capsys: Captured) -> N
     assert "\\x1b]0;title\\x07.jpg" in said.out
 
 
+def test_errors_and_warnings_are_harmless_on_a_terminal(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever name a command puts into them."""
+
+    def complaining(_: argparse.Namespace) -> None:
+        warnings.warn("a\x1b[2J is odd", stacklevel=1)
+        raise ValueError("b\x1b[2J\nis wrong")
+
+    monkeypatch.setattr("dupnet.commands.split.run", complaining)
+    assert cli.main(["split", "x"]) == 2
+    assert capsys.readouterr().err == "dupnet: a\\x1b[2J is odd\ndupnet: b\\x1b[2J is wrong\n"
+
+
 def test_printable() -> None:
     assert (
         printable("a\x1b[2J\r\u200b\u2028\U000e0041\ud800") == "a\\x1b[2J\\r\\u200b\\u2028\\U000e0041\\ud800"
@@ -219,6 +234,25 @@ def test_remarks_of_tensorflow_are_dropped_and_nothing_else() -> None:
         "a warning of ours",
         "after",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "work"),
+    [
+        (["train", "pairs.csv", "images", "--out", "run"], "train._train"),
+        (["evaluate", "pairs.csv", "images", "--model", "m.keras"], "evaluate._judge_pairs"),
+        (["evaluate", "images", "--labels", "labels.csv", "--model", "m.keras"], "evaluate._judge_labels"),
+    ],
+)
+def test_commands_that_load_tensorflow_drop_its_remarks(
+    words: list[str], work: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def remarking(_: argparse.Namespace) -> None:
+        os.write(2, b"I0000 00:00:1795807675.93 2848 port.cc:153] oneDNN operations are on.\nwell\n")
+
+    monkeypatch.setattr(f"dupnet.commands.{work}", remarking)
+    assert cli.main(words) == 0
+    assert capfd.readouterr().err == "well\n"
 
 
 # --- stopping -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from dupnet.commands.arguments import (
     score,
     whole_number,
 )
-from dupnet.commands.output import say, say_json
+from dupnet.commands.output import say, say_json, without_remarks
 
 if TYPE_CHECKING:
     from dupnet.network.descriptors import Weights
@@ -98,10 +99,11 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the counts; with ``--labels`` the contradicted labels too."""
-    if options.labels is not None:
-        _judge_labels(options)
-    else:
-        _judge_pairs(options)
+    with without_remarks() if options.model else nullcontext():  # of TensorFlow, which a model needs
+        if options.labels is not None:
+            _judge_labels(options)
+        else:
+            _judge_pairs(options)
 
 
 def _judge_pairs(options: argparse.Namespace) -> None:

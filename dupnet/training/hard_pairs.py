@@ -125,14 +125,14 @@ def write_pairs(
     """
     parts = [range(start, min(start + PAIRS_AT_A_TIME, n)) for start in range(0, n, PAIRS_AT_A_TIME)]
     rows: list[tuple[object, ...]] = []
-    with atomic_path(path) as beside:
-        written = np.lib.format.open_memmap(beside, "w+", np.uint8, (n, 2, verify_bytes(TILE_SIZE)))
-        for part, (verify, known) in zip(
-            parts, _described(_Draw(sources, shares, seed, draw or draw_pair), parts, workers), strict=True
-        ):
-            written[part.start : part.stop] = verify
+    header = {"descr": "|u1", "fortran_order": False, "shape": (n, 2, verify_bytes(TILE_SIZE))}
+    # Written, not mapped: where the disk is full, writing is an error, and a mapped file kills Python.
+    with atomic_path(path) as beside, open(beside, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for verify, known in _described(_Draw(sources, shares, seed, draw or draw_pair), parts, workers):
+            file.write(np.ascontiguousarray(verify, np.uint8).data)
             rows += known
-        written.flush()
+        file.flush()
         table = pd.DataFrame(rows, columns=list(HardPair._fields[2:]))
         write_csv(table, os.fspath(path).removesuffix(".npy") + ".csv")  # before the array is there for all
     return table
