@@ -39,7 +39,7 @@ def test_offsets_are_refined_to_the_pixel(ground, offset, shift):
     y, x = offset
     one = resaved(plane[350:850, 250:600], 85)
     two = resaved(plane[350 + y : 850 + y, 250 + x : 600 + x][:500, :350], 95, 0.95)
-    found = refine_offset(one, two, y + shift[0], x + shift[1], 3)
+    found = refine_offset((one, None), (two, None), y + shift[0], x + shift[1], 3)
     assert (found.y_offset, found.x_offset) == offset
     assert found.correlation > 0.8
     assert found.second < 0.6
@@ -47,8 +47,8 @@ def test_offsets_are_refined_to_the_pixel(ground, offset, shift):
 
 
 def test_too_narrow_a_region_is_not_refined(ground):
-    assert refine_offset(ground, ground, 490, 0, 3) is None
-    assert refine_offset(ground, ground, 0, -600, 3) is None
+    assert refine_offset((ground, None), (ground, None), 490, 0, 3) is None
+    assert refine_offset((ground, None), (ground, None), 0, -600, 3) is None
     assert register(high_passed(ground[:20]), high_passed(ground[:20]), 3) is None
 
 
@@ -88,10 +88,12 @@ def test_what_repeats_lies_elsewhere_unless_it_is_laid_right():
     one, two = resaved(roof[:, :180], 90), resaved(roof[:, 100:280], 88)
     for x, is_wrong in ((100, False), (84, True), (116, True)):
         region = common_region(one.shape, two.shape, 0, x)
-        assert is_elsewhere(one, two, region, 64) is is_wrong
-        assert is_elsewhere(two, one, common_region(two.shape, one.shape, 0, -x), 64) is is_wrong
+        assert is_elsewhere((one, None), (two, None), region, 64) is is_wrong
+        assert (
+            is_elsewhere((two, None), (one, None), common_region(two.shape, one.shape, 0, -x), 64) is is_wrong
+        )
 
 
 def test_what_does_not_repeat_is_not_elsewhere(ground):
     region = common_region((200, 200), (200, 200), 120, 140)
-    assert not is_elsewhere(ground[:200, :200], ground[120:320, 140:340], region, 64)
+    assert not is_elsewhere((ground[:200, :200], None), (ground[120:320, 140:340], None), region, 64)

@@ -76,3 +76,15 @@ def test_where_one_image_shows_nothing_neither_speaks() -> None:
     images = (lambda: (one, valid), lambda: (two, None))
     assert pixels_agree(common_region(one.shape, two.shape, -10, 30), images, 1.0, True, True).agree
     assert pixels_agree(common_region(two.shape, one.shape, 10, -30), images[::-1], 1.0, True, True).agree
+
+
+def test_nothing_is_shown_where_neither_is_valid() -> None:
+    """Beside the region one image is bright, the other dark: no edge may come of what is put there."""
+    plane = textured(1, 128, seed=6, contrast=2)[0].astype(np.int16)
+    one, two = (np.concatenate([plane, plane[:, :60] + lift], axis=1) for lift in (90, -90))
+    valid = np.ones(one.shape, bool)
+    valid[:50, :80] = False
+    one, two = one.astype(np.uint8), np.roll(two, 60, axis=1).astype(np.uint8)
+    images = (lambda: (one, valid), lambda: (two, np.roll(valid, 60, axis=1)))
+    region = common_region(one.shape, two.shape, 0, -60)
+    assert pixels_agree(region, images, 1.0, True, False) == Agreement(True)

@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dupnet.find.regions import Region, common_region
+from dupnet.find.regions import Image, Region, common_region
 
 __all__ = [
     "Registration",
     "differing_share",
     "high_passed",
+    "high_passed_both",
     "is_elsewhere",
     "lowest_window",
     "most_textured",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 Bytes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
 
 BLUR, BLUR_SIZE = 3.0, 15
@@ -93,6 +95,22 @@ def high_passed(grey: npt.NDArray[np.generic], valid: npt.NDArray[np.generic] | 
     if valid is not None:
         passed[cv2.erode(np.asarray(valid, np.uint8), np.ones(kernel, np.uint8)) == 0] = 0
     return passed
+
+
+def high_passed_both(region: Region, first: Image, second: Image) -> tuple[Float, Float]:
+    """A region of either image, high-passed, zero where not both are valid."""
+    valid = _valid_in_both(region, first, second)
+    return high_passed(region.of_first(first[0]), valid), high_passed(region.of_second(second[0]), valid)
+
+
+def _valid_in_both(region: Region, first: Image, second: Image) -> Mask | None:
+    """Which pixels of a region are valid in both images, (height, width) bool, or None for all."""
+    masks = [
+        of(valid)
+        for of, (_, valid) in ((region.of_first, first), (region.of_second, second))
+        if valid is not None
+    ]
+    return np.logical_and.reduce(masks) if masks else None
 
 
 def differing_share(first: Float, second: Float) -> float:
@@ -164,13 +182,13 @@ def register(first: Float, second: Float, radius: int) -> Registration | None:
     )
 
 
-def refine_offset(grey1: Bytes, grey2: Bytes, y: int, x: int, radius: int = 3) -> Registration | None:
+def refine_offset(first: Image, second: Image, y: int, x: int, radius: int = 3) -> Registration | None:
     """The offset near (y, x), of image 2's origin in image 1's frame, at which the images agree best.
 
     Parameters
     ----------
-    grey1, grey2 : (height, width) uint8
-        Whole images.
+    first, second : Image
+        Whole images, grey, and which of their pixels are valid: others say nothing.
     y, x : int
         The offset that was proposed, in pixels.
     radius : int
@@ -181,15 +199,15 @@ def refine_offset(grey1: Bytes, grey2: Bytes, y: int, x: int, radius: int = 3) -
     Registration or None
         None where what they share is, less the radius, narrower than :data:`SMALLEST_TEMPLATE`.
     """
-    region = common_region(grey1.shape, grey2.shape, y, x)
+    region = common_region(first[0].shape, second[0].shape, y, x)
     if min(region.height, region.width) < SMALLEST_TEMPLATE + 2 * radius:
         return None
-    region = most_textured(region, grey1, grey2, radius)
-    found = register(high_passed(region.of_first(grey1)), high_passed(region.of_second(grey2)), radius)
+    region = most_textured(region, first, second, radius)
+    found = register(*high_passed_both(region, first, second), radius)
     return found and found._replace(y_offset=int(y) + found.y_offset, x_offset=int(x) + found.x_offset)
 
 
-def most_textured(region: Region, grey1: Bytes, grey2: Bytes, radius: int) -> Region:
+def most_textured(region: Region, first: Image, second: Image, radius: int) -> Region:
     """Of up to nine parts of a region the one with the most texture in both images.
 
     No side of it is longer than :data:`LONGEST_TEMPLATE` and the radius on both sides.
@@ -209,9 +227,15 @@ def most_textured(region: Region, grey1: Bytes, grey2: Bytes, radius: int) -> Re
                 height,
                 width,
             )
+            valid = _valid_in_both(part, first, second)
+            seen = (
+                None if valid is None else cv2.erode(valid[::4].astype(np.uint8), np.ones((3, 3), np.uint8))
+            )
             texture = min(
-                float(cv2.meanStdDev(cv2.Laplacian(np.ascontiguousarray(of_image[::4]), cv2.CV_32F))[1][0, 0])
-                for of_image in (part.of_first(grey1), part.of_second(grey2))
+                float(
+                    cv2.meanStdDev(cv2.Laplacian(np.ascontiguousarray(rows), cv2.CV_32F), mask=seen)[1][0, 0]
+                )
+                for rows in (part.of_first(first[0])[::4], part.of_second(second[0])[::4])
             )
             if texture > most:
                 best, most = part, texture
@@ -227,25 +251,31 @@ def middle(region: Region, height: int, width: int) -> Region:
     )
 
 
-def is_elsewhere(grey1: Bytes, grey2: Bytes, region: Region, radius: int) -> bool:
+def is_elsewhere(first: Image, second: Image, region: Region, radius: int) -> bool:
     """Whether what one image shows in a region lies in the other at another place, as well or better.
 
-    ``grey1, grey2`` (height, width) uint8 are whole images; places up to ``radius`` px away count. So it is
-    where a roof or a row of containers repeats, and two images were laid on each other a period aside. The
-    inner half of the region is looked for, which has room to move where the images end, at half size;
+    ``first, second`` are whole images, and which pixels are valid; places up to ``radius`` px away count. So
+    it is where a roof or a row of containers repeats, and two images were laid on each other a period aside.
+    The inner half of the region is looked for, which has room to move where the images end, at half size;
     :func:`register` tells what lies near apart.
     """
-    height, width = region.height // 2, region.width // 2
-    inner = middle(region, height, width)
-    first, second = high_passed(_halved(inner.of_first(grey1))), high_passed(_halved(inner.of_second(grey2)))
-    if min(float(first.std()), float(second.std())) < FLAT:  # what is flat correlates with all that is flat
+    inner = middle(region, region.height // 2, region.width // 2)
+    valid = _valid_in_both(inner, first, second)
+    one, two = _half(inner.of_first(first[0]), valid), _half(inner.of_second(second[0]), valid)
+    if min(float(one.std()), float(two.std())) < FLAT:  # what is flat correlates with all that is flat
         return False
-    here = float(cv2.matchTemplate(first, second, cv2.TM_CCOEFF_NORMED)[0, 0])
+    here = float(cv2.matchTemplate(one, two, cv2.TM_CCOEFF_NORMED)[0, 0])
     there = max(
-        _best_apart(first, grey2, inner.top2, inner.left2, inner, radius),
-        _best_apart(second, grey1, inner.top1, inner.left1, inner, radius),
+        _best_apart(one, second, inner.top2, inner.left2, inner, radius),
+        _best_apart(two, first, inner.top1, inner.left1, inner, radius),
     )
     return there >= here
+
+
+def _half(grey: npt.NDArray[np.generic], valid: npt.NDArray[np.generic] | None) -> Float:
+    """An image at half size, high-passed, zero where it is not valid."""
+    shown = None if valid is None else _halved(np.asarray(valid, np.uint8) * 255) == 255
+    return high_passed(_halved(grey), shown)
 
 
 def _halved(grey: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -255,13 +285,16 @@ def _halved(grey: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     )
 
 
-def _best_apart(template: Float, grey: Bytes, top: int, left: int, region: Region, radius: int) -> float:
+def _best_apart(template: Float, image: Image, top: int, left: int, region: Region, radius: int) -> float:
     """Best correlation of a template of half size in an image, up to ``radius`` px from (top, left)."""
     # A whole number of pixels of half size away, so that the place itself lies on one.
     up, to_left = min(radius, top) // 2 * 2, min(radius, left) // 2 * 2
     y, x = top - up, left - to_left
-    around = grey[y : top + region.height + radius, x : left + region.width + radius]
-    surface = cv2.matchTemplate(high_passed(_halved(around)), template, cv2.TM_CCOEFF_NORMED)
+    around = np.s_[y : top + region.height + radius, x : left + region.width + radius]
+    grey, valid = image
+    surface = cv2.matchTemplate(
+        _half(grey[around], None if valid is None else valid[around]), template, cv2.TM_CCOEFF_NORMED
+    )
     rows, cols = np.arange(surface.shape[0])[:, None] - up // 2, np.arange(surface.shape[1]) - to_left // 2
     apart = np.maximum(np.abs(rows), np.abs(cols)) >= APART
     return float(surface[apart].max()) if apart.any() else -1.0

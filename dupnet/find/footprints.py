@@ -132,7 +132,7 @@ def propose(
             for axis, offset in enumerate((y, x))
         )
         radius = min(RADIUS, (narrow - SMALLEST_TEMPLATE) // 2)
-        found = refine_offset(read(one)[0], read(two)[0], y, x, radius) if radius > 0 else None
+        found = refine_offset(read(one), read(two), y, x, radius) if radius > 0 else None
         if found is None or found.correlation <= CERTAIN:
             return y, x, False
         return found.y_offset, found.x_offset, True

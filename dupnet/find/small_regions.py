@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from dupnet.find.agreement import (
     CERTAIN,
     SMALLEST_TEMPLATE,
     differing_share,
-    high_passed,
+    high_passed_both,
     is_elsewhere,
     lowest_window,
     refine_offset,
@@ -22,9 +21,6 @@ from dupnet.tiles import CELL_SIZE
 
 __all__ = ["SMALL_CELLS", "SMALL_SIDE", "Agreement", "is_misplaced", "pixels_agree"]
 
-Mask = npt.NDArray[np.bool_]
-Bytes = npt.NDArray[np.uint8]
-Float = npt.NDArray[np.float32]
 Images = tuple[Callable[[], Image], Callable[[], Image]]
 
 SMALL_SIDE = 96
@@ -92,7 +88,7 @@ def pixels_agree(region: Region, images: Images, score: float, is_small: bool, i
         _differs(region, images, score) or (is_tiny and _correlation(region, images) < TINY_CORRELATION)
     ):
         return Agreement(False)
-    if is_open and is_elsewhere(*_filled(region, images), region, ELSEWHERE_RADIUS):
+    if is_open and is_elsewhere(images[0](), images[1](), region, ELSEWHERE_RADIUS):
         return Agreement(False, misplaced=True)
     return Agreement(True)
 
@@ -103,31 +99,13 @@ def is_misplaced(region: Region, images: Images) -> bool:
     if radius < 1:
         return False
     y, x = region.top1 - region.top2, region.left1 - region.left2
-    found = refine_offset(*_filled(region, images), y, x, radius)
+    found = refine_offset(images[0](), images[1](), y, x, radius)
     return bool(found and found.correlation > max(found.proposed + BETTER, CERTAIN))
-
-
-def _filled(region: Region, images: Images) -> tuple[Bytes, Bytes]:
-    """The grey images; of the region, what is not valid in both, and elsewhere what is not valid, at the mean
-    of the rest: a strip of one of them is no texture."""
-    found = [image() for image in images]
-    valid = [np.ones(grey.shape, bool) if mask is None else mask for grey, mask in found]
-    if all(mask is None for _, mask in found) or not all(isinstance(mask, np.ndarray) for mask in valid):
-        return found[0][0], found[1][0]
-    shared = np.logical_and(region.of_first(valid[0]), region.of_second(valid[1]))
-    shown = [mask.copy() for mask in valid]
-    region.of_first(shown[0])[:] = shared
-    region.of_second(shown[1])[:] = shared
-    first, second = (
-        np.where(mask, grey, np.uint8(grey[mask].mean())) if mask.any() else grey
-        for (grey, _), mask in zip(found, shown, strict=True)
-    )
-    return first, second
 
 
 def _differs(region: Region, images: Images, score: float) -> bool:
     """Whether the pixels of a small region show something else in part, where both are valid."""
-    first, second = _high_passed(region, images)
+    first, second = high_passed_both(region, images[0](), images[1]())
     if differing_share(first, second) >= DIFFERING_WINDOWS:
         return True
     if region.height * region.width > SCANT_AREA:
@@ -136,19 +114,6 @@ def _differs(region: Region, images: Images, score: float) -> bool:
 
 
 def _correlation(region: Region, images: Images) -> float:
-    first, second = _high_passed(region, images)
+    first, second = high_passed_both(region, images[0](), images[1]())
     power = float((first * first).sum() * (second * second).sum())
     return float((first * second).sum() / np.sqrt(max(power, 1e-12)))
-
-
-def _high_passed(region: Region, images: Images) -> tuple[Float, Float]:
-    """A region of either image, high-passed, zero where not both are valid."""
-    (grey1, valid1), (grey2, valid2) = (image() for image in images)
-    valid: Mask | None = None
-    if valid1 is not None or valid2 is not None:
-        valid = np.ones((region.height, region.width), bool)
-        if valid1 is not None:
-            valid &= np.asarray(region.of_first(valid1), bool)
-        if valid2 is not None:
-            valid &= np.asarray(region.of_second(valid2), bool)
-    return high_passed(region.of_first(grey1), valid), high_passed(region.of_second(grey2), valid)

@@ -175,7 +175,7 @@ def refine_offsets(
 
     def refined(key: list[int]) -> tuple[int, int]:
         one, two, y, x = key
-        found = refine_offset(read(one)[0], read(two)[0], y, x, REFINED_BY)
+        found = refine_offset(read(one), read(two), y, x, REFINED_BY)
         is_better = found and found.correlation > max(found.proposed, CERTAIN)
         return (found.y_offset, found.x_offset) if found and is_better else (y, x)
 
