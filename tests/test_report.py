@@ -178,8 +178,13 @@ def test_counts_tables_and_pictures_are_those_of_the_result(collection, monkeypa
     monkeypatch.setattr(report, "N_PAIRS", 3)
     monkeypatch.setattr(report, "N_REVISITS", 0)
     result, folder = collection
-    page = Page(report.render(result, folder))
+    text = report.render(result, folder)
+    page = Page(text)
     shown = " ".join(" ".join(page.text).split())
+    assert (
+        f"7 of the 8 images of {Path('/somewhere/chips')} share ground with another: a random split leaks. "
+        "<code>dupnet split</code> on this folder keeps them together."
+    ) in text
     assert (
         "images 8 duplicate overlaps 17 images that overlap another 7 Searched: <i>everything</i>. Not "
         "searched: nothing. All counts of the search tiles with nothing to judge by (solid and the like) "
@@ -207,6 +212,15 @@ def test_counts_tables_and_pictures_are_those_of_the_result(collection, monkeypa
     for one, two, difference in zip(of_pairs[::3], of_pairs[1::3], of_pairs[2::3], strict=True):
         assert one.shape == two.shape == difference.shape
         assert np.array_equal(one, two) and difference.max() <= 2
+
+
+def test_the_table_says_how_many_others_show_the_very_same(collection):
+    result, _ = collection
+    first, second = result.overlaps[["image1", "image2"]].iloc[0]
+    stacks = {second: [second, "copy.png", "other copy.png"]}
+    data = pairs.table_data(result.overlaps, result.groups, stacks)
+    assert data["names"][:2] == [shown_name(first), shown_name(second)]
+    assert data["copies"] == {1: 2}
 
 
 def test_what_a_person_should_look_at_comes_first(collection):
