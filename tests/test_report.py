@@ -223,6 +223,19 @@ def test_the_table_says_how_many_others_show_the_very_same(collection):
     assert data["copies"] == {1: 2}
 
 
+def test_common_ground_of_a_changed_copy_is_shown_in_it_as_it_is(collection):
+    """Image 2 is image 1 turned by a half, so its common ground is all of it."""
+    result, _ = collection
+    side = 3 * SIZE
+    half_turn = {"yy": -1.0, "yx": 0.0, "y_shift": side - 1.0, "xy": 0.0, "xx": -1.0, "x_shift": side - 1.0}
+    turned = {"flip": False, "turn": 180, "scale": 1.0, "rotation": 0.0, **half_turn}
+    overlaps = result.overlaps.head(1).assign(**turned)
+    (changed,) = pairs.table_data(overlaps, result.groups, {})["changed"].values()
+    corners = [[0, 0], [0, side], [side, 0], [side, side]]
+    assert sorted(changed["two"]) == corners
+    assert (changed["share"], list(changed["size"])) == (1, [side, side])
+
+
 def test_what_a_person_should_look_at_comes_first(collection):
     result, _ = collection
     table = result.overlaps.head(6).assign(
