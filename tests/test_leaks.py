@@ -154,6 +154,14 @@ def test_places_imply_what_no_overlap_says():
     assert not audit(splits_table("train", "test"), strip).leaks, "10 px may be an error of the places"
 
 
+@pytest.mark.parametrize(("y", "x", "evidence"), [(4, 0, 1), (5, 0, 2), (0, -4, 1), (0, -5, 2)])
+def test_an_overlap_that_places_tell_of_too_is_one(y, x, evidence):
+    """Places are found from many overlaps and may be off by up to 4 pixels."""
+    result = found([(0, 0, 0), (0, 0, 50)], overlaps=[(0, 1, y, 50 + x, "duplicate")])
+    pairs = audit(splits_table("train", "test"), result).pairs
+    assert sorted(pairs["evidence"]) == ["duplicate", "place"][:evidence]
+
+
 def test_what_cannot_be_decided_is_no_leak_by_itself_and_is_said():
     result = found([(0, 0, 0), (1, 0, 0)], overlaps=[(0, 1, 0, 0, "undecidable")])
     seen = audit(splits_table("train", "test"), result)
