@@ -189,8 +189,8 @@ def test_data_yaml(tmp_path: Path) -> None:
     yaml.write_text(f"path: {tmp_path}\ntrain: train/images\nval: valid/images\ntest: more/images\n")
     assert split_of([str(yaml)]) == WANTED
     # The folders have moved; the images' own names tell.
-    images = ["train/images/a.jpg", "valid/images/c.jpg"]
-    yaml.write_text("path: /gone\ntrain: train/images\nval: valid/images\n")
+    images = ["_train/images/a.jpg", "valid/images/c.jpg"]
+    yaml.write_text("path: /gone\ntrain: ../_train/images/\nval: valid/images\n")
     elsewhere = tmp_path / "more" / "data.yaml"
     yaml.rename(elsewhere)
     assert split_of([str(elsewhere)], images) == [(images[0], "train"), (images[1], "val")]
