@@ -43,6 +43,7 @@ def tally(request: pytest.FixtureRequest) -> Callable[..., None]:
             if path.exists() and "case" in counts:
                 known = pd.read_csv(path)
                 rows = pd.concat([known[known["case"] != counts["case"]], rows]).sort_values("case")
+                rows = rows.convert_dtypes()  # counts that a case lacks make no fractions of the others
             rows.to_csv(path, index=False, lineterminator="\n")
 
     return show

@@ -51,7 +51,9 @@ INSTRUMENTED = (
     "dupnet.images.raster",
     "dupnet.images.reading",
     "dupnet.images.windows",
+    "dupnet.find.cache",
     "dupnet.find.results",
+    "dupnet.review.judgements",
     "dupnet.splits.labels",
     "dupnet.splits.lists",
 )
@@ -205,7 +207,7 @@ def _read_lists(files: dict[str, bytes], *sources: list[str], labels: str | None
                 try:
                     entries, unmatched = entries_of(some, IMAGES)
                 except (OSError, ValueError) as error:
-                    assert str(error)
+                    assert str(error) and not isinstance(error, UnicodeError)
                 else:
                     assert entries["number"].between(0, len(IMAGES) - 1).all()
                     assert (entries["split"] != "").all() and (unmatched["reason"] != "").all()
@@ -213,11 +215,64 @@ def _read_lists(files: dict[str, bytes], *sources: list[str], labels: str | None
                 try:
                     found = read_labels(labels, IMAGES)
                 except (OSError, ValueError) as error:
-                    assert str(error)
+                    assert str(error) and not isinstance(error, UnicodeError)
                 else:
                     assert found.labelled() <= set(IMAGES)
         finally:
             os.chdir(before)
+
+
+def read_cache(data: bytes) -> None:
+    """A journal and, behind the first zero byte, the rows: what is whole is read back, the rest forgotten."""
+    from dupnet.find.cache import Cache
+
+    journal, _, rows = data.partition(b"\0")
+    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+        with Cache(folder, {}, CACHED) as cache:
+            _append(cache)
+        Path(folder, "journal.jsonl").write_bytes(journal)
+        Path(folder, "code.rows").write_bytes(rows)
+        with Cache(folder, {}, CACHED) as cache:
+            for image, entry in cache.entries.items():
+                assert isinstance(image, str) and min(entry.height, entry.width, entry.n_rows) >= 0
+                cache.read("code", cache.rows_of([image]))
+            assert not set(cache.damaged) & set(cache.entries)
+            _append(cache)
+        with Cache(folder, {}, CACHED) as cache:
+            assert "new.jpg" in cache.entries
+
+
+CACHED = {"code": 2}
+"""Columns of the cache that is fuzzed."""
+
+
+def _append(cache: Any) -> None:
+    from dupnet.files.identity import Identity
+    from dupnet.find.cache import Entry
+
+    cache.append(
+        "new.jpg", Entry(Identity(1, 2, "x"), 3, 4, 0, 2, ""), {"code": np.arange(4, dtype=np.uint8)}
+    )
+
+
+def read_judged(data: bytes) -> None:
+    """A file of judgements: read as a table, opened and judged into, or ValueError."""
+    from dupnet.review.judgements import Judged, Judgements, labels, read_judgements
+    from dupnet.tiles import Grid
+
+    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+        path = Path(folder, "judgements.csv")
+        path.write_bytes(data)
+        try:
+            table = read_judgements(path)
+            labels(table)
+            with Judgements(path, Grid(3, 3)) as judgements:
+                judgements.judge(Judged("new", "newer", 1, 2, ""), "duplicate")
+        except ValueError as error:
+            assert folder in str(error) and not isinstance(error, UnicodeError)
+            assert path.read_bytes() == data
+        else:
+            assert len(read_judgements(path)) in (len(table), len(table) + 1)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
@@ -229,6 +284,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "tables": read_table_lists,
     "coco": read_coco_lists,
     "yolo": read_yolo_lists,
+    "caches": read_cache,
+    "judgements": read_judged,
 }
 """What is fuzzed, each with a folder of the corpus."""
 
@@ -249,6 +306,14 @@ def seeds(target: str) -> list[bytes]:
         return [json.dumps(about | {"grid": {"rows": 3, "cols": 3, "tile_size": 256}}).encode()]
     if target == "models":
         return _small_models()
+    if target == "caches":
+        return _small_caches()
+    if target == "judgements":
+        return [
+            b"time,image1,image2,overlap_tag,y_offset,x_offset,verdict,reviewer\n"
+            b't1,a,b,07,0,-256,duplicate,\nt2,\'=a,"b\n",,3,-4,undo,me\n',
+            b"time,image1,image2,overlap_tag,verdict\nt,a,b,07,not_duplicate\n",
+        ]
     if target in ("tables", "coco", "yolo"):
         return _small_lists(target)
     if target == "scenes":
@@ -272,6 +337,18 @@ def seeds(target: str) -> list[bytes]:
             image.save(buffer, format, **options)
             found.append(buffer.getvalue())
     return list(dict.fromkeys(found))
+
+
+def _small_caches() -> list[bytes]:
+    """A cache of two images, and one that was cut off."""
+    from dupnet.find.cache import Cache
+
+    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+        for _ in range(2):
+            with Cache(folder, {}, CACHED) as cache:
+                _append(cache)
+        journal, rows = (Path(folder, name).read_bytes() for name in ("journal.jsonl", "code.rows"))
+    return [journal + b"\0" + rows, journal[:-9] + b"\0" + rows[:-1]]
 
 
 def _small_lists(target: str) -> list[bytes]:

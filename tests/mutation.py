@@ -38,7 +38,7 @@ ROOMS = (
 )  # fmt: skip
 """Rooms whose modules are mutated: all of the package."""
 
-SECONDS = 10
+SECONDS = 6
 """Of processor time, for the tests of a mutant; then it counts as not noticed."""
 
 PRELOADED = (

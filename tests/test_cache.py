@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -83,6 +84,48 @@ def test_rows_are_on_the_disk_before_the_journal_names_them(
         append(cache, "NA")
         synced.clear()
     assert synced == [(name, (tmp_path / name).stat().st_size) for name in (*FILES, "journal.jsonl")]
+
+
+ENTRY = ["more.jpg", [1, 2, "x"], 3, 4, 3, 1, "", 0]
+
+
+ODD: list[tuple[int, object]] = [
+    *((0, name) for name in (5, [1])),
+    *((1, identity) for identity in ("ab", 7)),
+    *((side, number) for side in (2, 3) for number in ("3", -3, 4.0)),
+    *((4, number) for number in (2, "3")),
+    *((5, number) for number in (-1, -9, 1.0, True, 10**30)),
+    *((6, note) for note in (1, [])),
+    *((7, checksum) for checksum in ("x", [])),
+]
+"""Place in :data:`ENTRY`, and what it may not hold."""
+
+
+@pytest.mark.parametrize(("at", "value"), ODD)
+def test_a_line_of_the_journal_that_means_nothing_ends_it(at: int, value: object, tmp_path: Path) -> None:
+    """As a line that was cut off; or its image is described again."""
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        append(cache, "one.jpg", "NA")
+    lines = (tmp_path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    for line in (json.dumps([*ENTRY[:at], value, *ENTRY[at + 1 :]]), "[" * 5000):
+        (tmp_path / "journal.jsonl").write_bytes(lines[0] + line.encode() + b"\n" + lines[1])
+        with Cache(tmp_path, {}, COLUMNS) as cache:
+            assert_holds(cache, "one.jpg")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(b"NA", b"NB"), (b"[10,", b"[11,"), (b" 64,", b" 65,"), (b"grey", b"gray")]
+)
+def test_the_journal_is_checked_as_the_rows_are(before: bytes, after: bytes, tmp_path: Path) -> None:
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        append(cache, "one.jpg", "NA")
+    journal = tmp_path / "journal.jsonl"
+    first, second = journal.read_bytes().splitlines(keepends=True)
+    assert before in second
+    journal.write_bytes(first + second.replace(before, after))
+    with Cache(tmp_path, {}, COLUMNS) as cache:
+        assert_holds(cache, "one.jpg")
+        assert len(cache.damaged) == 1
 
 
 def test_what_was_appended_is_read_back_in_any_order(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ RUN_ELSEWHERE = {
     "make train": "tests/test_recipe.py",
     "make tune": "tests/test_recipe.py",
     "make bench": "tests/test_accuracy_benchmark.py",
-    "make soak": "tests/test_find.py",
+    "make soak": "tests/test_kills.py",
     "make test-distributed": "tests/test_distributed.py",
     "dask": "tests/test_distributed.py",
     "make notebooks": "tests/test_notebooks.py",

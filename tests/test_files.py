@@ -19,6 +19,7 @@ from dupnet.files.atomic import (
     plain_names,
     read_csv,
     read_parquet,
+    refuse_device,
     remove_partial,
     text_name,
     write_csv,
@@ -192,6 +193,30 @@ def test_tables_are_read_back(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read_csv(tmp_path / "a.csv"), TABLE)
     write_parquet(TABLE, tmp_path / "a.parquet")
     pd.testing.assert_frame_equal(read_parquet(tmp_path / "a.parquet"), TABLE, check_dtype=False)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device")
+def test_a_device_is_no_table(tmp_path: Path) -> None:
+    """Of some there is no end."""
+    for read in (refuse_device, read_csv, read_parquet):
+        with pytest.raises(ValueError, match=r"^'/dev/zero' is a device; name a file\.$"):
+            read("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", "/dev/full", tmp_path / "pipe"):
+        with pytest.raises(ValueError, match="is a device or a pipe; name a file"):
+            check_replaceable(path, ["image"])
+
+
+def test_an_error_names_the_file_and_not_the_one_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, *_: object) -> int:
+        raise PermissionError(13, "Permission denied", os.fspath(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError) as error, atomic_path(tmp_path / "a.csv"):
+        raise AssertionError
+    assert error.value.filename == str(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize("content", [b"", b"a\nb\nc,d\n", b"\xff\xd8\xff\xe0"], ids=["empty", "text", "JPEG"])

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 import warnings
-from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -787,18 +785,3 @@ def test_a_difference_after_kills_is_noticed(
     monkeypatch.setattr(kills, "RUN", other)
     counts = kills.kill_and_resume(collection / "images", tmp_path, kills=1, seed=0)
     assert counts["differences"] == counts["runs_finished"] > 0
-
-
-@pytest.mark.soak
-def test_killed_two_hundred_times(tmp_path: Path, tally: Callable[..., None]) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
-    for name in sorted(os.listdir(SAMPLE / "images"))[::3]:  # each kill takes a run
-        shutil.copy(SAMPLE / "images" / name, images)
-    start = time.perf_counter()
-    counts = kills.kill_and_resume(images, tmp_path, kills=200, seed=1)
-    tally("soak", images=len(os.listdir(images)), **counts, seconds=round(time.perf_counter() - start))
-    assert counts["kills"] >= 200
-    for step in ("start", "describe_points", "join_points", "judge"):  # refining takes milliseconds
-        assert counts[f"kills_{step}"]
-    assert counts["differences"] == 0

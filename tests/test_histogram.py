@@ -38,6 +38,14 @@ def test_few_scores_have_a_linear_axis_of_counts():
     assert max(bar["height"] for bar in drawn["bars"]) == 100
 
 
+@pytest.mark.parametrize(
+    ("most", "ticks"),
+    [(5, [0, 1, 2, 3, 4, 5]), (6, [0, 2, 4, 6]), (10, [0, 2, 4, 6, 8, 10]), (11, [0, 5, 10, 15])],
+)
+def test_counts_have_few_ticks_of_whole_numbers(most, ticks):
+    assert [tick["label"] for tick in histogram([0.5] * most)["y_ticks"]] == list(map(str, ticks))
+
+
 @pytest.mark.parametrize("scores", [[1.0], [0.0], [0.0, 1.0], [0.5] * 10_000, [0.99999] * 30])
 def test_any_scores_have_an_axis(scores):
     drawn = histogram(scores)

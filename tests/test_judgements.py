@@ -161,6 +161,7 @@ def test_a_header_cut_off_is_written_anew(tmp_path):
         HEADER + "t,a,b,,0,x,duplicate,\n",
         HEADER + "t,a,b,07,0,,duplicate,\n",
         TAGS_HEADER + "t,a,b,07,no\n",
+        HEADER + "t," + "a" * 200_000 + ",b,,0,0,duplicate,\n",
     ],
 )
 def test_another_file_is_refused_and_left_alone(tmp_path, content):

@@ -17,6 +17,7 @@ from dupnet.network.descriptors import load_weights, weights_bytes
 from dupnet.pairs.labels import COLUMNS, OUTCOMES, judge_labels, outcome_counts, read_labels, tile_pairs
 from dupnet.pairs.reader import PairReader
 from dupnet.review import Judged, Judgements, export_labels
+from dupnet.review.tables import read_table
 from dupnet.tiles import Grid, overlap_of_tag, overlaps, split_tiles
 
 SIZE = 64
@@ -170,6 +171,13 @@ def test_labels_are_read_as_text_and_once(tmp_path: Path) -> None:
         assert read.columns.tolist() == list(COLUMNS)
         rows = read[["image1", "image2", "overlap_tag", "is_duplicate"]].to_numpy().tolist()
         assert rows == [["1e5", "NA", "08", 1], ["a", "b", "18", 0]]
+
+
+def test_names_that_are_not_utf_8_are_spelled_out(tmp_path: Path) -> None:
+    table = "image1,image2,overlap_tag,is_duplicate,é\né,b,08,1,é\n".encode("latin-1")
+    (tmp_path / "labels.csv").write_bytes(table)
+    assert read_labels(tmp_path / "labels.csv")["image1"].tolist() == ["\\xe9"]
+    assert read_table(tmp_path / "labels.csv")["image1"].tolist() == ["\\xe9"]
 
 
 def test_from_judgements_to_counts(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

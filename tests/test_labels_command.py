@@ -54,7 +54,7 @@ def test_labels_of_a_table(tmp_path: Path) -> None:
     for options, message in (({"image": "x"}, "--image-column"), ({"label": "x"}, "--label-column")):
         with pytest.raises(ValueError, match=message):
             read_labels(str(path), IMAGES, **options)
-    with pytest.raises(ValueError, match=r"labels no image of the collection; it has '/x/000\.jpg', say"):
+    with pytest.raises(ValueError, match=r"csv' labels no image of the collection; it has '/x/000\.jpg'"):
         read_labels(str(path), ["x.jpg"], image="file", label="ship")
 
 

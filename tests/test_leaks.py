@@ -96,7 +96,7 @@ def test_a_leak_is_counted_and_shown():
     splits = splits_table("train", "test", "test", "test", "train", "train")
     seen = audit(splits, result)
     assert seen.leaks
-    assert seen.splits.to_dict("list") == {
+    counts = {
         "split": ["test", "train"],
         "images": [3, 3],
         "leaked_images": [2, 2],
@@ -106,6 +106,7 @@ def test_a_leak_is_counted_and_shown():
         "pixel_share": [0.2167, 0.2167],
         "revisited_images": [0, 0],
     }
+    assert list(seen.splits.to_dict("list").items()) == list(counts.items())  # in this order
     assert seen.groups.to_dict("records") == [
         {"group": 0, "images": 3, "splits": "test 2, train 1", "leaked_images": 2, "leaked_pixels": 8000},
         {"group": 1, "images": 2, "splits": "test 1, train 1", "leaked_images": 2, "leaked_pixels": 5000},
@@ -152,6 +153,14 @@ def test_places_imply_what_no_overlap_says():
     assert audit(splits_table("train", "test"), narrow).leaks, "20 px, less than is searched, but known"
     strip = found([(0, 0, 0), (0, 0, 90)], overlaps=[])
     assert not audit(splits_table("train", "test"), strip).leaks, "10 px may be an error of the places"
+
+
+@pytest.mark.parametrize(("y", "x", "evidence"), [(4, 0, 1), (5, 0, 2), (0, -4, 1), (0, -5, 2)])
+def test_an_overlap_that_places_tell_of_too_is_one(y, x, evidence):
+    """Places are found from many overlaps and may be off by up to 4 pixels."""
+    result = found([(0, 0, 0), (0, 0, 50)], overlaps=[(0, 1, y, 50 + x, "duplicate")])
+    pairs = audit(splits_table("train", "test"), result).pairs
+    assert sorted(pairs["evidence"]) == ["duplicate", "place"][:evidence]
 
 
 def test_what_cannot_be_decided_is_no_leak_by_itself_and_is_said():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -163,6 +164,41 @@ def test_one_list_a_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert split_of(["train=test.txt"], ["my d.jpg"]) == [("my d.jpg", "train")]
 
 
+def test_lists_from_a_pipe(tmp_path: Path) -> None:
+    """As a shell hands on what another command writes: ``<(...)``; there is no second look at it."""
+    for content, source in ((b"image,split\na.jpg,train\nb.jpg,val\n", "{}"), (b"a.jpg\n", "train={}")):
+        reader, writer = os.pipe()
+        os.write(writer, content)
+        os.close(writer)
+        found = split_of([source.format(f"/dev/fd/{reader}")])
+        os.close(reader)
+        assert found[0] == ("a.jpg", "train")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", "image,split\na.jpg,train\né.jpg,train\nb.jpg,épreuve\n".encode("latin-1")),
+        ("x.csv", "image,split,é\na.jpg,train,é\né.jpg,train,\nb.jpg,épreuve,\n".encode("latin-1")),
+        ("x.json", b'{"train": ["a.jpg", "\\udce9.jpg"], "\\uD83D": ["b.jpg"]}'),
+        ("x.json", b'[{"image": "a.jpg", "split": "1", "\\udce9": 0}, {"image": "\\udce9", "split": "1"}]'),
+        ("train.txt", "a.jpg\né.jpg\n".encode("latin-1")),
+        ("x.yaml", "train: x\nval: é\n".encode("latin-1")),
+    ],
+)
+def test_names_that_are_not_utf_8_fit_no_image(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    for file in (b"x/a.jpg", b"x/\xe9.jpg", b"\\xe9/b.jpg"):  # in the folders that the YAML names
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + file))
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    source = f"train={tmp_path / name}" if name.endswith(".txt") else str(tmp_path / name)
+    entries, unmatched = entries_of([source], IMAGES)
+    assert entries["number"].tolist() == ([0, 1] if b"b.jpg" in content or b"val" in content else [0])
+    assert unmatched["name"].tolist() in ([], ["\\xe9.jpg"], ["?.jpg"], ["?"])
+    assert "".join(unmatched["name"]).isascii()
+
+
 def test_coco_files(tmp_path: Path) -> None:
     for split, names in (("train", ("a.jpg", "b.jpg")), ("val", ("c.jpg",)), ("test", ("sub/d.jpg",))):
         (tmp_path / f"instances_{split}2017.json").write_text(coco(*names))
@@ -189,8 +225,8 @@ def test_data_yaml(tmp_path: Path) -> None:
     yaml.write_text(f"path: {tmp_path}\ntrain: train/images\nval: valid/images\ntest: more/images\n")
     assert split_of([str(yaml)]) == WANTED
     # The folders have moved; the images' own names tell.
-    images = ["train/images/a.jpg", "valid/images/c.jpg"]
-    yaml.write_text("path: /gone\ntrain: train/images\nval: valid/images\n")
+    images = ["_train/images/a.jpg", "valid/images/c.jpg"]
+    yaml.write_text("path: /gone\ntrain: ../_train/images/\nval: valid/images\n")
     elsewhere = tmp_path / "more" / "data.yaml"
     yaml.rename(elsewhere)
     assert split_of([str(elsewhere)], images) == [(images[0], "train"), (images[1], "val")]
@@ -249,6 +285,13 @@ def test_what_a_folder_of_images_comes_with(tmp_path: Path) -> None:
 # --- what is refused ------------------------------------------------------------------------------
 
 
+BOMB = b"a: &a [x, x]\n" + b"".join(
+    b"%c: &%c [%s]\n" % (98 + n, 98 + n, b", ".join([b"*%c" % (97 + n)] * 9)) for n in range(20)
+)
+"""Lists of lists whose text would hold 9 ** 20 names."""
+BOMB += b"train: *u\n"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -257,7 +300,12 @@ def test_what_a_folder_of_images_comes_with(tmp_path: Path) -> None:
         ("x.csv", b"image,split\na.jpg\n", "row 2 has 1 fields, the first has 2"),
         ("x.json", b"{" + b"x" * 500, "is no JSON"),
         ("x.json", b'{"categories": []}', "is JSON, but neither a COCO file"),
+        ("x.json", b"[" * 100_000, "is no JSON"),
         ("x.yaml", b"train: [", "is no YAML"),
+        ("x.yaml", b"train: " + b"[" * 5000, "is no YAML"),
+        ("x.yaml", b"train: 2020-99-99", "is no YAML"),
+        ("x.yaml", b"path: [a]\ntrain: gone", "names 'gone', which is neither"),
+        ("x.yaml", BOMB, "train holds more than names of folders and lists"),
         ("train.txt", b"\n", "lists nothing"),
         ("train.txt", b"\x89PNG\0\0", "is no list of names"),
         ("x.parquet", b"PAR1", "Parquet table"),
@@ -267,14 +315,19 @@ def test_files_of_other_kinds_are_refused_in_a_few_words(
     name: str, content: bytes, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
         read_lists([str(tmp_path / name)], IMAGES)
-    assert len(str(error.value)) < 300
+    assert len(str(error.value)) < 300 and name in str(error.value)
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_lists([str(tmp_path / "none.csv")], IMAGES)
+    with pytest.raises(ValueError, match="'train=' names no list"):
+        read_lists(["train="], IMAGES)
+    for source in ("/dev/zero", "train=/dev/zero", "val=/dev/full"):
+        with pytest.raises(ValueError, match="is a device; name a file"):
+            read_lists([source], IMAGES)
     with pytest.raises(ValueError, match="no split is given"):
         read_lists([], IMAGES)
     with pytest.raises(ValueError, match="has no folders of two splits"):

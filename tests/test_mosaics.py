@@ -71,6 +71,16 @@ def test_a_long_mosaic_is_reduced_to_the_side_asked_for(collection, max_side, re
     assert max(drawn.shape[:2]) == max_side
 
 
+def test_what_is_too_narrow_to_be_seen_is_not_drawn(tmp_path):
+    rows = [("strip.png", 0, 0, 0, 4, 200), ("far.png", 0, 3000, 0, 1000, 1000)]
+    for name, _, _, _, height, width in rows:
+        cv2.imwrite(str(tmp_path / name), np.full((height, width, 3), 255, np.uint8))
+    groups = pd.DataFrame(rows, columns=["image", "mosaic", "y", "x", "height", "width"])
+    drawn, _ = mosaic(groups, 0, tmp_path, 40)
+    assert drawn.shape == (40, 10, 3)
+    assert (drawn[:30] == BACKGROUND).all() and (drawn[30:] == 255).all()
+
+
 def test_a_reduced_mosaic_averages_pixels(collection):
     folder, groups, pictures = collection
     drawn, _ = mosaic(groups, 0, folder, 32)

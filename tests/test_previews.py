@@ -86,6 +86,8 @@ def test_outline_stays_on_the_border_of_its_box(scale, box):
     rows, cols = np.nonzero(changed)
     assert 80 <= rows.min() < 84 and 156 <= rows.max() < 160
     assert 80 <= cols.min() < 84 and 236 <= cols.max() < 240
+    # As far inside at the lower right as at the upper left.
+    assert rows.min() - 80 == 159 - rows.max() and cols.min() - 80 == 239 - cols.max()
     assert not changed[95:145, 95:225].any()
     assert not black.any()
 
@@ -109,6 +111,7 @@ def test_encoded_images_decode_to_what_they_were(suffix):
 
 
 def test_encode_knows_its_formats():
+    assert encode(random_image()).startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="gif"):
         encode(random_image(), ".gif")
 

@@ -21,18 +21,10 @@ PREFIXES = {"accuracy": "accuracy", "collections": "collections"}
 
 TO_RUN_AGAIN: frozenset[str] = frozenset(
     {
-        "accuracy_airbus_labels.csv",
-        "accuracy_cross_pairs.csv",
-        "accuracy_cross_pairs_highest.csv",
-        "accuracy_decidable.csv",
-        "accuracy_perturbations.csv",
         "accuracy_rare_reserved.csv",
         "accuracy_rare_reserved_errors.csv",
-        "collections.csv",
         "collections_airbus.csv",
-        "collections_errors.csv",
         "collections_kills.csv",
-        "collections_leaks.csv",
         "collections_test_ground.csv",
         "collections_test_ground_errors.csv",
         "collections_test_ground_leaks.csv",

@@ -178,8 +178,13 @@ def test_counts_tables_and_pictures_are_those_of_the_result(collection, monkeypa
     monkeypatch.setattr(report, "N_PAIRS", 3)
     monkeypatch.setattr(report, "N_REVISITS", 0)
     result, folder = collection
-    page = Page(report.render(result, folder))
+    text = report.render(result, folder)
+    page = Page(text)
     shown = " ".join(" ".join(page.text).split())
+    assert (
+        f"7 of the 8 images of {Path('/somewhere/chips')} share ground with another: a random split leaks. "
+        "<code>dupnet split</code> on this folder keeps them together."
+    ) in text
     assert (
         "images 8 duplicate overlaps 17 images that overlap another 7 Searched: <i>everything</i>. Not "
         "searched: nothing. All counts of the search tiles with nothing to judge by (solid and the like) "
@@ -207,6 +212,28 @@ def test_counts_tables_and_pictures_are_those_of_the_result(collection, monkeypa
     for one, two, difference in zip(of_pairs[::3], of_pairs[1::3], of_pairs[2::3], strict=True):
         assert one.shape == two.shape == difference.shape
         assert np.array_equal(one, two) and difference.max() <= 2
+
+
+def test_the_table_says_how_many_others_show_the_very_same(collection):
+    result, _ = collection
+    first, second = result.overlaps[["image1", "image2"]].iloc[0]
+    stacks = {second: [second, "copy.png", "other copy.png"]}
+    data = pairs.table_data(result.overlaps, result.groups, stacks)
+    assert data["names"][:2] == [shown_name(first), shown_name(second)]
+    assert data["copies"] == {1: 2}
+
+
+def test_common_ground_of_a_changed_copy_is_shown_in_it_as_it_is(collection):
+    """Image 2 is image 1 turned by a half, so its common ground is all of it."""
+    result, _ = collection
+    side = 3 * SIZE
+    half_turn = {"yy": -1.0, "yx": 0.0, "y_shift": side - 1.0, "xy": 0.0, "xx": -1.0, "x_shift": side - 1.0}
+    turned = {"flip": False, "turn": 180, "scale": 1.0, "rotation": 0.0, **half_turn}
+    overlaps = result.overlaps.head(1).assign(**turned)
+    (changed,) = pairs.table_data(overlaps, result.groups, {})["changed"].values()
+    corners = [[0, 0], [0, side], [side, 0], [side, side]]
+    assert sorted(changed["two"]) == corners
+    assert (changed["share"], list(changed["size"])) == (1, [side, side])
 
 
 def test_what_a_person_should_look_at_comes_first(collection):

@@ -334,6 +334,7 @@ def test_any_table_of_pairs_will_do(tmp_path):
         "offsets": head + "row_offset,col_offset\na,b,0,-1\na,c,2,2\n",
         "tiles": "image1,tile1,image2,tile2\na,0,b,1\na,3,b,4\na,8,c,0\n",
         "both": head + "overlap_tag,y_offset,x_offset\na,b,07,0,-256\na,c,88,,\n",
+        "half": head + "overlap_tag,y_offset,x_offset\na,b,07,0,-256\na,c,88,512,\n",
     }
     for name, text in tables.items():
         (tmp_path / name).write_text(text)

@@ -200,8 +200,9 @@ def test_every_image_needs_a_stratum():
 
 
 @pytest.mark.parametrize(
-    "ratios", [(1.0,), (0.8, 0.3), (0.8, 0.2, 0.0), (1.2, -0.2), (), (0.5, float("nan"))]
+    "ratios", [(1.0,), (0.8, 0.3), (0.8, 0.2, 0.0), (1.2, -0.2), (), (0.5, float("nan")), (1e308, 1e308)]
 )
+@pytest.mark.filterwarnings("error")
 def test_ratios_must_be_positive_and_sum_to_one(ratios):
     with pytest.raises(ValueError, match="ratios are"):
         split(groups_of_sizes(1, 1, 1), ratios)

@@ -8,7 +8,10 @@ import pytest
 
 from dupnet.images.transforms import MATRIX_COLUMNS
 from dupnet.splits.changed import areas_of_outlines, inside, mask_carried, shares_of, things_carried
+from dupnet.splits.conflicts import _Laid
 from dupnet.splits.labels import Thing
+
+Box = tuple[float, float, float, float]
 
 HALF = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25]])
 """Image 2 at half its size, in the upper left corner of image 1."""
@@ -47,3 +50,36 @@ def test_boxes_and_masks_are_carried_over() -> None:
     mask[20:30, 40:70] = True
     rows, cols = np.nonzero(mask_carried(mask, HALF, (100, 100)))
     assert (rows.min(), rows.max() + 1, cols.min(), cols.max() + 1) == (10, 15, 20, 35)
+
+
+@pytest.mark.parametrize("rows", [slice(20, 30), slice(190, 200), slice(0, 0)])
+def test_outlines_are_carried_over(rows: slice) -> None:
+    """Run lengths go down the columns, the first of them of what lies outside, as COCO has them."""
+    mask = np.zeros((200, 100), bool)
+    mask[rows, 40:100] = True
+    changes = np.flatnonzero(np.diff(mask.T.ravel().astype(int), prepend=0, append=2))
+    counts = np.diff(changes, prepend=0).tolist()
+    polygon = np.array([(40.0, 20.0), (100.0, 20.0), (100.0, 30.0)])  # x, y
+    of_runs, of_polygon = things_carried(
+        [Thing("a", (0, 0, 9, 9), (counts, (200, 100))), Thing("b", (0, 0, 9, 9), [polygon])], HALF, (100, 90)
+    )
+    assert of_polygon.outline is not None and of_runs.outline is not None
+    np.testing.assert_allclose(of_polygon.outline[0], polygon / 2)
+    lengths, shape = of_runs.outline
+    assert shape == (100, 90) and sum(lengths) == 100 * 90
+    laid = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(90, 100).T
+    np.testing.assert_array_equal(laid, mask_carried(mask, HALF, (100, 90)))
+
+
+@pytest.mark.parametrize(
+    ("box", "is_shown"),
+    [
+        ((60.0, 40.0, 60.0, 16.0), True),  # its middle is at y = 90, x = 48
+        ((60.0, 40.0, 60.0, 22.0), False),  # x = 51, where image 2 does not reach
+        ((84.0, 10.0, 34.0, 10.0), False),  # y = 101, below image 1
+    ],
+)
+def test_labels_are_compared_whose_middle_lies_on_common_ground(box: Box, is_shown: bool) -> None:
+    laid = _Laid.of(pair_of(HALF).iloc[0].to_dict(), np.array([100, 100]), np.array([200, 100]))
+    mine, others = laid.things([Thing("ship", box, None)], [])
+    assert bool(mine) == is_shown and others == []

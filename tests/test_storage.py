@@ -21,6 +21,16 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     return Folder(f"{home}/{uuid.uuid4().hex}/out")
 
 
+def test_on_a_disk_a_file_is_there_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(os, "fsync", lambda file: done.append(os.fstat(file).st_size))
+    monkeypatch.setattr(os, "replace", lambda *_: done.append("named"))
+    Folder(tmp_path).write("shard.tiles", b"four")
+    assert done == [4, "named"]
+
+
 def test_created_once(folder: Folder) -> None:
     assert folder.create("a", b"one")
     assert not folder.create("a", b"other")

@@ -1,15 +1,18 @@
 """Runs of `dupnet find` that are killed at random moments of every step and resumed, against one that nothing
-disturbed; after every second kill the power is lost, too."""
+disturbed; on one machine the power is lost after every second kill, too."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +21,12 @@ import contextlib, json, os, sys
 from pathlib import Path
 import dupnet
 from dupnet.find import cache, engine, results
+
+options = json.loads(sys.argv[4])
+find = dupnet.find_overlaps
+if "scheduler" in options:
+    from dupnet.cluster import distributed as engine
+    find = engine.find_on_cluster
 
 class Told(results.Clock):
     @contextlib.contextmanager
@@ -46,13 +55,13 @@ known = Path(sys.argv[3], "synced")
 synced = json.loads(known.read_text()) if known.exists() else {}
 engine.Clock, cache.SYNC_SECONDS = Told, 0.1
 os.fsync, os.replace = fsync, replace
-dupnet.find_overlaps(sys.argv[1], out=sys.argv[2], report=False)"""
+find(sys.argv[1], out=sys.argv[2], report=False, **options)"""
 """A run that tells of each step as it begins, and how much of each file has been synced."""
 
 POLL_SECONDS = 0.002
 
 
-def kill_and_resume(images: Path, work: Path, kills: int, seed: int) -> dict[str, int]:
+def kill_and_resume(images: Path, work: Path, kills: int, seed: int, **search: Any) -> dict[str, int]:
     """Kill (SIGKILL) runs at random moments, each resumed and killed again, once a step, then resumed to its
     end, and count.
 
@@ -67,6 +76,9 @@ def kill_and_resume(images: Path, work: Path, kills: int, seed: int) -> dict[str
     seed : int
         For the moments. The steps take turns, the start of Python first; within a step the moment is drawn
         evenly from what the step of the undisturbed run took.
+    **search
+        Options of the search. With ``scheduler``, of :func:`dupnet.cluster.distributed.find_on_cluster`: the
+        client is killed, and the power is not lost, for the workers write and go on.
 
     Returns
     -------
@@ -77,7 +89,7 @@ def kill_and_resume(images: Path, work: Path, kills: int, seed: int) -> dict[str
     """
     rng = np.random.default_rng(seed)
     start = time.perf_counter()
-    _killed_in("", None, images, work / "undisturbed")
+    _killed_in("", None, images, work / "undisturbed", search)
     seconds = json.loads((work / "undisturbed" / "run.json").read_text())["seconds"]
     seconds = {"start": max(0.2, time.perf_counter() - start - sum(seconds.values())), **seconds}
     counts = {"kills": 0, "lost": 0} | {_name(step): 0 for step in seconds}
@@ -89,15 +101,15 @@ def kill_and_resume(images: Path, work: Path, kills: int, seed: int) -> dict[str
         for _ in range(min(len(steps), kills - counts["kills"])):
             step = steps[turn % len(steps)]
             turn += 1
-            killed_in = _killed_in(step, rng.uniform(0, seconds[step]), images, out)
+            killed_in = _killed_in(step, rng.uniform(0, seconds[step]), images, out, search)
             if killed_in is None:
                 break
             counts["kills"] += 1
             counts[_name(killed_in)] += 1
-            if counts["kills"] % 2 == 0:
+            if counts["kills"] % 2 == 0 and "scheduler" not in search:
                 lose_power(out, _told(out), rng)
                 counts["lost"] += 1
-        _killed_in("", None, images, out)
+        _killed_in("", None, images, out, search)
         counts["runs_finished"] += 1
         counts["differences"] += _tables(out) != _tables(work / "undisturbed")
         shutil.rmtree(out)
@@ -138,15 +150,18 @@ def _told(out: Path) -> Path:
     return out.with_name(f"{out.name}-told")
 
 
-def _killed_in(step: str, seconds: float | None, images: Path, out: Path) -> str | None:
+def _killed_in(
+    step: str, seconds: float | None, images: Path, out: Path, search: Mapping[str, Any]
+) -> str | None:
     """Start a run and kill it some time after a step began: the step that it was in by then; None if it
     ended before, or with ``seconds`` None."""
     told = _told(out)
     told.mkdir(exist_ok=True)
     now = told / "step"
     now.write_text("start")
-    command = [sys.executable, "-c", RUN, images, out.resolve(), told]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    command = [sys.executable, "-c", RUN, images, out.resolve(), told, json.dumps(search)]
+    environment = {**os.environ, "TMPDIR": os.fspath(told)}  # what a kill leaves there goes with the folder
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment)
     while seconds is not None and process.poll() is None and now.read_text() != step:
         time.sleep(POLL_SECONDS)
     try:

@@ -12,6 +12,7 @@ import csv
 import json
 import os
 import re
+import stat
 import time
 import uuid
 import zipfile
@@ -34,6 +35,7 @@ __all__ = [
     "read_any",
     "read_csv",
     "read_parquet",
+    "refuse_device",
     "remove_partial",
     "text_name",
     "write_csv",
@@ -65,7 +67,11 @@ def atomic_path(path: str | os.PathLike[str], sync: bool = False) -> Iterator[Pa
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.parent / f"{PARTIAL}{uuid.uuid4().hex}{target.suffix}"
     # Not by tempfile: so the umask applies by itself; reading it is not safe between threads.
-    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        error.filename = os.fspath(target)  # the name that is known to who asked for it
+        raise
     try:
         yield beside
         if sync:
@@ -142,6 +148,8 @@ def check_replaceable(path: str | os.PathLike[str], columns: Collection[str]) ->
     """
     if not Path(path).exists():
         return
+    if not (Path(path).is_file() or Path(path).is_dir()):
+        raise ValueError(f"{os.fspath(path)!r} is a device or a pipe; name a file.")
     try:
         known = read_any(path, nrows=0)
         is_alike = set(known.columns) == set(columns)
@@ -169,6 +177,21 @@ def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
             table.to_csv(beside, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
 
+def refuse_device(path: str | os.PathLike[str]) -> None:
+    """Check that a path is no device: of ``/dev/zero`` there is no end.
+
+    Raises
+    ------
+    ValueError
+        If it is one.
+    OSError
+        If there is nothing.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise ValueError(f"{os.fspath(path)!r} is a device; name a file.")
+
+
 def read_csv(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
     """A table from a CSV file, image names as their files have them; ``options`` are those of pandas.
 
@@ -179,6 +202,7 @@ def read_csv(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
     OSError
         If it cannot be read.
     """
+    refuse_device(path)
     try:
         return plain_names(pd.read_csv(path, **options))
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -232,6 +256,7 @@ def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
     MissingExtra
         If pyarrow is not installed.
     """
+    refuse_device(path)
     with open(path, "rb") as file, extra():  # pandas leaves the system's reason out of its errors
         import pyarrow  # noqa: F401  pandas would ask for one of several libraries
 

@@ -140,9 +140,12 @@ class Folder:
         return list(self._system.cat_ranges(paths, list(starts), list(ends), on_error="raise"))
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file: readers see all of it or none. (Object stores show a file once it is whole.)"""
+        """Write a file: readers see all of it or none. (Object stores show a file once it is whole.)
+
+        On a disk it is there before it has its name: what others are told of is what a power cut leaves.
+        """
         if self.is_local:
-            with atomic_path(Path(self._path, name)) as beside:
+            with atomic_path(Path(self._path, name), sync=True) as beside:
                 beside.write_bytes(data)
         else:
             self._system.pipe_file(f"{self._path}/{name}", data)

@@ -29,7 +29,7 @@ from dupnet.files.identity import Identity
 
 __all__ = ["Cache", "Entry"]
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever the layout of the files changes."""
 
 SYNC_SECONDS = 10.0
@@ -47,7 +47,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 class Entry(NamedTuple):
     """One image of the cache: its file, its size in pixels, its rows, what was converted on reading, and the
-    CRC-32 of its rows."""
+    CRC-32 of all this but the first row's number, and of the rows."""
 
     identity: Identity
     height: int
@@ -116,7 +116,7 @@ class Cache:
 
         ``arrays`` has one array (n_rows, ...) for every column.
         """
-        checksum = 0
+        checksum = _checksum(key, entry)
         for name, width in self._columns.items():
             data = np.ascontiguousarray(arrays[name]).tobytes()
             if len(data) != entry.n_rows * width:
@@ -209,11 +209,13 @@ class Cache:
             try:
                 key, identity, *rest = json.loads(line)
                 entry = Entry(Identity(*identity), *rest)
-                is_whole = line.endswith(b"\n") and entry.first_row == self.n_rows
-                is_stored = entry.first_row + entry.n_rows <= n_stored
-            except (TypeError, ValueError):
+            except (RecursionError, TypeError, ValueError):
                 break
-            if not (is_whole and is_stored):
+            numbers = (entry.height, entry.width, entry.first_row, entry.n_rows)
+            if not isinstance(key, str) or any(type(number) is not int or number < 0 for number in numbers):
+                break
+            is_whole = line.endswith(b"\n") and entry.first_row == self.n_rows
+            if not (is_whole and entry.first_row + entry.n_rows <= n_stored):
                 break
             self.entries[key] = entry
             self.n_rows += entry.n_rows
@@ -226,16 +228,22 @@ class Cache:
         sample = images
         if not check_all and len(images) > 2 * SAMPLE:
             sample = [*images[-SAMPLE:], *images[: -SAMPLE : len(images) // SAMPLE]]
-        bad = [image for image in sample if not self._is_sound(self.entries[image])]
+        bad = [image for image in sample if not self._is_sound(image)]
         if bad and len(sample) < len(images):
-            bad = [image for image in images if not self._is_sound(self.entries[image])]
+            bad = [image for image in images if not self._is_sound(image)]
         for image in bad:
             del self.entries[image]
         self.damaged = bad
 
-    def _is_sound(self, entry: Entry) -> bool:
+    def _is_sound(self, image: str) -> bool:
+        entry = self.entries[image]
         rows = np.arange(entry.first_row, entry.first_row + entry.n_rows)
-        checksum = 0
+        checksum = _checksum(image, entry)
         for name in self._columns:
             checksum = zlib.crc32(self.read(name, rows).data, checksum)
         return checksum == entry.checksum
+
+
+def _checksum(image: str, entry: Entry) -> int:
+    """Of what the journal says of an image, wherever its rows begin."""
+    return zlib.crc32(json.dumps([image, *entry._replace(first_row=0, checksum=0)]).encode())

@@ -161,17 +161,20 @@ def complete_rows(file: io.BufferedRandom | io.BufferedReader, path: Path) -> tu
     """
     file.seek(0)
     rows: list[list[str]] = []
-    pending, end = b"", 0
+    pending, end, is_csv = b"", 0, True
     for line in file:
         pending += line
         # A quoted name may hold a line end; quotes inside it are doubled, so an even number closes it.
         if line.endswith(b"\n") and pending.count(b'"') % 2 == 0:
             end += len(pending)
             text = pending.decode("utf-8", "surrogateescape")
-            rows.extend(csv.reader(io.StringIO(text, newline="")))
+            try:
+                rows.extend(csv.reader(io.StringIO(text, newline="")))
+            except csv.Error:  # a field longer than any
+                is_csv = False
             pending = b""
     started = any(",".join(columns).encode().startswith(pending) for columns in (COLUMNS, TAGS_ONLY))
-    if not _is_sound(rows) or (not rows and pending and not started):
+    if not (is_csv and _is_sound(rows)) or (not rows and pending and not started):
         raise ValueError(
             f"{path} is not a table of judgements (columns {', '.join(COLUMNS)}); give another file name."
         )

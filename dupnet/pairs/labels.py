@@ -61,8 +61,8 @@ def read_labels(path: str | os.PathLike[str]) -> pd.DataFrame:
     if name.endswith(".parquet"):
         table = read_parquet(path)
     else:
-        # As text: a tag such as 08 is no number.
-        table = read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+        # As text: a tag such as 08 is no number. What is not UTF-8 is spelled out: pandas has no text for it.
+        table = read_csv(path, dtype=str, keep_default_na=False, encoding_errors="backslashreplace")
     missing = [column for column in ("image1", "image2", "is_duplicate") if column not in table.columns]
     if "overlap_tag" not in table.columns and not {"y_offset", "x_offset"} <= set(table.columns):
         missing.append("overlap_tag (or y_offset and x_offset)")

@@ -176,8 +176,6 @@ def _draw(
             lost.append(names[number])
             return None
         top, left, bottom, right = boxes[number].tolist()
-        if not (bottom > top and right > left):
-            return None
         if reduction == 1:
             return image
         reduced = cv2.resize(image, (right - left, bottom - top), interpolation=cv2.INTER_AREA)

@@ -28,8 +28,8 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     OSError
         If it cannot be read.
     """
-    # As objects: a tag such as 07 is no number, and a name need not be UTF-8.
-    table = read_any(path, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
+    # As objects: a tag such as 07 is no number. What is not UTF-8 is spelled out: pandas has no text for it.
+    table = read_any(path, dtype=object, keep_default_na=False, encoding_errors="backslashreplace")
     if not {"image1", "image2"} <= set(table.columns):
         raise ValueError(
             f"{os.fspath(path)} lacks image1 or image2; it has {', '.join(map(str, table.columns))}."

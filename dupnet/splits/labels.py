@@ -142,8 +142,9 @@ def read_labels(
                 classes[row[0]] |= set(map(str, values))
     unmatched = pd.concat(strange, ignore_index=True) if strange else Labels().unmatched
     if not (classes or things or masks):
+        named = ", ".join(map(repr, [sources] if isinstance(sources, str) else sources))
         raise ValueError(
-            f"{sources!r} labels no image of the collection"
+            f"{named} labels no image of the collection"
             + (f"; it has {unmatched['name'].iloc[0]!r}, say" if len(unmatched) else "")
             + "; name a table, COCO files, or a folder of class folders."
         )

@@ -25,6 +25,7 @@ from dupnet.splits.readers import (
     read_json,
     read_lines,
     read_records,
+    read_text,
     read_text_table,
     split_column,
     word_in,
@@ -152,6 +153,8 @@ def _named_source(source: str) -> tuple[str | None, str]:
     """``NAME=PATH`` as both; a path that has a ``=`` of its own is no such thing."""
     name, equals, path = source.partition("=")
     if equals and name.strip() and "/" not in name and not os.path.exists(source):
+        if not path:
+            raise ValueError(f"{source!r} names no list; write NAME=FILE.")
         return name.strip(), path
     return None, source
 
@@ -221,18 +224,23 @@ def _of_yaml(path: str, known: ImageNames) -> pd.DataFrame:
     """The splits of a YOLO ``data.yaml``: folders or lists, one or several, from its ``path`` on."""
     import yaml
 
+    text = read_text(path)
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: of a date that is none
         raise ValueError(f"{path!r} is no YAML ({' '.join(str(error).split())[:120]}).") from None
     entries = content.items() if isinstance(content, dict) else ()
     named = {split: value for split, value in entries if split in SPLIT_WORDS and value}
     if not named:
         raise ValueError(f"{path!r} names no split; a data.yaml has the keys train, val and perhaps test.")
-    roots = [Path(path).parent / str(content.get("path") or "."), Path(path).parent]
+    root = content.get("path") or "."
+    roots = [Path(path).parent / str(root) if isinstance(root, str | int) else Path(), Path(path).parent]
     parts = []
     for split, value in named.items():
         for entry in value if isinstance(value, list) else [value]:
+            # Lists in lists may, by references to one another, grow without end when they are written out.
+            if not isinstance(entry, str | int | float):
+                raise ValueError(f"{path!r}: {split} holds more than names of folders and lists; give those.")
             parts.append(_table_of(split, _yaml_entry(str(entry), roots, path, known)))
     return pd.concat(parts, ignore_index=True)
 

@@ -1,11 +1,13 @@
 """Reading what lists images: tables under any column names, plain lists, JSON, COCO files.
 
-Everything is text: ``NA`` is a name, and ``007`` is no number.
+Everything is text: ``NA`` is a name, and ``007`` is no number. What is not UTF-8 is spelled out (``\\xe9``):
+no image of a collection has such a name, and pandas has no text for it.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -16,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from dupnet.files.atomic import plain_names, read_parquet
+from dupnet.files.atomic import plain_names, read_parquet, refuse_device
 from dupnet.find.names import ImageNames
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "read_json",
     "read_lines",
     "read_records",
+    "read_text",
     "read_text_table",
     "split_column",
     "word_in",
@@ -57,10 +60,29 @@ N_TRIED = 1000
 """Names of a column that are looked up to see whether it is the one of images."""
 
 
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""An escape, in JSON, of one half of a letter beyond the first 65,536."""
+
+
 def word_in(name: str) -> str | None:
     """The split that a name speaks of: ``train`` of ``instances_train2017``; None of none or of several."""
     words = {word for word in re.findall(r"[a-z]+", name.lower()) if word in SPLIT_WORDS}
     return words.pop() if len(words) == 1 else None
+
+
+def read_text(path: str) -> str:
+    """A text, all at once, as a pipe is read.
+
+    Raises
+    ------
+    ValueError
+        If it is a device.
+    OSError
+        If it cannot be read.
+    """
+    refuse_device(path)
+    with open(path, encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
+        return file.read()
 
 
 def read_text_table(path: str) -> pd.DataFrame:
@@ -76,17 +98,15 @@ def read_text_table(path: str) -> pd.DataFrame:
     if path.lower().endswith(".parquet"):
         table = read_parquet(path)
         return table.astype(object).where(table.notna(), "").astype(str).astype(object)
+    text = read_text(path)
+    if "\0" in text or not text.strip():
+        raise ValueError(f"{path!r} is no table in CSV and UTF-8; give one.")
+    first = text[:65_536].splitlines()[0]
+    delimiter = max(",;\t|", key=first.count)
+    if delimiter not in first and len(first.split()) == 2:
+        delimiter = " "
     try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            head = file.read(65_536)
-            if "\0" in head or not head.strip():
-                raise ValueError(f"{path!r} is no table in CSV and UTF-8; give one.")
-            file.seek(0)
-            first = head.splitlines()[0]
-            delimiter = max(",;\t|", key=first.count)
-            if delimiter not in first and len(first.split()) == 2:
-                delimiter = " "
-            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
     except csv.Error as error:
         raise ValueError(f"{path!r} is no table in CSV ({error}); give one.") from None
     # Without a header, the first row is one like the others and holds the name of a split.
@@ -119,7 +139,7 @@ def read_lines(path: str, known: ImageNames) -> list[str]:
     OSError
         If it cannot be read.
     """
-    text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
+    text = read_text(path)
     if "\0" in text:
         raise ValueError(f"{path!r} is no list of names; give one image a line.")
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -139,9 +159,12 @@ def read_json(path: str) -> Any:
     OSError
         If it cannot be read.
     """
+    text = read_text(path)
     try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
+        content = json.loads(text)
+        if _HALF.search(text):  # may be half a letter: no text is
+            content = json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
+        return content
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path!r} is no JSON ({str(error)[:80]}).") from None
 
@@ -248,13 +271,18 @@ def check_column(table: pd.DataFrame, column: str, path: str, option: str) -> No
 
 
 def files_in(folder: Path) -> list[str]:
-    """Files of a folder and of those in it, relative to it; hidden ones are left out."""
+    """Files of a folder and of those in it, relative to it; hidden ones are left out, and those whose names
+    are not UTF-8, which no image of a collection has."""
     found = []
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         where = Path(root).relative_to(folder)
-        found += [(where / name).as_posix() for name in sorted(files) if not name.startswith(".")]
+        found += [(where / name).as_posix() for name in sorted(files) if _is_named(where, name)]
     return found
+
+
+def _is_named(folder: Path, name: str) -> bool:
+    return not (name.startswith(".") or any("\ud800" <= letter <= "\udfff" for letter in f"{folder}/{name}"))
 
 
 def _called(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
