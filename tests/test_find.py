@@ -657,6 +657,13 @@ def test_output_that_cannot_be_written(collection: Path, tmp_path: Path) -> None
         find_overlaps(collection / "images", out=tmp_path / "file" / "out")
 
 
+def test_the_folder_of_images_by_way_of_one_that_is_not_there(collection: Path) -> None:
+    before = sorted(os.listdir(collection / "images"))
+    with pytest.raises(ValueError, match=r"new/\.\.' is not an output folder"):
+        find_overlaps(collection / "images", out=collection / "images" / "new" / "..", report=False)
+    assert sorted(os.listdir(collection / "images")) == before
+
+
 def test_a_folder_that_is_not_ours(collection: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match="not an output folder of `dupnet find`"):
