@@ -120,15 +120,3 @@ def test_one_cut_alone_gives_its_rows_of_both(tmp_path: Path) -> None:
         tables[cuts] = pd.read_csv(tmp_path / cuts / "collections.csv")
     both = tables["plain hard"]
     pd.testing.assert_frame_equal(tables["hard"], both[both["cut"] == "hard"].reset_index(drop=True))
-
-
-def test_runs_killed_and_resumed(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "acquisition.npy", rng.integers(256, size=(1792, 1792, 3), dtype=np.uint8))
-    options = ["--derna", tmp_path / "acquisition.npy", "--n-images", "12", "--kills", "2", "--out", tmp_path]
-    assert main([str(option) for option in options]) == 0
-    row = pd.read_csv(tmp_path / "collections_kills.csv").iloc[0]
-    assert row["images"] == 12
-    assert row["kills"] >= 2
-    assert row["kills"] == row[[name for name in row.index if name.startswith("kills_")]].sum()
-    assert row["differences"] == 0

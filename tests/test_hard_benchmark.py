@@ -83,8 +83,9 @@ def test_both_networks_learn_from_the_same_pairs(airbus: Path, asked: Asked, tmp
     assert learning.main(command.split()) == 0
     assert [part for _, part in asked] == ["train", "validation"]
     table = pd.read_csv(tmp_path / "learning.csv")
-    assert set(table["network"]) == {"dupnet", "dupnet_v0"}
-    for _, rows in table.groupby("network"):
+    assert table["network"].unique().tolist() == [*learning.BASELINES, "dupnet", "dupnet_v0"]
+    assert (table["run"] == "untrained").sum() == 2
+    for _, rows in table[table["run"] != "untrained"].groupby("network"):
         assert rows["run"].tolist() == ["trial", "curve", "curve", "curve"]
         assert rows["pairs_seen"].tolist() == [4, 4, 8, 16]
         assert rows["pairs_drawn"].tolist() == [4, 4, 8, 12]

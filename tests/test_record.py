@@ -24,7 +24,6 @@ TO_RUN_AGAIN: frozenset[str] = frozenset(
         "accuracy_rare_reserved.csv",
         "accuracy_rare_reserved_errors.csv",
         "collections_airbus.csv",
-        "collections_kills.csv",
         "collections_test_ground.csv",
         "collections_test_ground_errors.csv",
         "collections_test_ground_leaks.csv",

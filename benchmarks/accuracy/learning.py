@@ -24,10 +24,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.accuracy.pairs import find_collections, hard_pairs, table_of_pairs
-from benchmarks.accuracy.rare import errors_per
+from benchmarks.accuracy.rare import BASELINES, errors_per
 from dupnet import figures
 from dupnet.evaluation.scores import best_threshold
 from dupnet.files.atomic import atomic_path, write_csv
+from dupnet.metrics.pair_metrics import PAIR_METRICS
 from dupnet.network.architectures import DupnetConfig, dupnet_v0, heads
 from dupnet.network.comparison import compare_cells
 from dupnet.network.descriptors import describe, untrained_weights
@@ -179,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
         ),
         "dupnet_v0": lambda optimizer: Pixels(train, validation, optimizer),
     }
-    rows: list[dict[str, object]] = []
+    rows = untrained(validation)
     for name, new in networks.items():
         losses = {}
         for rate in options.learning_rates:
@@ -193,8 +194,20 @@ def main(arguments: list[str] | None = None) -> int:
         table = pd.DataFrame(rows)
         write_csv(table, options.out / "learning.csv")
         print(table[table["network"] == name].to_string(index=False), flush=True)
-    draw_curves(table[table["run"] == "curve"], options.out / "learning.png")
+    draw_curves(table, options.out / "learning.png")
     return 0
+
+
+def untrained(validation: DrawnPairs) -> list[dict[str, object]]:
+    """What correlations make of the validation pairs, one row each: ``run`` is ``untrained``."""
+    rows: list[dict[str, object]] = []
+    for name in BASELINES:
+        likeness = PAIR_METRICS[name].likeness
+        scores = np.array([likeness(*tiles) for tiles in validation.tiles], np.float64)
+        found = judged(np.nan_to_num(scores, nan=-1.0), validation.is_duplicate)
+        none = {"loss": np.nan, "wrong_at_half": np.nan}  # it is no probability
+        rows.append({"network": name, "run": "untrained", "pairs_seen": 0, **found, **none})
+    return rows
 
 
 def draw(part: str, n: int, options: argparse.Namespace) -> DrawnPairs:
@@ -293,7 +306,7 @@ def judged(scores: npt.NDArray[np.float64], is_duplicate: Labels) -> dict[str, o
 
 
 def draw_curves(table: pd.DataFrame, path: Path) -> None:
-    """Errors at the best threshold against pairs seen, and against processor time."""
+    """Errors at the best threshold against pairs seen, and against processor time; no error is drawn at 1."""
     with figures.style():
         figure = figures.new_figure(height=3.2)
         axes = figure.subplots(1, 2, sharey=True)
@@ -301,12 +314,19 @@ def draw_curves(table: pd.DataFrame, path: Path) -> None:
             (axes[0], "pairs_seen", "pairs seen"),
             (axes[1], "processor_seconds", "processor time, s"),
         ):
-            for name, rows in table.groupby("network"):
+            for name, rows in table[table["run"] == "curve"].groupby("network"):
                 colour = figures.COLOURS["accent" if name == "dupnet" else "duplicate"]
                 bounds = [np.maximum(rows[f"errors_per_38780{end}"], 1) for end in ("_low", "_high")]
                 axis.fill_between(rows[column], *bounds, color=colour, alpha=0.15, linewidth=0)
                 errors = np.maximum(rows["errors_per_38780"], 1)
                 axis.plot(rows[column], errors, "o-", color=colour, label=name, markersize=4)
+            for row, dashes in zip(
+                table[table["run"] == "untrained"].to_dict("records"), ("--", ":"), strict=True
+            ):
+                errors = max(float(row["errors_per_38780"]), 1)
+                axis.axhline(
+                    errors, color=figures.COLOURS["undecidable"], linestyle=dashes, label=row["network"]
+                )
             axis.set_xscale("log")
             axis.set_xlabel(label)
             axis.grid(visible=True)

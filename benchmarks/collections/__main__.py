@@ -8,8 +8,6 @@ columns alone follow, with plain correlation beside `find`, its thresholds tuned
 ``collections_test_ground*.csv``. "Another day" is made, by replacing patches of a crop; no revisit of Derna
 was photographed. With ``--airbus``, the overlaps judged in its ``labels.csv``: ``collections_airbus.csv``.
 Pixels of Airbus images are never written.
-With ``--kills 5``, only ``collections_kills.csv``: `find` on the plain cut, killed at five random moments
-and resumed.
 """
 
 from __future__ import annotations
@@ -31,7 +29,6 @@ from benchmarks.collections.correlations import (
     tuned_thresholds,
 )
 from benchmarks.collections.hashes import KEY, THRESHOLDS, accepted_overlaps, hash_tiles
-from benchmarks.collections.kills import kill_and_resume
 from benchmarks.markdown import markdown
 from benchmarks.record import write_measured
 from dupnet.acquisitions.scenes import Collection, cut_collection
@@ -82,7 +79,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cuts", choices=("plain", "hard"), nargs="+", default=["plain", "hard"])
     parser.add_argument("--work", type=Path, help="keep the crops here, and use those already here")
     parser.add_argument("--airbus", type=Path, help="folder with images/ and labels.csv")
-    parser.add_argument("--kills", type=int, default=0, help="only kill runs so many times, and resume them")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args(arguments)
     if options.airbus:
@@ -92,11 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
         acquisition = read_acquisition(
             path if path.is_file() else fetch(ACQUISITIONS["derna"], path, print)[0]
         )
-        if options.kills:
-            run_kills(acquisition, options)
-        else:
-            for ground in options.ground:
-                run_derna(acquisition, options, ground)
+        for ground in options.ground:
+            run_derna(acquisition, options, ground)
     return 0
 
 
@@ -147,17 +140,6 @@ def thresholds_of_training(
         ground = acquisition[:, slice(*COLUMNS["derna"]["train"])]
         collection = cut(ground, folder, options.n_images, True, options.seeds[0])
         return tuned_thresholds(folder / "images", sorted(collection.images["image"]), collection.truth)
-
-
-def run_kills(acquisition: npt.NDArray[np.uint8], options: argparse.Namespace) -> None:
-    """The plain cut of the first seed: runs killed and resumed, one row."""
-    with tempfile.TemporaryDirectory(prefix="dupnet-collections-") as scratch:
-        folder = (options.work or Path(scratch)) / f"plain_{options.seeds[0]}"
-        collection = cut(acquisition, folder, options.n_images, False, options.seeds[0])
-        counts = kill_and_resume(folder / "images", Path(scratch), options.kills, options.seeds[0])
-    table = pd.DataFrame([{"cut": "plain", "images": len(collection.images), **counts}])
-    write_measured(table, options.out, "collections_kills.csv", "collections")
-    print_table(table)
 
 
 def cut(
