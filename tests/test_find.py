@@ -210,8 +210,12 @@ def test_in_memory_as_on_disk(collection: Path, undisturbed: Path) -> None:
 
 
 @pytest.mark.parametrize("grid", [None, 256])
-def test_workers_change_nothing(grid: int | None, collection: Path, tmp_path: Path) -> None:
+def test_workers_change_nothing(
+    grid: int | None, collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Points and descriptors, votes, scores and tables are the same bytes with one thread, two and four."""
+    monkeypatch.setattr("dupnet.find.verification.PAIRS_AT_A_TIME", 3)  # so that there is work for four
+    monkeypatch.setattr("dupnet.network.comparison.CHUNK", 16)
     found = []
     for workers in (1, 2, 4):
         out = tmp_path / str(workers)
