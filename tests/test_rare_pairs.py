@@ -68,9 +68,7 @@ def test_one_pixel_aside_is_no_duplicate_where_texture_tells(sources):
     assert max(fits)[1] != (0, 0)
 
 
-@pytest.mark.parametrize(
-    ("side", "same_corner", "shares"), [(72, 3, 0), (80, 4, 0), (168, 24, 2), (176, 25, 4)]
-)
+@pytest.mark.parametrize(("side", "alike", "shares"), [(72, 3, 0), (80, 4, 0), (168, 24, 2), (176, 25, 4)])
 def test_four_cells_that_both_show_are_evidence_enough(side, alike, shares):
     """Of a tile that shows something in one corner alone, and another in the same corner or the opposite."""
     texture = textured(1, 256, seed=1)[0]
