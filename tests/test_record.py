@@ -21,9 +21,6 @@ PREFIXES = {"accuracy": "accuracy", "collections": "collections"}
 
 TO_RUN_AGAIN: frozenset[str] = frozenset(
     {
-        "accuracy_rare_reserved.csv",
-        "accuracy_rare_reserved_errors.csv",
-        "collections_airbus.csv",
         "collections_test_ground.csv",
         "collections_test_ground_errors.csv",
         "collections_test_ground_leaks.csv",

@@ -332,7 +332,7 @@ def draw_curves(table: pd.DataFrame, path: Path) -> None:
             axis.grid(visible=True)
         axes[0].set_yscale("log")
         axes[0].set_ylabel("errors per 38,780 hard pairs")
-        axes[0].legend()
+        axes[1].legend(loc="center right", fontsize=8)
         with atomic_path(path) as beside:
             figure.savefig(beside, format="png", dpi=110, metadata={"Software": None})
 
