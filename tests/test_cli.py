@@ -321,6 +321,7 @@ def test_pairs_of_solid_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["audit", "splits.csv", "nowhere"], "'nowhere' is neither the output folder"),
         (["pairs", "nowhere", "--out", "pairs"], "no finished run"),
         (["tiles", "nowhere", "--out", "out"], "no folder 'nowhere'"),
+        (["tiles", "", "--out", "out"], "no folder ''"),
         (["evaluate", "pairs", "images", "--out", "out"], "--out goes with --labels"),
         (["data", "cut"], "dupnet data cut IMAGE"),
         (["data", "derna", "image.png"], "none with any other source"),

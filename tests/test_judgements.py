@@ -151,6 +151,11 @@ def test_a_header_cut_off_is_written_anew(tmp_path):
         assert path.read_text() == HEADER
 
 
+def test_a_device_is_no_file_of_judgements() -> None:
+    with pytest.raises(ValueError, match="'/dev/zero' is a device; name a file"):
+        Judgements("/dev/zero")
+
+
 @pytest.mark.parametrize(
     "content",
     [

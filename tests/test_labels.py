@@ -149,6 +149,7 @@ def test_labels_without_their_images_are_refused(folder: Path) -> None:
         ("image1,image2,overlap_tag,is_duplicate\na,b,08,yes\n", "is_duplicate is 'yes'"),
         ("image1,image2,overlap_tag,is_duplicate\na,b,08,1\na,b,08,0\n", "a and b, overlap 08, are labelled"),
         ("image1,image2,y_offset,x_offset,is_duplicate\na,b,1.5,0,1\n", "y_offset is '1.5' in a row"),
+        ("image1,image2,y_offset,x_offset,is_duplicate\na,b,1e30,0,1\n", "y_offset is '1e30' in a row"),
         ("image1,image2,y_offset,x_offset,is_duplicate\na,b,1,,1\n", "a and b have neither overlap_tag nor"),
         (
             "image1,image2,y_offset,x_offset,is_duplicate\na,b,1,2,1\na,b,1,2,0\n",

@@ -119,6 +119,8 @@ def test_an_empty_list_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("\n \n")
     with pytest.raises(ValueError, match="names no file"):
         read_file_list(tmp_path / "list")
+    with pytest.raises(ValueError, match="'/dev/zero' is a device; name a file"):
+        read_file_list("/dev/zero")
     with pytest.raises(ValueError, match="The list of images is empty"):
         list_collection([])
 

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("Say which folder holds the tiles of images that have moved (--out).")
     out = options.out if options.out is not None else str(default_out([options.images], "tiles"))
     left_out = save_tiles(
-        options.images or options.moved_to,
+        options.images if options.moved_to is None else options.moved_to,
         out,
         tile_size=options.tile_size,
         quality=options.quality,

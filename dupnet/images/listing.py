@@ -14,6 +14,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dupnet.files.atomic import refuse_device
+
 __all__ = [
     "Listing",
     "accompanies",
@@ -228,7 +230,11 @@ def read_file_list(path: str | os.PathLike[str]) -> list[str]:
     OSError
         If the file cannot be read.
     """
-    data = sys.stdin.buffer.read() if os.fspath(path) == "-" else Path(path).read_bytes()
+    if os.fspath(path) == "-":
+        data = sys.stdin.buffer.read()
+    else:
+        refuse_device(path)
+        data = Path(path).read_bytes()
     lines = data.split(b"\0") if b"\0" in data else data.removeprefix(b"\xef\xbb\xbf").splitlines()
     paths = [os.fsdecode(line) for line in lines if line.strip()]
     if not paths:

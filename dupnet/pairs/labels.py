@@ -108,7 +108,7 @@ def pixel_offsets(column: pd.Series, name: str) -> pd.Series:
     text = column.astype(str)
     is_blank = column.isna() | text.isin(["", "<NA>"])
     found = pd.to_numeric(text.where(~is_blank, "nan"), errors="coerce").astype(float)
-    odd = ~is_blank & (found.isna() | (found % 1 != 0))
+    odd = ~is_blank & (found.isna() | (found % 1 != 0) | (found.abs() > 2**31))
     if odd.any():
         raise ValueError(
             f"{name}: {column.name} is {text[odd].iloc[0]!r} in a row; it must be a whole number of pixels."

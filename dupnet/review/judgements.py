@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from dupnet.files.atomic import atomic_path, text_name
+from dupnet.files.atomic import atomic_path, refuse_device, text_name
 from dupnet.find.verdicts import (
     COLUMNS,
     VERDICTS,
@@ -68,6 +68,8 @@ class Judgements:
         self.path = Path(path)
         self.reviewer = reviewer
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            refuse_device(self.path)
         self._mutex = threading.Lock()
         self._file = _open_locked(self.path)
         try:
