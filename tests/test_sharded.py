@@ -254,16 +254,21 @@ def test_a_shard_that_was_harmed(here: Here, images: Path, tmp_path: Path) -> No
 
 
 def test_shards_without_their_last_file_do_not_count(
-    here: Here, images: Path, expected: dict[str, bytes], tmp_path: Path
+    here: Here, images: Path, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from dupnet.cluster import sharded_index
+
+    monkeypatch.setattr(sharded_index, "IMAGES_AT_A_TIME", 2)  # of a task's four
     find_on_cluster(images, "", out=tmp_path, tile_size=64, report=False, images_a_task=4)
     (store,) = (tmp_path / "cache").glob("shards-*")
     manifests = sorted(store.glob("*.json"))
     for path in manifests[::2]:
         path.unlink()
     assert len(read_shards(Folder(store))) == len(manifests) // 2
+    of_another_version = shutil.copytree(store, store.with_name("shards-0123"))
     find_on_cluster(images, "", out=tmp_path, tile_size=64, report=False, images_a_task=4)
     assert table_bytes(tmp_path) == expected
+    assert not of_another_version.exists()
 
 
 def test_the_report_of_images_held_against_a_store(here: Here, images: Path, tmp_path: Path) -> None:

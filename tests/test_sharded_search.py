@@ -58,7 +58,12 @@ def test_search_over_parts_is_the_search(exact_up_to: int, sided: bool, tmp_path
         store.write(f"{number}.search", descriptors[rows].tobytes())
         shards.append(Shard(str(number), {}, len(rows)))
     search = Search(store, Places(shards, shard_of, first_row), n_tiles, is_against)
-    found = search.run(Here(), store.folder("cache"), 0.6, exact_up_to, 150)  # type: ignore[arg-type]
+    cache = store.folder("cache")
+    cache.folder("search-0123").write("part-0.npz", b"of another search")
+    here = Here()
+    found = search.run(here, cache, 0.6, exact_up_to, 150)  # type: ignore[arg-type]
+    assert bool(here.n_run["hash"]) == (exact_up_to == 0)
+    assert len(cache.folders()) == 1 and "search-0123" not in cache.folders()
     sides = None if is_against is None else np.repeat(is_against, n_tiles)
     whole = candidates(descriptors, decidable, 0.6, sides=sides, exact_up_to=exact_up_to, workers=1)
     assert len(whole.rows1) > 1000

@@ -88,3 +88,13 @@ def test_nothing_is_shown_where_neither_is_valid() -> None:
     images = (lambda: (one, valid), lambda: (two, np.roll(valid, 60, axis=1)))
     region = common_region(one.shape, two.shape, 0, -60)
     assert pixels_agree(region, images, 1.0, True, False) == Agreement(True)
+
+
+def test_of_a_tiny_region_few_votes_and_little_agreement_are_too_little() -> None:
+    """Two images with noise, whose high-passed pixels correlate by 0.55: two sheds look as much alike."""
+    noise = np.random.default_rng(0).normal(0, 12, (120, 120))
+    for y, x, agree in ((50, 50, True), (70, 64, False)):  # 70 x 70 px in common, and 50 x 56
+        one, two = crop(0, 0, 120, 120), crop(y, x, 120, 120)
+        two = np.clip(two + noise, 0, 255).astype(np.uint8)
+        assert verdict(one, two, y, x).agree
+        assert verdict(one, two, y, x, sure=False).agree == agree

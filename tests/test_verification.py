@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 import pytest
+from textures import textured
 
 from dupnet.acquisitions.alterations import (
     ALTERATIONS,
@@ -224,3 +225,12 @@ def test_small_regions_are_judged_where_they_are_valid(acquisition):
     mask[:, 300:] = False
     assert judged([one, two], [(0, 1, 0, 0)])["verdict"][0] == REFUSED
     assert judged([one, two], [(0, 1, 0, 0)], valid=[mask, mask])["verdict"][0] == DUPLICATE
+
+
+def test_only_offsets_of_few_votes_are_moved_to_where_images_agree_best():
+    plane = textured(1, 420, seed=4)[0]
+    images = [(plane[:300, :300], None), (plane[100:400, 40:340], None)]
+    rows = [(0, 1, 102, 41, votes) for votes in (7, 8)]
+    pairs = pd.DataFrame(rows, columns=["image1", "image2", "y_offset", "x_offset", "n_votes"])
+    moved = refine_offsets(pairs, lambda number: images[number])
+    assert moved[["y_offset", "x_offset"]].to_numpy().tolist() == [[100, 40], [102, 41]]
