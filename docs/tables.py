@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 DOCUMENTS = (
     "README.md",
+    "CONTRIBUTING.md",
     "RESEARCH.md",
     "IMAGE_METRICS.md",
     "MODEL_CARD.md",

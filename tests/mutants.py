@@ -203,7 +203,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, types.FunctionType]]:
         yield f"{node.value} to {other}", put("value", other)
     elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value:
         yield f"{node.value!r} to another text", put("value", f"_{node.value}")
-    elif isinstance(node, ast.Return) and node.value is not None:
+    elif isinstance(node, ast.Return) and ast.unparse(node) not in ("return", "return None", "return False"):
         yield "None returned", put("value", ast.Constant(None))
     elif isinstance(node, ast.If | ast.IfExp | ast.While):
         yield "condition negated", put("test", ast.UnaryOp(ast.Not(), node.test))

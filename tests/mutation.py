@@ -7,9 +7,9 @@ statement (``tests/reach.py``), those of the module's own file first, then the q
 only looked at in a figure. Which mutants are drawn depends on the text of their lines alone, so that a draw
 stays the same where other lines change.
 
-Writes ``benchmarks/results/mutation.csv`` and, with every mutant that no test noticed,
-``mutation_survivors.csv``. Mutants that change nothing that can be observed are named, with the reason, in
-``tests/equivalent_mutants.csv``: they are counted, but not among those that a test could notice.
+Writes ``benchmarks/results/mutation.csv``, a row a room, and ``mutants.csv``, a row a mutant. Mutants that
+change nothing that can be observed are named, with the reason, in ``tests/equivalent_mutants.csv``: they are
+counted, but not among those that a test could notice.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
-import signal
 import sys
 import time
+from collections import Counter
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ ROOMS = (
 )  # fmt: skip
 """Rooms whose modules are mutated: all of the package."""
 
-SECONDS = 6
+SECONDS = 10
 """Of processor time, for the tests of a mutant; then it counts as not noticed."""
 
 PRELOADED = (
@@ -53,12 +53,14 @@ PROFILE = "mutation"
 
 RESULTS = ROOT / "benchmarks" / "results"
 
+NOTICED, SURVIVED = "noticed", "survived"
+
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.csv"
 """Mutants that change nothing that can be observed: module, change, source, reason."""
 
 
 def outcome(mutant: Mutant | None, tests: list[str], reach: Reach) -> tuple[str, str]:
-    """What tests do with a mutant (None: with the package as it is): pass, fail or "do not end"; at which."""
+    """Whether tests notice a mutant (None: the package as it is), and at which test they ended."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -67,9 +69,7 @@ def outcome(mutant: Mutant | None, tests: list[str], reach: Reach) -> tuple[str,
     with open(reading, encoding="utf-8") as told:
         last = told.read().rpartition("\n")[2]
     _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGPROF, signal.SIGALRM):
-        return "do not end", last
-    return "fail" if status else "pass", last
+    return NOTICED if status else SURVIVED, last  # noticed, too, if they do not end in time
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -167,59 +167,63 @@ def main() -> int:
         "--sample", type=int, default=10**9, metavar="N", help="mutants a room (default: all)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
-    parser.add_argument("--again", action="store_true", help="only those of the draw that no test noticed")
+    parser.add_argument("--again", action="store_true", help="only those of the draw not noticed before")
     chosen = parser.parse_args()
     prepare()
     reach = Reach()
-    survived = _words(RESULTS / "mutation_survivors.csv") if chosen.again else None
     for room in chosen.rooms or ROOMS:
-        _mutate(room, chosen.sample, chosen.seed, survived, reach)
+        known = RESULTS / "mutants.csv"  # of several on one line, none counts as noticed before all are
+        before = _words(known, outcome=NOTICED) - _words(known, outcome=SURVIVED)
+        noticed = before if chosen.again else set()
+        _mutate(room, chosen.sample, chosen.seed, noticed, reach)
     return 0
 
 
-def _mutate(room: str, n: int, seed: int, survived: set[Any] | None, reach: Reach) -> None:
-    """Try a room's mutants, only those that survived if these are given, and write the results."""
+def _mutate(room: str, n: int, seed: int, noticed: set[Any], reach: Reach) -> None:
+    """Try a room's mutants but those that were noticed before, and write the results."""
     import pandas as pd
 
     every = [mutant for module in modules_of(room) for mutant in mutants(module)]
-    drawn = draw(every, n, seed)
-    known = _words(EQUIVALENT)
-    equivalent = [mutant for mutant in drawn if mutant.words() in known]
-    survivors, n_endless, failed = [], 0, set()
+    drawn, equivalent = draw(every, n, seed), _words(EQUIVALENT)
+    outcomes, failed = [], set()
     start = time.perf_counter()
     for mutant in drawn:
-        if mutant in equivalent or (survived is not None and mutant.words() not in survived):
-            continue
-        tests = reach.tests(mutant.module, lines_of(mutant))
-        found, test = outcome(mutant, tests, reach)
-        n_endless += found == "do not end"
-        if found == "pass":
-            survivors.append((room, mutant.module, mutant.line, mutant.change, mutant.source))
+        found, test = NOTICED, ""
+        if mutant.words() in equivalent:
+            found = "equivalent"
+        elif mutant.words() not in noticed:
+            found, test = outcome(mutant, reach.tests(mutant.module, lines_of(mutant)), reach)
+        if found == SURVIVED:
             print(f"{mutant.module}:{mutant.line}: {mutant.change}: {mutant.source}", flush=True)
-        else:
+        elif test:
             failed.add(test)
-    sound = outcome(None, sorted(failed - {""}), reach)
-    if sound[0] != "pass":
-        raise RuntimeError(f"{sound[1]} fails as it is")
-    n_noticeable = len(drawn) - len(equivalent)
-    caught = n_noticeable - len(survivors)
+        outcomes.append(found)
+    sound, test = outcome(None, sorted(failed), reach)
+    if sound != SURVIVED:
+        raise RuntimeError(f"{test} fails as it is")
+    count = Counter(outcomes)
+    n_noticeable = len(drawn) - count["equivalent"]
+    share = round(count[NOTICED] / n_noticeable, 4)
     seconds = time.perf_counter() - start
-    words = f"{caught} of {n_noticeable} mutants noticed, {n_endless} of them by not ending"
-    print(f"{room}: {words}; {seconds:.0f} s", flush=True)
-    row = (room, seed, len(every), len(drawn), len(equivalent), caught, round(caught / n_noticeable, 4))
-    columns = ["room", "seed", "possible", "mutants", "equivalent", "caught", "share"]
+    print(f"{room}: {count[NOTICED]} of {n_noticeable} mutants noticed; {seconds:.0f} s", flush=True)
+    columns = ["room", "seed", "possible", "mutants", "equivalent", "noticed", "share"]
+    row = (room, seed, len(every), len(drawn), count["equivalent"], count[NOTICED], share)
     _replace(RESULTS / "mutation.csv", pd.DataFrame([row], columns=columns), room)
-    columns = ["room", "module", "line", "change", "source"]
-    _replace(RESULTS / "mutation_survivors.csv", pd.DataFrame(survivors, columns=columns), room)
+    columns = ["room", "module", "line", "change", "source", "outcome"]
+    rows = [(room, *mutant[:4], found) for mutant, found in zip(drawn, outcomes, strict=True)]
+    _replace(RESULTS / "mutants.csv", pd.DataFrame(rows, columns=columns), room)
 
 
-def _words(path: Path) -> set[Any]:
-    """What a table's mutants are known by."""
+def _words(path: Path, **wanted: str) -> set[Any]:
+    """What a table's mutants are known by, those of one outcome if that is wanted."""
     import pandas as pd
 
     if not path.exists():
         return set()
-    return set(pd.read_csv(path)[["module", "change", "source"]].itertuples(index=False, name=None))
+    table = pd.read_csv(path, dtype=str)
+    for column, value in wanted.items():
+        table = table[table[column] == value]
+    return set(table[["module", "change", "source"]].itertuples(index=False, name=None))
 
 
 def _replace(path: Path, rows: object, room: str) -> None:

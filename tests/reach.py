@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -79,15 +80,21 @@ class Reach:
     def tests(self, module: str, lines: list[str]) -> list[str]:
         """Names of the tests that run one of the lines; of all that run the module, where none does.
 
-        Those of ``test_<module>`` come first, then by file those that have the quickest.
+        Those of ``test_<module>`` come first, then of files that name the module, then of quick files.
         """
         known = self._tests.get(module, {})
         found = set().union(*(known.get(line, ()) for line in lines)) or set().union(*known.values())
-        own = f"tests/test_{module.rpartition('.')[2]}.py"
+        name = module.rpartition(".")[2]
         files: dict[str, list[str]] = {}
         for test in sorted(found, key=self.seconds.__getitem__):
             files.setdefault(test.partition("::")[0], []).append(test)
-        return [*files.pop(own, []), *chain.from_iterable(files.values())]
+
+        def rank(file: str) -> tuple[bool, bool, float]:
+            is_named = re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8")) is not None
+            whole = sum(taken for test, taken in self.seconds.items() if test.startswith(f"{file}::"))
+            return file != f"tests/test_{name}.py", not is_named, whole
+
+        return list(chain.from_iterable(files[file] for file in sorted(files, key=rank)))
 
 
 def _reach_of(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ def test_data_cut(acquisition: np.ndarray, tmp_path: Path, capsys: pytest.Captur
     command = ["data", "cut", str(tmp_path / "large.png"), "--out", str(tmp_path / "out"), "--n-images", "2"]
     assert cli.main(command) == 0
     assert len(pd.read_csv(tmp_path / "out" / "images.csv")) == 2
+    record = json.loads((tmp_path / "out" / "cut.json").read_text())
+    assert record["image"] == str((tmp_path / "large.png").resolve())
     assert cli.main(command) == 0
     assert "is cut already" in capsys.readouterr().out
     for options, differs in (

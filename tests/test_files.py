@@ -99,6 +99,13 @@ def test_a_folder_is_claimed_for_what_has_its_settings(tmp_path: Path) -> None:
         claim(out / "a", "made.json", {"size": 2}, "make")
 
 
+def test_a_folder_by_way_of_one_that_is_not_there_is_not_claimed(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(ValueError, match=r"new/\.\.' is not an output folder"):
+        claim(tmp_path / "new" / "..", "record.json", {}, "dupnet tiles")
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
 def test_what_must_last_is_on_the_disk_before_it_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,8 +210,12 @@ def test_in_memory_as_on_disk(collection: Path, undisturbed: Path) -> None:
 
 
 @pytest.mark.parametrize("grid", [None, 256])
-def test_workers_change_nothing(grid: int | None, collection: Path, tmp_path: Path) -> None:
+def test_workers_change_nothing(
+    grid: int | None, collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Points and descriptors, votes, scores and tables are the same bytes with one thread, two and four."""
+    monkeypatch.setattr("dupnet.find.verification.PAIRS_AT_A_TIME", 3)  # so that there is work for four
+    monkeypatch.setattr("dupnet.network.comparison.CHUNK", 16)
     found = []
     for workers in (1, 2, 4):
         out = tmp_path / str(workers)
@@ -655,6 +659,13 @@ def test_output_that_cannot_be_written(collection: Path, tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         find_overlaps(collection / "images", out=tmp_path / "file" / "out")
+
+
+def test_the_folder_of_images_by_way_of_one_that_is_not_there(collection: Path) -> None:
+    before = sorted(os.listdir(collection / "images"))
+    with pytest.raises(ValueError, match=r"new/\.\.' is not an output folder"):
+        find_overlaps(collection / "images", out=collection / "images" / "new" / "..", report=False)
+    assert sorted(os.listdir(collection / "images")) == before
 
 
 def test_a_folder_that_is_not_ours(collection: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -53,6 +54,15 @@ def write(tmp_path: Path) -> Write:
 def offsets(result: FindResult) -> dict[tuple[str, str], tuple[int, int]]:
     rows = result.overlaps.loc[result.overlaps["verdict"] == "duplicate", KEY]
     return {(one, two): (y, x) for one, two, y, x in rows.itertuples(index=False, name=None)}
+
+
+def test_files_of_kinds_that_hold_no_georeference_are_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["a.JPG", "b.jpeg", "c.png", "d.webp", "e.gif", "f.bmp", "g.avif", "h.tif", "i.jp2"]
+    opened: list[str] = []
+    monkeypatch.setattr(footprints, "read_georeference", lambda path: opened.append(path.name))
+    described = SimpleNamespace(images=names)
+    assert footprints.survey({name: Path(name) for name in names}, described) is None  # type: ignore[arg-type]
+    assert opened == ["h.tif", "i.jp2"]
 
 
 def without_points(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,9 @@ def test_a_solid_part_lies_behind_one_edge_and_the_rest_is_as_it_was() -> None:
 def test_a_replaced_part_shows_or_is_not_given(kind: str) -> None:
     found = [one for one in draws(lambda one, rng: replaced(kind, one, OTHER, rng)) if one is not None]
     assert len(found) > N / 2
+    if kind == "mix":  # in some places of one or the other alone, in some evenly
+        kept = [1 - part_that_changed(one).mean() for one in found]
+        assert max(kept) > 0.2 and min(kept) < 0.08
     for one in found:
         share = part_that_changed(one).mean()
         assert 0.005 < share < 0.3 if kind == "small" else share > 0.3 and is_another(one, TILE)

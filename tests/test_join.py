@@ -165,3 +165,12 @@ def test_what_does_not_belong_together_is_refused():
         join(codes, images[1:], kinds)
     with pytest.raises(ValueError, match="not ascending"):
         join(codes, images[::-1].copy(), kinds)
+
+
+@pytest.mark.parametrize(
+    ("most", "ranges"),
+    [(3, [(0, 2), (2, 4), (4, 5)]), (2, [(0, 1), (1, 2), (2, 3), (3, 5)]), (100, [(0, 5)])],
+)
+def test_slices_hold_so_many_points_or_one_cell(most, ranges):
+    cells = np.array([2, 0, 0, 1, 2, 2, 4], np.uint16)
+    assert module.slices_of(cells, most) == ranges

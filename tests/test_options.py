@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -90,6 +91,10 @@ class TestFind:
         assert record["unreadable"] == [{"image": "broken.png", "reason": "empty"}]
 
 
+ROW_NUMBERS = re.compile(r"^ *\d+ +(\d{3}\.jpg|stray)", re.MULTILINE)
+"""Of a table printed with them, which say nothing."""
+
+
 class TestSplit:
     def test_verbose(self, tmp_path: Path, capsys: Captured) -> None:
         """Of many moves, and of many strata, a part is printed."""
@@ -103,6 +108,13 @@ class TestSplit:
             command = ("split", out, "-o", tmp_path / f"{options[0]}.csv", *options)
             short, whole = said(capsys, *command), said(capsys, *command, "-v")
             assert len(whole.splitlines()) - len(short.splitlines()) >= 9
+
+    def test_names_that_fit_no_image_are_listed(self, tmp_path: Path, capsys: Captured) -> None:
+        (tmp_path / "given.csv").write_text("image,split\n000,a\n001,b\n002,b\n003,b\nstray,a\n")
+        command = ("split", pairs_of_images(2, tmp_path / "out"), "-o", tmp_path / "splits.csv", "--from")
+        text = said(capsys, *command, tmp_path / "given.csv")
+        assert "1 names of the given split fit no image" in text and "stray" in text
+        assert not ROW_NUMBERS.search(text)
 
 
 class TestAudit:
@@ -141,6 +153,7 @@ class TestClean:
         command = ("clean", pairs_of_images(15, tmp_path / "out"))
         check_habits(capsys, *command)
         assert said(capsys, *command).count("equal, and the other") == 10
+        assert not ROW_NUMBERS.search(said(capsys, *command))
         assert said(capsys, *command, "--verbose").count("equal, and the other") == 15
 
 

@@ -63,6 +63,14 @@ def test_another_code_at_the_place_is_no_overlay():
     assert not overlay_points(y, x, codes, kinds, images, sizes).any()
 
 
+def test_what_differs_at_the_place_hides_no_overlay():
+    """In the first image something else lies there."""
+    (y, x, codes, kinds, images, sizes), is_burned = collection(40, burned=range(40))
+    first = is_burned & (images == 0)
+    codes[first] = unit_codes(np.random.default_rng(1), int(first.sum()))
+    assert (overlay_points(y, x, codes, kinds, images, sizes) == (is_burned & ~first)).all()
+
+
 def test_another_kind_at_the_place_is_another_pattern():
     (y, x, codes, kinds, images, sizes), is_burned = collection(14, burned=range(14))
     kinds[is_burned & (images % 2 == 0)] = 1

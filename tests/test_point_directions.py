@@ -121,6 +121,12 @@ def test_the_command_writes_what_points_load(tmp_path, monkeypatch, learned):
         point_directions.main(["--raw", str(tmp_path / "nowhere"), "--out", str(tmp_path / "b.npz")])
 
 
+def test_the_command_needs_a_file_to_write(capsys):
+    with pytest.raises(SystemExit):
+        point_directions.main([])
+    assert "required: --out" in capsys.readouterr().err
+
+
 def test_the_shipped_directions_are_complete():
     shipped = load_directions()
     assert shipped.means.shape == (4, 256) and shipped.directions.shape == (4, 256, CODE_LENGTH)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from textures import rough_scene
+from textures import rough_scene, textured
 
 from dupnet.network.collar_cells import collar_cells
 from dupnet.tiles import is_decidable
 from dupnet.training.crops import Source
-from dupnet.training.rare_pairs import _DRAWS, RARE_KINDS, draw_rare_pair
+from dupnet.training.rare_pairs import _DRAWS, RARE_KINDS, _share_evidence, draw_rare_pair
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +66,15 @@ def test_one_pixel_aside_is_no_duplicate_where_texture_tells(sources):
             moved = np.roll(grey1.astype(float), (down, right), (0, 1))
             fits.append((np.corrcoef(moved.ravel(), grey2.astype(float).ravel())[0, 1], (down, right)))
     assert max(fits)[1] != (0, 0)
+
+
+@pytest.mark.parametrize(("side", "alike", "shares"), [(72, 3, 0), (80, 4, 0), (168, 24, 2), (176, 25, 4)])
+def test_four_cells_that_both_show_are_evidence_enough(side, alike, shares):
+    """Of a tile that shows something in one corner alone, and another in the same corner or the opposite."""
+    texture = textured(1, 256, seed=1)[0]
+    corner, opposite = np.zeros((2, 256, 256), np.uint8)
+    corner[:side, :side], opposite[-side:, -side:] = texture[:side, :side], texture[-side:, -side:]
+    for other, n_cells in ((corner, alike), (opposite, shares)):
+        marked = collar_cells(np.stack([corner, other]))
+        assert marked is not None and int((~marked.any(axis=0)).sum()) == n_cells
+        assert _share_evidence(corner, other) == (n_cells >= 4)

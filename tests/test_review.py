@@ -1,6 +1,7 @@
 import http.client
 import json
 import logging
+import shutil
 import signal
 import subprocess
 import sys
@@ -408,6 +409,28 @@ def test_an_error_names_what_would_mend_it(found, tmp_path, capsys):
         assert ("(--images)" in said) == ("--images" in arguments)
     opened = open_review(found, tile_size=SIZE)
     opened.judgements.close()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("run.json", "{", "was not written by this version"),
+        ("run.json", "[" * 5000, "was not written by this version"),
+        ("run.json", '["x"]', "was not written by this version"),
+        ("run.json", '{"folders": ["x"], "grid": 7}', "was not written by this version"),
+        ("run.json", '{"folders": ["x"], "grid": null, "options": []}', "was not written by this version"),
+        ("run.json", None, "holds no finished run of `dupnet find`"),
+        ("groups.csv", "\0" * 50, r"lacks the column\(s\) image, group"),
+        ("groups.csv", "image,group\n", r"lacks the column\(s\) mosaic, y, x"),
+    ],
+)
+def test_a_damaged_result_is_told(file, content, message, off_grid, tmp_path):
+    shutil.copytree(off_grid, tmp_path / "out")
+    path = tmp_path / "out" / file
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(ValueError, match=rf"out(/{file})?' {message}"):
+        open_review(tmp_path / "out")
+    assert not (tmp_path / "out" / "judgements.csv").exists()
 
 
 def test_labels_are_exported_in_the_format_of_the_data(found, review):

@@ -48,6 +48,15 @@ def test_every_patch_has_one_turn_and_some_have_two() -> None:
     assert (second[is_two] != first[is_two]).all()
 
 
+def test_the_turn_of_a_patch_does_not_depend_on_its_contrast() -> None:
+    y, _, minima, wide = raw_patches(IMAGE, None, COARSE, False, wide=True)
+    around = wide.reshape(len(y), COARSE.side, COARSE.side)
+    for strong, weak in zip(
+        module.octants(around, minima), module.octants(around / 1024, minima), strict=True
+    ):
+        np.testing.assert_array_equal(strong, weak)
+
+
 def test_an_image_too_small_for_a_patch_has_no_points() -> None:
     found = module.find_turned_points(np.zeros((10, 12), np.uint8))
     assert len(found.y) == 0 and found.turned_codes.shape == (0, 48)

@@ -108,7 +108,8 @@ def claim(folder: str | os.PathLike[str], record: str, settings: Mapping[str, An
     ValueError
         If it holds files without a record, or with a record of other settings.
     """
-    name, marker = os.fspath(folder), Path(folder, record)
+    name, folder = os.fspath(folder), Path(folder).resolve()
+    marker = Path(folder, record)
     if Path(folder).exists() and not Path(folder).is_dir():
         raise NotADirectoryError(f"{name!r} is a file; choose a folder.")
     if all(

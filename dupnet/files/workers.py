@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["map_in_order", "n_workers", "one_blas_thread"]
+__all__ = ["end_with_parent", "map_in_order", "n_workers", "one_blas_thread"]
 
 _lock = Lock()
 _limits: list[Any] = []  # of those inside one_blas_thread; the first holds what was before
@@ -35,6 +36,21 @@ def n_workers(workers: int | None = None) -> int:
     if workers < 1:
         raise ValueError(f"workers is {workers}; it must be at least 1.")
     return workers
+
+
+def end_with_parent() -> None:
+    """In a process of a pool: end when the one that started it is no more, even if that was killed.
+
+    It would wait for work for ever: a pool's processes hold both ends of the queue that they read.
+    """
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:

@@ -85,12 +85,13 @@ def locked(out: Path) -> Iterator[None]:
     ValueError
         If it holds something, but nothing that dupnet wrote.
     """
+    name, out = os.fspath(out), out.resolve()  # "images/new/.." is not there, and yet is the folder of images
     if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{os.fspath(out)!r} is a file; choose a folder for the results.")
+        raise NotADirectoryError(f"{name!r} is a file; choose a folder for the results.")
     is_known = any((out / CACHE / name).exists() for name in (LOCK, RECORD))
     if out.is_dir() and not is_known and any(path != out / CACHE for path in out.rglob("*")):
         raise ValueError(
-            f"{os.fspath(out)!r} is not an output folder of `dupnet find`; choose a new or an empty folder."
+            f"{name!r} is not an output folder of `dupnet find`; choose a new or an empty folder."
         )
     (out / CACHE).mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / CACHE / LOCK, timeout=0)  # the system's own: gone with the process that held it
@@ -98,7 +99,7 @@ def locked(out: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise BlockingIOError(
-            f"Another dupnet is at work in {os.fspath(out)!r}; wait for it, or choose another folder."
+            f"Another dupnet is at work in {name!r}; wait for it, or choose another folder."
         ) from None
     try:
         for folder in (out, out / CACHE):

@@ -77,9 +77,9 @@ def open_review(
     if source.is_dir():
         table_path = source / "overlaps.csv"
         if (source / "groups.csv").is_file():
-            groups = read_result(source / "groups.csv").set_index("image")["group"].to_dict()
+            groups = _groups_of(source, "image", "group").set_index("image")["group"].to_dict()
         if (source / "run.json").is_file():
-            run = json.loads((source / "run.json").read_text(encoding="utf-8"))
+            run = _run_of(source)
             folders = images or run["folders"]
             weights = _weights_of(run, weights, source)
             rendering = read_rendering(run.get("options", {}).get("rendering", {}))
@@ -92,7 +92,7 @@ def open_review(
                 )
             tile_size = run.get("options", {}).get("tile_size") or stride
             if run.get("searched", {}).get("offsets") == "any":
-                places = _lattice_places(source / "groups.csv")
+                places = _lattice_places(_groups_of(source, "image", "mosaic", "y", "x"))
     elif near:
         raise ValueError(
             f"--near goes with the output folder of `dupnet find`; {os.fspath(source)!r} is a table."
@@ -103,6 +103,10 @@ def open_review(
         )
     if folders is None and (table_path.parent / "images").is_dir():
         folders = table_path.parent / "images"
+    if folders is None and source.is_dir():
+        raise ValueError(
+            f"{os.fspath(source)!r} holds no finished run of `dupnet find`; run that first, or let it finish."
+        )
     if folders is None:
         raise ValueError(
             f"The images of {os.fspath(table_path)!r} are not known; name their folder (--images)."
@@ -133,9 +137,34 @@ def open_review(
     )
 
 
-def _lattice_places(path: Path) -> dict[str, tuple[int, int]]:
-    """The place of each image as seen from the first of its mosaic, from which its lattice counts."""
+def _run_of(source: Path) -> dict[str, Any]:
+    """The record of the run that wrote a folder."""
+    path = source / "run.json"
+    try:
+        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        known = (run["folders"], run["grid"] and run["grid"]["tile_size"])
+        if known and all(isinstance(run.get(name, {}), dict) for name in ("options", "searched")):
+            return run
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"{os.fspath(path)!r} was not written by this version of `dupnet find`; run it again into its folder."
+    )
+
+
+def _groups_of(source: Path, *columns: str) -> pd.DataFrame:
+    """The table of groups, which must have these columns."""
+    path = source / "groups.csv"
     groups = read_result(path)
+    if missing := [column for column in columns if column not in groups]:
+        raise ValueError(
+            f"{os.fspath(path)!r} lacks the column(s) {', '.join(missing)}; write it with `dupnet find`."
+        )
+    return groups
+
+
+def _lattice_places(groups: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """The place of each image as seen from the first of its mosaic, from which its lattice counts."""
     first = groups.groupby("mosaic")[["y", "x"]].transform("first")
     seen = (groups[["y", "x"]] - first).to_numpy(np.int64).tolist()
     return {image: (y, x) for image, (y, x) in zip(groups["image"], seen, strict=True)}

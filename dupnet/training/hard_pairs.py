@@ -24,6 +24,7 @@ from tqdm import tqdm
 from dupnet.acquisitions.alterations import draw_processing, process
 from dupnet.augment.variation import another_day, jpeg
 from dupnet.files.atomic import atomic_path, write_csv
+from dupnet.files.workers import end_with_parent
 from dupnet.network.descriptors import describe, untrained_weights, verify_bytes
 from dupnet.pairs.reader import is_another
 from dupnet.tiles import TILE_SIZE, is_decidable
@@ -169,6 +170,7 @@ class _Draw:
         return verify.reshape(len(pairs), 2, -1), [pair[2:] for pair in pairs]
 
     def adopt(self) -> None:
+        end_with_parent()
         cv2.setNumThreads(1)
         threadpool_limits(1)
         _Draw._kept = self
