@@ -80,17 +80,18 @@ class Reach:
     def tests(self, module: str, lines: list[str]) -> list[str]:
         """Names of the tests that run one of the lines; of all that run the module, where none does.
 
-        Those of ``test_<module>`` come first, then of files that name the module, then of quick files.
+        Those of ``test_<module>`` come first, then of files that import the module, then of quick files.
         """
         known = self._tests.get(module, {})
         found = set().union(*(known.get(line, ()) for line in lines)) or set().union(*known.values())
-        name = module.rpartition(".")[2]
+        room, _, name = module.rpartition(".")
+        imported = re.compile(rf"dupnet\.{re.escape(module)}\b|dupnet\.{room} import .*\b{name}\b")
         files: dict[str, list[str]] = {}
         for test in sorted(found, key=self.seconds.__getitem__):
             files.setdefault(test.partition("::")[0], []).append(test)
 
         def rank(file: str) -> tuple[bool, bool, float]:
-            is_named = re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8")) is not None
+            is_named = imported.search((ROOT / file).read_text(encoding="utf-8")) is not None
             whole = sum(taken for test, taken in self.seconds.items() if test.startswith(f"{file}::"))
             return file != f"tests/test_{name}.py", not is_named, whole
 
