@@ -108,7 +108,7 @@ def lines_of(mutant: Mutant) -> list[str]:
     around = [
         found
         for found in ast.walk(tree)
-        if isinstance(found, ast.stmt) and found.lineno <= node.lineno <= (found.end_lineno or 0)
+        if isinstance(found, ast.stmt) and _start(found) <= node.lineno <= (found.end_lineno or 0)
     ]
     statement = max(around, key=lambda found: found.lineno)
     bodies = [found for found in around if isinstance(found, ast.FunctionDef) and found is not statement]
@@ -124,6 +124,11 @@ def lines_of(mutant: Mutant) -> list[str]:
         name.id for target in targets if target for name in ast.walk(target) if isinstance(name, ast.Name)
     }
     return [text.strip() for text in texts if names & set(re.findall(r"\w+", text))]
+
+
+def _start(statement: ast.stmt) -> int:
+    """The first line of a statement, or of its decorators."""
+    return min([statement.lineno, *(one.lineno for one in getattr(statement, "decorator_list", []))])
 
 
 def _not_behaviour(tree: ast.Module, is_drawing: bool) -> Iterator[int]:

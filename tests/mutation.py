@@ -67,7 +67,7 @@ def outcome(mutant: Mutant | None, tests: list[str], reach: Reach) -> tuple[str,
         os._exit(_run(mutant, tests, reach, writing))
     os.close(writing)
     with open(reading, encoding="utf-8") as told:
-        last = told.read().rpartition("\n")[2]
+        last = told.read().rpartition("\0")[2]
     _, status = os.waitpid(child, 0)
     return NOTICED if status else SURVIVED, last  # noticed, too, if they do not end in time
 
@@ -129,7 +129,7 @@ class _Chosen:
             item.session.shouldstop = "no time is left"
             return True  # this test is not run
         limit(self.seconds)
-        os.write(self.told, f"\n{item.nodeid}".encode())
+        os.write(self.told, f"\0{item.nodeid}".encode())
         return None
 
 

@@ -15,8 +15,8 @@ import sys
 import time
 from typing import Any
 
-from mutation import PROFILE, limit, prepare
-from reach import ROOT, silence
+from mutation import PROFILE, prepare
+from reach import ROOT, limit, silence
 
 RESULTS = ROOT / "benchmarks" / "results" / "options.csv"
 
