@@ -36,7 +36,7 @@ def judge(packages: list[dict[str, Any]]) -> tuple[list[str], int, int]:
     """Lines that name each vulnerability, packages that were looked up, and those that could not be."""
     asked = [package for package in packages if "skip_reason" not in package]
     lines = [
-        f"{package['name']} {package['version']}: {vulnerability['id']}, mended in "
+        f"{package['name']} {package['version']}: {vulnerability['id']}, fixed in "
         f"{', '.join(vulnerability['fix_versions']) or 'no version yet'}"
         for package in asked
         for vulnerability in package["vulns"]

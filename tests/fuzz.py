@@ -409,7 +409,7 @@ def _small_rasters() -> list[bytes]:
 
 
 def _small_models() -> list[bytes]:
-    """The smallest networks of both kinds, weights all nought, as files."""
+    """The smallest networks of both kinds, weights all zero, as files."""
     from dupnet.network.models import DupnetConfig, DupnetV0Config, HeadConfig, build, save_model
 
     head = HeadConfig((1,), 1, 1, ())
@@ -475,7 +475,7 @@ def _with_bytes_changed(data: bytes, draw: random.Random) -> bytes:
     if action == "change":
         places = [
             place for place, value in enumerate(content) if value
-        ]  # most of HDF5 is nought, and not read
+        ]  # most of HDF5 is zeros, and not read
         for place in draw.choices(places, k=draw.randint(1, 8)) if places else ():
             content[place] = draw.choice([0, 1, 2, 127, 128, 255, draw.randrange(256)])
     elif action == "cut out":

@@ -32,7 +32,7 @@ def scores(model: keras.Model, first: np.ndarray, second: np.ndarray) -> np.ndar
 def small_dupnet() -> keras.Model:
     keras.utils.set_random_seed(0)
     model = dupnet(SMALL)
-    # Biases start at nought, which would hide a mistake in them.
+    # Biases start at zero, which would hide a mistake in them.
     for variable in model.trainable_variables:
         if variable.name == "bias":
             variable.assign(np.random.default_rng(1).normal(0, 0.3, variable.shape))

@@ -15,7 +15,7 @@ from dupnet.find.search import candidates
 
 
 def clustered(n: int, seed: int) -> np.ndarray:
-    """Descriptors (n, 256) int8 of which many are alike, some equal, some nought, and 100 in one crowd."""
+    """Descriptors (n, 256) int8 of which many are alike, some equal, some zero, and 100 in one crowd."""
     rng = np.random.default_rng(seed)
     base = rng.standard_normal((n // 4, 256))
     vectors = base[rng.integers(len(base), size=n)] + 0.6 * rng.standard_normal((n, 256))

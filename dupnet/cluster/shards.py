@@ -40,7 +40,7 @@ __all__ = [
 
 TILES = np.dtype([("digest", "<u8", 2), ("verify_hash", "<u8"), ("decidable", "?"), ("searched", "?")])
 """A row of ``KEY.tiles``. Equal digests (BLAKE2b, 16 bytes) mean equal search descriptors; ``verify_hash`` is
-that of :func:`dupnet.find.search.hash_rows`; ``searched`` is false where a search descriptor is nought
+that of :func:`dupnet.find.search.hash_rows`; ``searched`` is false where a search descriptor is zero
 throughout."""
 
 Numbers = npt.NDArray[np.int64]

@@ -69,7 +69,7 @@ class _Move(NamedTuple):
 
 
 def residual(relations: Relations, position: Integers) -> Integers:
-    """Where each relation wants b less where b is, both seen from a: (k, 2) tiles, nought if satisfied."""
+    """Where each relation wants b less where b is, both seen from a: (k, 2) tiles, zero if satisfied."""
     return relations.offset - (position[relations.b] - position[relations.a])
 
 
@@ -95,7 +95,7 @@ def solve(n: int, relations: Relations) -> tuple[Integers, Integers]:
     contradicted = relations.take(holds != (relations.weight > 0))
     contradicted = contradicted.take(group[contradicted.a] == group[contradicted.b])
     # Nearly all groups are free of contradiction; the others are repaired one by one, images renumbered from
-    # nought.
+    # zero.
     for number in np.unique(group[contradicted.a]):
         members = np.flatnonzero(group == number)
         local = np.full(n, -1)

@@ -95,7 +95,7 @@ def candidates(
     descriptors : (n, d) int8
         Search descriptors, d up to 1,024; may be memory-mapped.
     valid : (n,) bool, optional
-        Rows that take part; all by default. Rows that are nought throughout never do.
+        Rows that take part; all by default. Rows that are zero throughout never do.
     threshold : float
         Cosine, in (0, 1], from which two tiles are a candidate.
     sides : (n,) bool, optional

@@ -47,7 +47,7 @@ POOL_SIZE = 20_000
 """Tiles of a split among which alike ones are sought: bounds the search at 20,000 x 20,000 hashes."""
 
 NEAREST = 10
-"""An alike tile is drawn among so many nearest, lest one tile that resembles everything fill the table."""
+"""An alike tile is drawn among so many nearest, so that one hub tile cannot dominate the table."""
 
 Integers = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
