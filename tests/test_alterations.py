@@ -11,6 +11,7 @@ from PIL import Image
 from dupnet.acquisitions.alterations import (
     SOLID_KINDS,
     Processing,
+    alter,
     another_day_tile,
     draw_processing,
     process,
@@ -105,3 +106,12 @@ def test_another_day_changes_what_carries_the_evidence():
     calm[40:60, 200:220] = rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)  # a ship
     later = another_day_tile(calm, 0, 0, 256, seed=0)
     assert np.abs(later[40:60, 200:220].astype(int) - calm[40:60, 200:220]).mean() > 20
+
+
+def test_a_watermark_lies_in_any_of_the_four_corners():
+    corners = set()
+    for seed in range(30):
+        marked = alter(np.zeros((200, 200, 3), np.uint8), "watermark", np.random.default_rng(seed))
+        row, col = (places.mean() for places in np.nonzero(marked.any(axis=2)))
+        corners.add((row < 100, col < 100))
+    assert len(corners) == 4

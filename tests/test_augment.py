@@ -196,6 +196,16 @@ def test_only_one_tile_is_shifted():
         assert sum(one.tobytes() in turned for one in pair) == 1
 
 
+def test_half_of_the_tiles_are_saved_again_each_on_its_own():
+    config = dataclasses.replace(AugmentConfig(), hls_probability=0, reprocess_probability=0)
+    tile = texture(4, 64)
+    turned = {dihedral(tile, element).tobytes() for element in range(N_DIHEDRAL)}
+    rng = np.random.default_rng(0)
+    kept = [[one.tobytes() in turned for one in augment_pair(tile, tile, rng, config)] for _ in range(200)]
+    assert 160 < np.sum(kept) < 240
+    assert 70 < sum(one != two for one, two in kept) < 130
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_equal_generators_give_equal_pairs(seed):
     tile1, tile2 = texture(5, 64), texture(6, 64)
@@ -239,6 +249,19 @@ def test_reprocessing_without_limits_is_the_identity():
     config = AugmentConfig(gain_limit=0, gamma_limit=0, colour_mix_limit=0, sharpen_limit=0, noise_limit=0)
     tile = texture(8, 64)
     assert (reprocess(tile, np.random.default_rng(0), config) == tile).all()
+
+
+def test_sharpening_adds_or_takes_at_most_its_limit_of_the_detail():
+    config = AugmentConfig(gain_limit=0, gamma_limit=0, colour_mix_limit=0, noise_limit=0)
+    tile = texture(8, 64)
+    detail = tile - cv2.GaussianBlur(tile.astype(np.float32), (0, 0), 1.0)
+    free = (tile > 60) & (tile < 195)  # nothing is clipped there
+    rng = np.random.default_rng(0)
+    weights = []
+    for _ in range(60):
+        added = (reprocess(tile, rng, config).astype(np.float32) - tile)[free]
+        weights.append(added @ detail[free] / (detail[free] @ detail[free]))
+    assert -0.31 < min(weights) < -0.25 and 0.25 < max(weights) < 0.31
 
 
 def test_another_day_agrees_in_places_only():

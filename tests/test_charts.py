@@ -65,6 +65,10 @@ def test_intervals_draw_value_and_ends_and_open_circles_for_zero():
     assert [line.get_markerfacecolor() == "white" for line in marks] == [True, False]
     assert [text.get_text() for text in axes.texts] == ["0", "9"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    named = ranking.rename(columns={"errors": "wrong_pairs"})
+    for given, shown in (("", "wrong pairs"), ("of a million", "of a million")):
+        axes = figures.intervals(named, "signal", "wrong_pairs", "low", "high", x_label=given).axes[0]
+        assert axes.get_xlabel() == shown
 
 
 def test_heatmap_writes_each_number_and_none_for_a_missing_one():

@@ -72,6 +72,8 @@ def test_reliability_against_hand_counts():
     }
     # (1 * 0.05 + 2 * 0.35 + 2 * 0.025) / 5
     assert "expected error 0.16" in figure.legends[0].get_texts()[1].get_text()
+    bars = [bar.get_x() + bar.get_width() / 2 for bar in figure.axes[1].patches]
+    assert bars == pytest.approx([0.05, 0.15, 0.95])
 
 
 @pytest.mark.parametrize("step", [2, 0.25])
@@ -110,8 +112,11 @@ def test_the_axis_of_a_score_histogram_begins_and_ends_where_the_scores_do(score
 def test_distributions_say_how_many_pairs_their_highest_bars_hold():
     table = pair_table()
     axes = figures.distributions(table, ["correlation"]).axes[0]
-    coloured = [text.get_text() for text in axes.texts if text.get_color() != COLOURS["ink"]]
-    shown = [int(text.replace(",", "")) for text in coloured]
+    coloured = [text for text in axes.texts if text.get_color() != COLOURS["ink"]]
+    shown = [int(text.get_text().replace(",", "")) for text in coloured]
+    places = [text.get_position()[1] for text in coloured]
+    assert places == pytest.approx([0.21, -0.21], abs=0.05)  # beside the middle of their half
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["lowest", "half way", "highest"]
     edges = _edges(table["correlation"].to_numpy(float), *np.nanpercentile(table["correlation"], (0.1, 99.9)))
     values = np.clip(table["correlation"], edges[0], edges[-1])
     for count, is_duplicate in zip(shown, (1, 0), strict=True):

@@ -47,12 +47,12 @@ def test_chart_is_what_the_script_computes():
 def test_deltas_and_their_sums():
     image = np.full((2, 2, 3), 100, np.uint8)
     gimp = image.copy()
-    gimp[0, 0] = (110, 90, 100)
+    gimp[0, 0] = (110, 99, 100)
     found = HLSComparison("plain", image, gimp)
-    assert found.deltas()["gimp"][0, 0].tolist() == [10, -10, 0]
+    assert found.deltas()["gimp"][0, 0].tolist() == [10, -1, 0]
     assert (found.deltas()["between"] == -found.deltas()["gimp"]).all()
     summary = found.summary()
-    assert (summary["gimp_sum"], summary["gimp_max"], summary["opencv_sum"]) == (20, 10, 0)
+    assert (summary["gimp_sum"], summary["gimp_max"], summary["opencv_sum"]) == (11, 10, 0)
     assert summary["gimp_unequal"] == pytest.approx(2 / 12)
 
 

@@ -52,6 +52,18 @@ def test_projection_is_that_of_numpy(projection: CellProjection) -> None:
     assert ops.convert_to_numpy(found["mean"])[2, 1, 3, 0] == np.rint(cell.mean())
 
 
+def test_only_the_shape_of_a_filter_counts(projection: CellProjection) -> None:
+    """Neither its length nor what is added to all of a row or a column."""
+    changed = CellProjection(n_filters=5)
+    changed(tiles(0))
+    rng = np.random.default_rng(0)
+    added = rng.normal(size=(5, 32, 1)) + rng.normal(size=(5, 1, 32))
+    changed.filters.assign(3 * ops.convert_to_numpy(projection.filters) + added)
+    for name, expected in projection(tiles(1)).items():
+        found = ops.convert_to_numpy(changed(tiles(1))[name])
+        np.testing.assert_allclose(found, ops.convert_to_numpy(expected), atol=1.01)
+
+
 @pytest.mark.parametrize("element", range(8))
 def test_features_move_with_the_cells(projection: CellProjection, element: int) -> None:
     first, second = tiles(1), tiles(2)

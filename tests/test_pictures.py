@@ -55,6 +55,16 @@ def test_a_rebuilt_acquisition_has_an_outline_of_its_colour_for_each_file():
         figures.rebuilt(files, shown, boxes[1:])
 
 
+def test_a_rebuilt_acquisition_is_as_tall_as_its_files_need_within_limits():
+    heights = [
+        figures.rebuilt([("a.jpg", picture(8, 8))] * n, picture(), [(0.0, 0.0, 8.0, 8.0)] * n)
+        .get_size_inches()[1]
+        .item()
+        for n in (1, 12, 15, 40)
+    ]
+    assert heights == sorted(set(heights)) and (heights[0], heights[-1]) == (3.2, 8.0)
+
+
 def test_the_two_tiles_of_a_pair_stand_under_one_title():
     pairs = [(picture(40 + number, 60), picture(40, 60)) for number in range(4)]
     figure = figures.show_pairs(pairs, ["duplicate", "another day", "c", "d"], columns=3)

@@ -19,6 +19,7 @@ def test_every_planted_overlap_is_wrong() -> None:
     planted = planted_overlaps(table, grid, 20, np.random.default_rng(3))
     key = ["image1", "image2", "y_offset", "x_offset"]
     assert 0 < len(planted) <= 20 and not planted.duplicated(key).any()
+    assert (planted["score"] == 0.999).all()  # as sure as a true one, and less than certain
     for row in planted.itertuples():
         one, two = table.loc[row.image1], table.loc[row.image2]
         assert row.image1 < row.image2 < 6  # never of the small mosaic

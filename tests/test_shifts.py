@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from dupnet.augment.shifts import (
+    STEPS,
     find_limits,
     measure_shifts,
     nearest_similarity,
@@ -101,3 +102,9 @@ def test_training_draws_within_what_the_notebook_found():
     assert (config.lightness_low, config.lightness_high) == (low["lightness"], high["lightness"])
     assert config.hue_limit == min(-low["hue"], high["hue"])
     assert config.saturation_limit == min(-low["saturation"], high["saturation"])
+
+
+def test_steps_of_five_that_grow() -> None:
+    for steps in STEPS.values():
+        assert list(steps) == sorted(set(steps)) and not any(step % 5 for step in steps)
+        assert steps[0] == 5 and set(range(5, 35, 5)) <= set(steps)  # finest where the limits are

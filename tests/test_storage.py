@@ -35,6 +35,7 @@ def test_created_once(folder: Folder) -> None:
     assert folder.create("a", b"one")
     assert not folder.create("a", b"other")
     assert folder.read("a") == b"one"
+    assert folder.create("deep/deeper/a", b"in folders that are not there yet")
 
 
 def test_of_many_at_the_same_moment_one_creates(tmp_path: Path) -> None:
@@ -78,6 +79,17 @@ def test_a_tree_of_folders(folder: Folder) -> None:
     assert list(found) == names
     assert {name: one.size for name, one in found.items()} == {name: len(name) for name in names}
     assert found["a.jpg"] == folder.files()["a.jpg"]
+    folder.write("with_/c", b"")
+    assert list(folder.folder("with_").tree()) == ["c"]
+
+
+def test_a_listing_shows_what_another_process_has_written_since(bucket: str) -> None:
+    folder = Folder(f"{bucket}/{uuid.uuid4().hex}")
+    folder.write("a", b"")
+    assert list(folder.files()) == ["a"]
+    another = s3fs.S3FileSystem(skip_instance_cache=True)
+    another.pipe_file(f"{folder.address}/b", b"")
+    assert list(folder.files()) == ["a", "b"]
 
 
 @pytest.mark.parametrize("folder", ["disk", "S3"], indirect=True)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from threadpoolctl import threadpool_limits
 
 from dupnet.files import workers
-from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
+from dupnet.files.workers import end_with_parent, map_in_order, n_workers, one_blas_thread
 
 
 def test_map_in_order_runs_ahead_but_not_far() -> None:
@@ -50,6 +52,15 @@ def test_workers() -> None:
     assert n_workers() >= 1
     with pytest.raises(ValueError, match="workers is 0"):
         n_workers(0)
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(5, 5), (None, 1)])
+def test_workers_where_the_system_does_not_tell_which_cores_a_process_may_use(
+    cores: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert n_workers() == expected
 
 
 def test_products_on_one_thread_while_any_thread_is_inside() -> None:
@@ -95,3 +106,16 @@ def test_processes_of_a_pool_end_with_what_started_them() -> None:
         time.sleep(0.05)
     os.kill(child, signal.SIGKILL)
     pytest.fail("it waits for work that nobody will give")
+
+
+def test_the_watch_for_a_parent_keeps_no_process_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent_is_over, exits = threading.Event(), list[int]()
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(join=parent_is_over.wait))
+    monkeypatch.setattr(os, "_exit", exits.append)
+    before = set(threading.enumerate())
+    end_with_parent()
+    (watch,) = set(threading.enumerate()) - before
+    assert watch.daemon and exits == []
+    parent_is_over.set()
+    watch.join(30)
+    assert exits == [1]
