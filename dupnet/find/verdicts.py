@@ -176,7 +176,7 @@ def complete_rows(file: io.BufferedRandom | io.BufferedReader, path: Path) -> tu
     started = any(",".join(columns).encode().startswith(pending) for columns in (COLUMNS, TAGS_ONLY))
     if not (is_csv and _is_sound(rows)) or (not rows and pending and not started):
         raise ValueError(
-            f"{path} is not a table of judgements (columns {', '.join(COLUMNS)}); correct it, or move it away."
+            f"{path} is not a table of judgements (columns {', '.join(COLUMNS)}); correct it or move it away."
         )
     return rows, end
 
