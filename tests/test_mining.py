@@ -60,6 +60,7 @@ def test_files_hold_the_pairs_of_the_highest_scores(
     monkeypatch.setattr(mining, "AT_A_TIME", 20)
     weights = load_weights()
     table = write_confused(sources, SHARES, 10, tmp_path / "confused.npy", weights, n_dark=6, n_light=8)
+    assert (table[["is_duplicate", "quality"]] == (0, 90)).all(axis=None)
     verify = np.load(tmp_path / "confused.npy", allow_pickle=False)
     assert verify.shape == (10, 2, 4096) and not table["is_duplicate"].any()
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "confused.csv", keep_default_na=False), table)
