@@ -97,3 +97,22 @@ def test_what_repeats_lies_elsewhere_unless_it_is_laid_right():
 def test_what_does_not_repeat_is_not_elsewhere(ground):
     region = common_region((200, 200), (200, 200), 120, 140)
     assert not is_elsewhere((ground[:200, :200], None), (ground[120:320, 140:340], None), region, 64)
+
+
+def test_what_shows_little_is_not_looked_for():
+    """Of lines nothing tells where along them two images lie; few of them are no reason to refuse those."""
+    region = common_region((120, 120), (120, 120), 20, 30)
+    strip, most = np.zeros((2, 120, 120), bool)
+    strip[62:], most[30:] = True, True
+    found = {"strip": 0, "most": 0}
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        lines = np.repeat(rng.integers(60, 180, (50, 1)), 4, axis=0)
+        one, two = (
+            np.clip(lines[top : top + 120] + rng.normal(0, 15, (120, 120)), 0, 255).astype(np.uint8)
+            for top in (40, 60)
+        )
+        found["strip"] += is_elsewhere((one, strip), (two, None), region, 64)
+        found["most"] += is_elsewhere((one, most), (two, None), region, 64)
+    assert found["strip"] == 0
+    assert found["most"] >= 4

@@ -63,6 +63,9 @@ SMALLEST_TEMPLATE = 16
 FLAT = 0.3
 """Texture in grey levels, as a standard deviation, that rounding to whole levels alone leaves."""
 
+LEAST_SHOWN = 0.5
+"""Share of what is looked for that must show something: a single edge is found anywhere along itself."""
+
 LONGEST_TEMPLATE = 128
 """Side in pixels of what is looked for at most: more says little more, and takes longer."""
 
@@ -262,6 +265,8 @@ def is_elsewhere(first: Image, second: Image, region: Region, radius: int) -> bo
     inner = middle(region, region.height // 2, region.width // 2)
     valid = _valid_in_both(inner, first, second)
     one, two = _half(inner.of_first(first[0]), valid), _half(inner.of_second(second[0]), valid)
+    if min(np.count_nonzero(one), np.count_nonzero(two)) < LEAST_SHOWN * one.size:
+        return False
     if min(float(one.std()), float(two.std())) < FLAT:  # what is flat correlates with all that is flat
         return False
     here = float(cv2.matchTemplate(one, two, cv2.TM_CCOEFF_NORMED)[0, 0])
