@@ -192,12 +192,15 @@ def test_coverage_says_what_was_searched_and_what_the_search_could_not_see() -> 
     assert lines[0] == whole_tiles
     assert lines[1:] == [
         "Not searched: 2 files that were left out (unreadable.csv).",
-        "Not decided: 1 overlaps that places imply, where nothing shows to judge by.",
+        "Not decided: overlaps that places imply, where nothing shows to judge by (1).",
     ]
     searched = {"offsets": "any", "grid": None, "smallest_region": 48, "against": False}
     assert a_result(**nothing, searched=searched).coverage() == ["Searched: any offset; regions from 48 px."]
     (both,) = a_result(**nothing, searched=searched | {"grid": 256}).coverage()
-    assert both == "Searched: any offset; regions from 48 px. Nearly blank tiles on the grid of 256 px, too."
+    assert both == (
+        "Searched: any offset; regions from 48 px. "
+        "Images with few points or no sure overlap by tiles of 256 px, too."
+    )
 
 
 def test_braces_in_what_is_said_are_no_fields(monkeypatch: pytest.MonkeyPatch) -> None:

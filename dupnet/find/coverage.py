@@ -34,7 +34,7 @@ def coverage_of(
     else:
         lines = [f"Searched: any offset; regions from {searched['smallest_region']} px."]
         if searched["grid"]:
-            lines[0] += f" Nearly blank tiles on the grid of {searched['grid']} px, too."
+            lines[0] += f" Images with few points or no sure overlap by tiles of {searched['grid']} px, too."
         changed = [words for option, words in CHANGED.items() if searched.get(option)]
         if changed:
             lines[0] += f" Also images that were {', '.join(changed)}."
@@ -73,7 +73,7 @@ def coverage_of(
     n_undecidable = int((overlaps["verdict"] == "undecidable").sum())
     if n_undecidable:
         lines.append(
-            f"Not decided: {n_undecidable} overlaps that places imply, where nothing shows to judge by."
+            f"Not decided: overlaps that places imply, where nothing shows to judge by ({n_undecidable})."
         )
     if control := searched.get("control"):
         lines.append(told(control))
