@@ -22,6 +22,7 @@ def assert_kept(picture: Bytes, name: str) -> None:
     if os.environ.get("DUPNET_REWRITE"):
         Image.fromarray(picture).save(path, optimize=True)
         pytest.skip(f"{path.name} was written anew")
-    kept = np.asarray(Image.open(path))
-    assert picture.shape == kept.shape
-    assert np.abs(picture.astype(int) - kept).max() <= 1
+    kept = np.asarray(Image.open(path)).astype(int)
+    np.testing.assert_allclose(
+        picture.astype(int), kept, rtol=0, atol=1, err_msg="if so it is meant: tests/kept.py"
+    )
