@@ -22,6 +22,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -80,6 +81,20 @@ LARGEST = 4096
 """Bytes of a corpus file at most: small files are changed fastest."""
 
 
+def _folder() -> TemporaryDirectory[str]:
+    """A folder that goes afterwards, in memory where there is one."""
+    return TemporaryDirectory(prefix="dupnet-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+
+
+@contextmanager
+def _file(name: str, data: bytes) -> Iterator[Path]:
+    """A file alone in a folder that goes afterwards."""
+    with _folder() as folder:
+        path = Path(folder, name)
+        path.write_bytes(data)
+        yield path
+
+
 def read_image(data: bytes) -> None:
     """Grey and colour are read alike, with a sane size, or both refused with a reason of one line."""
     from dupnet.images.reading import MAX_PIXELS, UnreadableImage, decode
@@ -106,9 +121,7 @@ def read_scene(data: bytes) -> None:
     from dupnet.images.reading import UnreadableImage
     from dupnet.images.windows import open_scene, windows_of
 
-    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
-        path = Path(folder, "scene")
-        path.write_bytes(data)
+    with _file("scene", data) as path:
         where = read_georeference(path)
         assert where is None or (where.height > 0 and np.isfinite(where.bounds).all())
         try:
@@ -118,17 +131,15 @@ def read_scene(data: bytes) -> None:
                     assert window.valid is None or window.valid.shape == window.pixels.shape
         except UnreadableImage as error:
             assert error.reason and "\n" not in error.reason
-            assert folder not in error.reason
-        assert os.listdir(folder) == ["scene"]
+            assert str(path.parent) not in error.reason
+        assert os.listdir(path.parent) == ["scene"]
 
 
 def read_weights(data: bytes) -> None:
     """Arrays of numbers, or ValueError."""
     from dupnet.network import descriptors
 
-    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
-        path = Path(folder, "weights.npz")
-        path.write_bytes(data)
+    with _file("weights.npz", data) as path:
         try:
             weights = descriptors.load_weights(path)
         except ValueError as error:
@@ -141,10 +152,9 @@ def read_record(data: bytes) -> None:
     """The record of a run, from a folder that anybody may have written: understood, or ValueError."""
     from dupnet.find.results import read_results
 
-    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
-        Path(folder, "run.json").write_bytes(data)
+    with _file("run.json", data) as path:
         try:
-            read_results(folder)
+            read_results(path.parent)
         except ValueError as error:
             assert "run.json" in str(error)
         except FileNotFoundError as error:  # the record is sound, and the tables are not there
@@ -155,9 +165,7 @@ def read_model(data: bytes) -> None:
     """A ``.keras`` file: a network as its settings say, float32, or ValueError."""
     from dupnet.network.models import build, load_model
 
-    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
-        path = Path(folder, "model.keras")
-        path.write_bytes(data)
+    with _file("model.keras", data) as path:
         try:
             model = load_model(path)
         except ValueError as error:
@@ -166,7 +174,7 @@ def read_model(data: bytes) -> None:
             wanted = build(model.settings).weights
             assert [part.shape for part in model.weights] == [part.shape for part in wanted]
             assert all(part.dtype == "float32" for part in model.weights)
-        assert os.listdir(folder) == ["model.keras"]
+        assert os.listdir(path.parent) == ["model.keras"]
 
 
 IMAGES = ("a.jpg", "train/b.jpg", "val/images/c.jpg", "NA", "007.png")
@@ -196,7 +204,7 @@ def _read_lists(files: dict[str, bytes], *sources: list[str], labels: str | None
     from dupnet.splits.entries import entries_of
     from dupnet.splits.labels import read_labels
 
-    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+    with _folder() as folder:
         for name, content in files.items():
             Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
             Path(folder, name).write_bytes(content)
@@ -227,7 +235,7 @@ def read_cache(data: bytes) -> None:
     from dupnet.find.cache import Cache
 
     journal, _, rows = data.partition(b"\0")
-    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+    with _folder() as folder:
         with Cache(folder, {}, CACHED) as cache:
             _append(cache)
         Path(folder, "journal.jsonl").write_bytes(journal)
@@ -260,16 +268,14 @@ def read_judged(data: bytes) -> None:
     from dupnet.review.judgements import Judged, Judgements, labels, read_judgements
     from dupnet.tiles import Grid
 
-    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
-        path = Path(folder, "judgements.csv")
-        path.write_bytes(data)
+    with _file("judgements.csv", data) as path:
         try:
             table = read_judgements(path)
             labels(table)
             with Judgements(path, Grid(3, 3)) as judgements:
                 judgements.judge(Judged("new", "newer", 1, 2, ""), "duplicate")
         except ValueError as error:
-            assert folder in str(error) and not isinstance(error, UnicodeError)
+            assert str(path.parent) in str(error) and not isinstance(error, UnicodeError)
             assert path.read_bytes() == data
         else:
             assert len(read_judgements(path)) in (len(table), len(table) + 1)
@@ -288,10 +294,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "judgements": read_judged,
 }
 """What is fuzzed, each with a folder of the corpus."""
-
-
-def _in_memory() -> str | None:
-    return "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
 def seeds(target: str) -> list[bytes]:
@@ -343,7 +345,7 @@ def _small_caches() -> list[bytes]:
     """A cache of two images, and one that was cut off."""
     from dupnet.find.cache import Cache
 
-    with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+    with _folder() as folder:
         for _ in range(2):
             with Cache(folder, {}, CACHED) as cache:
                 _append(cache)
@@ -401,7 +403,7 @@ def _small_rasters() -> list[bytes]:
     ]
     found = []
     for array, options in kinds:
-        with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+        with _folder() as folder:
             path = Path(folder, "raster")
             formats.raster(array, **options)(path)
             found.append(path.read_bytes())
@@ -421,7 +423,7 @@ def _small_models() -> list[bytes]:
     for config in configs:
         model = build(config)
         model.set_weights([np.zeros_like(array) for array in model.get_weights()])
-        with TemporaryDirectory(prefix="dupnet-", dir=_in_memory()) as folder:
+        with _folder() as folder:
             path = Path(folder, "model.keras")
             save_model(model, path)
             members = _members(path.read_bytes())

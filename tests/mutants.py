@@ -6,9 +6,8 @@ import ast
 import copy
 import hashlib
 import re
-import types
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +27,8 @@ WORDING = (
 )
 """Arguments of calls whose change no test should notice."""
 
-_NEVER_TESTED = ("TYPE_CHECKING", "__name__ == '__main__'")
+NEVER_TRUE = ("TYPE_CHECKING", "__name__ == '__main__'")
+"""Conditions that hold in no test."""
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -148,10 +148,7 @@ def _not_behaviour(tree: ast.Module, is_drawing: bool) -> Iterator[int]:
             parts.append(node)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"\s", node.value):
             parts.append(node)  # a sentence
-        elif isinstance(node, ast.If) and ast.unparse(node.test) in (
-            "TYPE_CHECKING",
-            "__name__ == '__main__'",
-        ):
+        elif isinstance(node, ast.If) and ast.unparse(node.test) in NEVER_TRUE:
             parts.append(node)
         elif isinstance(node, ast.keyword) and (is_drawing or node.arg in WORDING):
             parts += [inner for inner in ast.walk(node) if isinstance(inner, ast.Constant)]
@@ -177,17 +174,17 @@ def _is_type(statement: ast.Assign) -> bool:
     )
 
 
-def _changes(node: ast.AST) -> Iterator[tuple[str, types.FunctionType]]:
+def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
     """What can be changed about a node: in words, and a function that does it."""
 
-    def put(name: str, value: object, at: int | None = None) -> types.FunctionType:
+    def put(name: str, value: object, at: int | None = None) -> Callable[[], None]:
         def change() -> None:
             if at is None:
                 setattr(node, name, value)
             else:
                 getattr(node, name)[at] = value
 
-        return change  # type: ignore[return-value]
+        return change
 
     if isinstance(node, ast.Compare):
         for number, operator in enumerate(node.ops):
@@ -204,8 +201,8 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, types.FunctionType]]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield f"{node.value} to {not node.value}", put("value", not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        other = 2 * node.value if node.value >= 16 or 1e-3 < node.value < 1 else node.value + 1
-        yield f"{node.value} to {other}", put("value", other)
+        larger = 2 * node.value if node.value >= 16 or 1e-3 < node.value < 1 else node.value + 1
+        yield f"{node.value} to {larger}", put("value", larger)
     elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value:
         yield f"{node.value!r} to another text", put("value", f"_{node.value}")
     elif isinstance(node, ast.Return) and ast.unparse(node) not in ("return", "return None", "return False"):

@@ -142,7 +142,7 @@ def _run(mutant: Mutant | None, tests: list[str], reach: Reach, told: int) -> in
             finder = _Finder(f"dupnet.{mutant.module}", path_of(mutant.module), mutant.tree())
             sys.meta_path.insert(0, finder)
         for file, names in groupby(tests, key=lambda test: test.partition("::")[0]):
-            longest = max(reach.seconds[test] for test in reach.seconds if test.startswith(f"{file}::"))
+            longest = max(taken for test, taken in reach.seconds.items() if test.startswith(f"{file}::"))
             seconds = 15 + 3 * longest
             limit(seconds)
             chosen = _Chosen(list(names), seconds, told)

@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from mutation import PROFILE, prepare
-from reach import ROOT, limit, silence
+from reach import ROOT, limit, options, silence
 
 RESULTS = ROOT / "benchmarks" / "results" / "options.csv"
 
@@ -79,10 +79,10 @@ def drop(command: str, name: str, default: object) -> None:
     read = cli._Parser.parse_args
 
     def parse_args(self: Any, *arguments: Any, **named: Any) -> Any:
-        options = read(self, *arguments, **named)
-        if options.command.__module__ == f"dupnet.commands.{command}":
-            setattr(options, name, default)
-        return options
+        found = read(self, *arguments, **named)
+        if found.command.__module__ == f"dupnet.commands.{command}":
+            setattr(found, name, default)
+        return found
 
     cli._Parser.parse_args = parse_args  # type: ignore[method-assign]
 
@@ -105,9 +105,7 @@ def _run(command: str, name: str | None, default: object) -> int:
             drop(command, name, default)
         named = (test.partition("::") for test in TESTS[command])
         tests = [f"{ROOT / 'tests' / file}.py{colons}{part}" for file, colons, part in named]
-        options = ["-x", "-q", "--tb=no", f"--hypothesis-profile={PROFILE}"]
-        options += [f"-pno:{plugin}" for plugin in ("cacheprovider", "xdist", "cov")]
-        return int(pytest.main([*options, *tests]))
+        return int(pytest.main([*options(), "-x", f"--hypothesis-profile={PROFILE}", *tests]))
     except BaseException:
         return 1
 

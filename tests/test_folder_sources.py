@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dupnet.training import sources_of_folder
+from dupnet.training.folder_sources import sources_of_folder
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample" / "images"
 

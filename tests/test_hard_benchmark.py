@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,11 +97,11 @@ def test_both_networks_learn_from_the_same_pairs(airbus: Path, asked: Asked, tmp
 
 
 def test_drawn_pairs_are_read_again(airbus: Path, asked: Asked, tmp_path: Path) -> None:
-    options = learning.argparse.Namespace(airbus=airbus, derna=None, kitsap=None, work=tmp_path, seed=0)
+    options = Namespace(airbus=airbus, derna=None, kitsap=None, work=tmp_path, seed=0)
     first = learning.draw("train", 8, options)
     first_labels = first.is_duplicate.tolist()
     again = learning.draw("train", 8, options)
     np.testing.assert_array_equal(first.tiles, again.tiles)
     assert again.is_duplicate.tolist() == first_labels
-    other = learning.draw("train", 8, learning.argparse.Namespace(**{**vars(options), "seed": 1}))
+    other = learning.draw("train", 8, Namespace(**{**vars(options), "seed": 1}))
     assert not np.array_equal(other.tiles, first.tiles)

@@ -29,7 +29,7 @@ def prepare_metadata_for_build_wheel(folder, config_settings=None):
         file.write("Wheel-Version: 1.0\\nTag: py3-none-any\\n")
     return "standin-1.0.dist-info"
 def build_wheel(folder, config_settings=None, metadata_directory=None):
-    raise NotImplementedError
+    raise RuntimeError("a wheel was built; only metadata may be asked for")
 """
 PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 

@@ -21,17 +21,18 @@ from tqdm import tqdm
 from benchmarks.accuracy import airbus, drawing, output, throughput, unrelated
 from benchmarks.accuracy.pairs import (
     AIRBUS_PARTS,
+    add_collections,
     find_collections,
     hard_pairs,
     held_out_tiles,
     perturbations,
     table_of_pairs,
 )
+from benchmarks.accuracy.rare import errors_per
 from benchmarks.accuracy.signals import COLOUR_PIXELS, Signal, all_signals
 from benchmarks.record import write_measured
 from dupnet.evaluation.scores import (
     ORIGINAL_OVERLAPS,
-    exact_interval,
     expected_calibration_error,
     quality_with_intervals,
     reliability_table,
@@ -51,17 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accuracy", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("--airbus", type=Path, help="folder of the Airbus images named in airbus_parts.csv")
+    add_collections(parser)
     parser.add_argument("--airbus-labels", type=Path, help="labels.csv of judged overlaps of these images")
-    parser.add_argument("--derna", type=Path, help="the Derna acquisition (dupnet data derna)")
-    parser.add_argument("--kitsap", type=Path, help="the Kitsap acquisition (dupnet data kitsap)")
     parser.add_argument("--only", nargs="*", choices=("airbus", "derna", "kitsap"), help="collections to use")
     parser.add_argument("--pairs", type=int, default=13_000, help="hard pairs of each collection")
     parser.add_argument("--slow-pairs", type=int, default=1000, help="of those, scored by slow signals")
     parser.add_argument("--metric-pairs", type=int, default=600, help="of those, measured by every metric")
     parser.add_argument("--tiles", type=int, default=100, help="tiles of each collection to perturb")
     parser.add_argument("--throughput", action="store_true", help="only measure the throughput")
-    parser.add_argument("--work", type=Path, default=Path("output/benchmark"), help="folder for crops")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -221,11 +219,10 @@ def judge(collection: str, scores: pd.DataFrame, signals: list[Signal]) -> list[
 def with_exact_interval(found: dict[str, float], n: int) -> dict[str, float]:
     """The qualities of ``n`` pairs, the interval of their errors no narrower than that of a binomial share:
     no bootstrap over groups draws an error where none was made, and would promise that there is none."""
-    wrong = round(found["errors_per_38780"] * n / ORIGINAL_OVERLAPS)
-    low, high = (ORIGINAL_OVERLAPS * end for end in exact_interval(wrong, n))
+    exact = errors_per(round(found["errors_per_38780"] * n / ORIGINAL_OVERLAPS), n)
     return found | {
-        "errors_per_38780_low": min(found["errors_per_38780_low"], low),
-        "errors_per_38780_high": max(found["errors_per_38780_high"], high),
+        "errors_per_38780_low": min(found["errors_per_38780_low"], exact["errors_per_38780_low"]),
+        "errors_per_38780_high": max(found["errors_per_38780_high"], exact["errors_per_38780_high"]),
     }
 
 

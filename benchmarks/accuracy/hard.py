@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks.accuracy.pairs import find_collections, hard_pairs, table_of_pairs
+from benchmarks.accuracy.pairs import add_collections, find_collections, hard_pairs, table_of_pairs
 from benchmarks.accuracy.rare import BASELINES, errors_per
 from benchmarks.record import write_measured
 from dupnet.evaluation.scores import best_threshold
@@ -37,13 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accuracy.hard", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("--airbus", type=Path, help="folder of the Airbus images named in airbus_parts.csv")
-    parser.add_argument("--derna", type=Path, help="the Derna acquisition (dupnet data derna)")
-    parser.add_argument("--kitsap", type=Path, help="the Kitsap acquisition (dupnet data kitsap)")
+    add_collections(parser)
     parser.add_argument("--pairs", type=int, default=26_000, help="hard pairs of each collection")
     parser.add_argument("--tuning-pairs", type=int, default=3000, help="of each, that set other thresholds")
     parser.add_argument("--weights", type=Path, help="weights of dupnet (default: the shipped ones)")
-    parser.add_argument("--work", type=Path, default=Path("output/benchmark"), help="folder for crops")
     parser.add_argument("--pictures", type=Path, help="folder for a picture of every pair that is wrong")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--seed", type=int, default=1)

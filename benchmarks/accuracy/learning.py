@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks.accuracy.pairs import find_collections, hard_pairs, table_of_pairs
+from benchmarks.accuracy.pairs import add_collections, find_collections, hard_pairs, table_of_pairs
 from benchmarks.accuracy.rare import BASELINES, errors_per
 from dupnet import figures
 from dupnet.evaluation.scores import best_threshold
@@ -152,16 +152,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accuracy.learning", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("--airbus", type=Path, help="folder of the Airbus images named in airbus_parts.csv")
-    parser.add_argument("--derna", type=Path, help="the Derna acquisition (dupnet data derna)")
-    parser.add_argument("--kitsap", type=Path, help="the Kitsap acquisition (dupnet data kitsap)")
+    add_collections(parser)
     parser.add_argument("--pairs", type=int, default=6000, help="training pairs, drawn once")
     parser.add_argument("--seen", type=int, default=18_432, help="pairs to learn from, each some times")
     parser.add_argument("--validation-pairs", type=int, default=2000)
     parser.add_argument("--trial", type=int, default=1500, help="pairs seen at each learning rate first")
     parser.add_argument("--learning-rates", type=float, nargs="+", default=[1e-3, 3e-4])
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--work", type=Path, default=Path("output/benchmark"), help="folder for crops, pairs")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -185,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
         losses = {}
         for rate in options.learning_rates:
             trial = curve(new, rate, options.trial, [options.trial], train, validation, options)
-            losses[rate] = float(str(trial[-1]["loss"]))
+            losses[rate] = trial[-1]["loss"]
             rows += [{"network": name, "run": "trial", **row} for row in trial]
         best = min(losses, key=lambda rate: losses[rate])
         steps = checkpoints(options.seen, options.batch_size)
@@ -198,9 +195,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def untrained(validation: DrawnPairs) -> list[dict[str, object]]:
+def untrained(validation: DrawnPairs) -> list[dict[str, Any]]:
     """What correlations make of the validation pairs, one row each: ``run`` is ``untrained``."""
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for name in BASELINES:
         likeness = PAIR_METRICS[name].likeness
         scores = np.array([likeness(*tiles) for tiles in validation.tiles], np.float64)
@@ -256,7 +253,7 @@ def curve(
     train: DrawnPairs,
     validation: DrawnPairs,
     options: argparse.Namespace,
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Train a network on ``seen`` pairs: one row at each of ``steps``.
 
     The pairs come in one order whatever the network; the learning rate falls along half a cosine to zero.
@@ -267,7 +264,7 @@ def curve(
     rng = np.random.default_rng(options.seed)
     passes = -(-seen // len(train.tiles))
     order = np.concatenate([rng.permutation(len(train.tiles)) for _ in range(passes)])[:seen]
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     seconds, done = 0.0, 0
     for step in steps:
         while done < step:
@@ -291,7 +288,7 @@ def curve(
     return rows
 
 
-def judged(scores: npt.NDArray[np.float64], is_duplicate: Labels) -> dict[str, object]:
+def judged(scores: npt.NDArray[np.float64], is_duplicate: Labels) -> dict[str, Any]:
     """Loss, errors at one half, the fewest errors at any threshold, and these for 38,780."""
     likely = np.clip(np.where(is_duplicate == 1, scores, 1 - scores), 1e-7, 1)
     threshold, fewest = best_threshold(scores, is_duplicate)

@@ -8,6 +8,7 @@ which is run once, for weights that are about to be published: see :func:`is_res
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -40,6 +41,14 @@ def airbus_held_out(folder: Path, part: str = "test") -> pd.DataFrame:
     table = pd.read_csv(AIRBUS_PARTS)
     here = {path.name for path in folder.iterdir()}
     return table[(table["part"] == part) & table["image"].isin(here)].reset_index(drop=True)
+
+
+def add_collections(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say what :func:`find_collections` is to find, and where it may write."""
+    parser.add_argument("--airbus", type=Path, help="folder of the Airbus images named in airbus_parts.csv")
+    for name in ("derna", "kitsap"):
+        parser.add_argument(f"--{name}", type=Path, help=f"its acquisition (dupnet data {name})")
+    parser.add_argument("--work", type=Path, default=Path("output/benchmark"), help="folder for crops")
 
 
 def find_collections(

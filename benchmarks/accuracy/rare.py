@@ -24,15 +24,12 @@ from tqdm import tqdm
 from benchmarks.accuracy.pairs import airbus_sources
 from benchmarks.accuracy.rare_pairs import RARE_KINDS, RarePair, draw_rare_pair
 from benchmarks.record import write_measured
-from dupnet.evaluation.scores import best_threshold, exact_interval
+from dupnet.evaluation.scores import ORIGINAL_OVERLAPS, best_threshold, exact_interval
 from dupnet.metrics.pair_metrics import PAIR_METRICS
 from dupnet.network import comparison, descriptors
 from dupnet.tiles import grey_levels
 from dupnet.training.crops import Source
 from dupnet.training.recipe import acquisitions
-
-PER = 38_780
-"""Pairs that the original's figure was counted on; errors are told for as many."""
 
 BASELINES = ("correlation", "lowest_cell_correlation")
 AT_A_TIME = 250
@@ -152,9 +149,9 @@ def errors_per(wrong: int, n: int) -> dict[str, float]:
     """Errors for so many pairs as the original's figure, and their interval."""
     low, high = exact_interval(wrong, max(n, 1))
     return {
-        "errors_per_38780": PER * wrong / max(n, 1),
-        "errors_per_38780_low": PER * low,
-        "errors_per_38780_high": PER * high,
+        "errors_per_38780": ORIGINAL_OVERLAPS * wrong / max(n, 1),
+        "errors_per_38780_low": ORIGINAL_OVERLAPS * low,
+        "errors_per_38780_high": ORIGINAL_OVERLAPS * high,
     }
 
 
