@@ -30,6 +30,7 @@ __all__ = [
     "check_keras_file",
     "check_replaceable",
     "claim",
+    "is_utf8",
     "plain_name",
     "plain_names",
     "read_any",
@@ -228,6 +229,15 @@ def text_name(name: str) -> str:
 def plain_name(name: str) -> str:
     """The name that a CSV holds as :func:`text_name` writes it."""
     return re.sub(_APOSTROPHE, "", name)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name is UTF-8: tables hold no other, and GDAL opens no other."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from dupnet.files.atomic import plain_names, read_parquet, refuse_device
+from dupnet.files.atomic import is_utf8, plain_names, read_parquet, refuse_device
 from dupnet.find.names import ImageNames
 
 __all__ = [
@@ -277,12 +277,8 @@ def files_in(folder: Path) -> list[str]:
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         where = Path(root).relative_to(folder)
-        found += [(where / name).as_posix() for name in sorted(files) if _is_named(where, name)]
-    return found
-
-
-def _is_named(folder: Path, name: str) -> bool:
-    return not (name.startswith(".") or any("\ud800" <= letter <= "\udfff" for letter in f"{folder}/{name}"))
+        found += [(where / name).as_posix() for name in sorted(files) if not name.startswith(".")]
+    return list(filter(is_utf8, found))
 
 
 def _called(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
