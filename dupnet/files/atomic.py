@@ -109,13 +109,11 @@ def claim(folder: str | os.PathLike[str], record: str, settings: Mapping[str, An
     ValueError
         If it holds files without a record, or with a record of other settings.
     """
-    name, folder = os.fspath(folder), Path(folder).resolve()
-    marker = Path(folder, record)
-    if Path(folder).exists() and not Path(folder).is_dir():
+    name, claimed = os.fspath(folder), Path(folder).resolve()  # "new/.." exists only once "new" does
+    marker = claimed / record
+    if claimed.exists() and not claimed.is_dir():
         raise NotADirectoryError(f"{name!r} is a file; choose a folder.")
-    if all(
-        path.is_dir() or path == marker or path.name.startswith(PARTIAL) for path in Path(folder).rglob("*")
-    ):
+    if all(path.is_dir() or path == marker or path.name.startswith(PARTIAL) for path in claimed.rglob("*")):
         with atomic_path(marker) as beside:
             beside.write_text(json.dumps(settings), encoding="utf-8")
         return

@@ -59,9 +59,8 @@ SPLIT_COLUMNS = (
 N_TRIED = 1000
 """Names of a column that are looked up to see whether it is the one of images."""
 
-
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""An escape, in JSON, of one half of a letter beyond the first 65,536."""
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""An escape of a surrogate in JSON: two are one character, one alone is none."""
 
 
 def word_in(name: str) -> str | None:
@@ -162,7 +161,7 @@ def read_json(path: str) -> Any:
     text = read_text(path)
     try:
         content = json.loads(text)
-        if _HALF.search(text):  # may be half a letter: no text is
+        if _SURROGATE.search(text):  # pandas has no text for one alone
             content = json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
         return content
     except (ValueError, RecursionError) as error:
