@@ -231,7 +231,7 @@ def test_coco_files(tmp_path: Path) -> None:
         read_lists([f"train={other}"], IMAGES)
 
 
-def test_data_yaml(tmp_path: Path) -> None:
+def test_data_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder, name in (("train", "a.jpg"), ("train", "b.jpg"), ("valid", "c.jpg"), ("more", "d.jpg")):
         (tmp_path / folder / "images").mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / "images" / name).touch()
@@ -250,6 +250,10 @@ def test_data_yaml(tmp_path: Path) -> None:
     assert split_of([str(elsewhere)], images) == [(images[0], "train"), (images[1], "val")]
     elsewhere.write_text("train: gone/images\n")
     with pytest.raises(FileNotFoundError, match="names 'gone/images', which is neither"):
+        read_lists([str(elsewhere)], IMAGES)
+    monkeypatch.chdir(tmp_path)
+    elsewhere.write_text("path: [no, name]\ntrain: train/images\n")
+    with pytest.raises(FileNotFoundError, match="names 'train/images', which is neither"):
         read_lists([str(elsewhere)], IMAGES)
     elsewhere.write_text("names: [ship]\n")
     with pytest.raises(ValueError, match="names no split"):

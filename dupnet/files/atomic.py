@@ -30,6 +30,7 @@ __all__ = [
     "check_keras_file",
     "check_replaceable",
     "claim",
+    "is_utf8",
     "plain_name",
     "plain_names",
     "read_any",
@@ -108,13 +109,11 @@ def claim(folder: str | os.PathLike[str], record: str, settings: Mapping[str, An
     ValueError
         If it holds files without a record, or with a record of other settings.
     """
-    name, folder = os.fspath(folder), Path(folder).resolve()
-    marker = Path(folder, record)
-    if Path(folder).exists() and not Path(folder).is_dir():
+    name, claimed = os.fspath(folder), Path(folder).resolve()  # "new/.." exists only once "new" does
+    marker = claimed / record
+    if claimed.exists() and not claimed.is_dir():
         raise NotADirectoryError(f"{name!r} is a file; choose a folder.")
-    if all(
-        path.is_dir() or path == marker or path.name.startswith(PARTIAL) for path in Path(folder).rglob("*")
-    ):
+    if all(path.is_dir() or path == marker or path.name.startswith(PARTIAL) for path in claimed.rglob("*")):
         with atomic_path(marker) as beside:
             beside.write_text(json.dumps(settings), encoding="utf-8")
         return
@@ -228,6 +227,15 @@ def text_name(name: str) -> str:
 def plain_name(name: str) -> str:
     """The name that a CSV holds as :func:`text_name` writes it."""
     return re.sub(_APOSTROPHE, "", name)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name is UTF-8: tables hold no other, and GDAL opens no other."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:

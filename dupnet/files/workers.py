@@ -44,11 +44,12 @@ def end_with_parent() -> None:
     It would wait for work for ever: a pool's processes hold both ends of the queue that they read.
     """
     parent = multiprocessing.parent_process()
+    if parent is None:
+        return
 
     def wait() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
+        parent.join()
+        os._exit(1)
 
     Thread(target=wait, daemon=True).start()
 

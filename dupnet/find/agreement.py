@@ -26,7 +26,6 @@ __all__ = [
     "register",
 ]
 
-Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
 
@@ -231,18 +230,20 @@ def most_textured(region: Region, first: Image, second: Image, radius: int) -> R
                 width,
             )
             valid = _valid_in_both(part, first, second)
-            seen = (
-                None if valid is None else cv2.erode(valid[::4].astype(np.uint8), np.ones((3, 3), np.uint8))
-            )
             texture = min(
-                float(
-                    cv2.meanStdDev(cv2.Laplacian(np.ascontiguousarray(rows), cv2.CV_32F), mask=seen)[1][0, 0]
-                )
-                for rows in (part.of_first(first[0])[::4], part.of_second(second[0])[::4])
+                _texture(of_image[::4], None if valid is None else valid[::4])
+                for of_image in (part.of_first(first[0]), part.of_second(second[0]))
             )
             if texture > most:
                 best, most = part, texture
     return best
+
+
+def _texture(grey: npt.NDArray[np.generic], valid: Mask | None) -> float:
+    """Standard deviation of the Laplacian, (height, width) each, where no pixel of it is invalid."""
+    seen = None if valid is None else cv2.erode(valid.astype(np.uint8), np.ones((3, 3), np.uint8))
+    laplacian = cv2.Laplacian(np.ascontiguousarray(grey), cv2.CV_32F)
+    return float(cv2.meanStdDev(laplacian, mask=seen)[1][0, 0])
 
 
 def middle(region: Region, height: int, width: int) -> Region:

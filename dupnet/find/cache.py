@@ -47,7 +47,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 class Entry(NamedTuple):
     """One image of the cache: its file, its size in pixels, its rows, what was converted on reading, and the
-    CRC-32 of all this but the first row's number, and of the rows."""
+    CRC-32 of its name, of all this but ``first_row``, and of its rows."""
 
     identity: Identity
     height: int
@@ -245,5 +245,5 @@ class Cache:
 
 
 def _checksum(image: str, entry: Entry) -> int:
-    """Of what the journal says of an image, wherever its rows begin."""
+    """CRC-32 of what the journal says of an image, wherever its rows begin."""
     return zlib.crc32(json.dumps([image, *entry._replace(first_row=0, checksum=0)]).encode())

@@ -24,6 +24,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from dupnet import __version__
+from dupnet.files.atomic import is_utf8
 from dupnet.files.identity import Identity, identity_to_keep, is_still
 from dupnet.files.workers import map_in_order
 from dupnet.find.cache import Arrays, Cache, Entry
@@ -210,7 +211,7 @@ def versions(weights: Weights) -> dict[str, str]:
 
 def unusable_names(images: Iterable[str]) -> dict[str, str]:
     """The images whose names no table can hold, and why."""
-    return {image: "its name is not UTF-8; rename the file" for image in images if not _is_text(image)}
+    return {image: "its name is not UTF-8; rename the file" for image in images if not is_utf8(image)}
 
 
 def read_entry(
@@ -252,14 +253,6 @@ def entry_in_parts(
         yield Entry(before, *grey.shape, 0, 0, note), grey, valid
     if _identity(path, False)[:2] != before[:2]:
         raise UnreadableImage(path, "changed while it was read; run again")
-
-
-def _is_text(image: str) -> bool:
-    try:
-        image.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_known(files: Mapping[str, Path], cache: Cache, check_content: bool, image: str) -> bool:

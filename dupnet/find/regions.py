@@ -59,10 +59,9 @@ FOLDED_SIDE = 4
 """Side in cells of the tiles that a narrow region is folded into, where it has so many cells. Of strips so
 folded another day was accepted in none of 258; of those of 2 x 2 cells in 12 of 872."""
 
-
 SHORTEST = 40
-"""Long side in pixels of the smallest region that is judged. From 48 px on, 4 to 7 of 700 true pairs of 64 to
-128 px chips are left out, and no pair of another day."""
+"""Long side in pixels of the smallest region that is judged. With 48 px, 4 to 7 of 700 true pairs of chips of
+64 to 128 px are left out, and no pair of another day."""
 
 
 class Region(NamedTuple):
@@ -243,8 +242,8 @@ def _rim(height: int, width: int, start_y: int, start_x: int) -> tuple[Numbers, 
 
 
 def _narrow_cells(height: int, width: int) -> tuple[Numbers, Numbers]:
-    """Rows and columns of the cells of a narrow region; so many that they make a tile, where it is
-    :data:`SHORTEST`."""
+    """Rows and columns of the cells of a narrow region; so many that they make a tile, where its long side is
+    at least :data:`SHORTEST`."""
     ys, xs = spread(height), spread(width)
     if len(ys) * len(xs) < 4 and max(height, width) >= SHORTEST:
         return (spread(height, 4), xs) if height > width else (ys, spread(width, 4))

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -343,28 +343,27 @@ def read_results(
     tables = {}
     optional = {"georeference": DISAGREEMENT_COLUMNS} if "georeferences" in about["searched"] else {}
     for name, columns in (_TABLES | optional).items():
-        path = Path(folder, f"{name}.csv")
-        tables[name] = read_table(path)
-        if missing := [column for column in columns if column not in tables[name]]:
-            raise ValueError(
-                f"{os.fspath(path)!r} lacks the column(s) {', '.join(missing)}; write it with `dupnet find`."
-            )
+        tables[name] = read_table(Path(folder, f"{name}.csv"), columns)
     now = [images] if isinstance(images, str | os.PathLike) else images
     return FindResult(**tables, grid=grid, folders=tuple(map(Path, now)) or folders, **about)
 
 
-def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+def read_table(path: str | os.PathLike[str], columns: Collection[str] = ()) -> pd.DataFrame:
     """A table from a CSV file, names and tags as the text that they are.
 
     Raises
     ------
     ValueError
-        If the file is no CSV table.
+        If the file is no CSV table, or lacks one of the ``columns``.
     OSError
         If it cannot be read.
     """
     # Names such as "NA" or "1e5.jpg" are text, and tags such as "07" are not numbers.
-    columns = read_csv(path, nrows=0).columns
-    kinds = {name: "Int64" if name in _WHOLE else str for name in columns if name in (*_TEXT, *_WHOLE)}
-    empty_is_missing = {name: [""] for name in columns if name not in _TEXT}
+    found = read_csv(path, nrows=0).columns
+    if missing := [column for column in columns if column not in found]:
+        raise ValueError(
+            f"{os.fspath(path)!r} lacks the column(s) {', '.join(missing)}; write it with `dupnet find`."
+        )
+    kinds = {name: "Int64" if name in _WHOLE else str for name in found if name in (*_TEXT, *_WHOLE)}
+    empty_is_missing = {name: [""] for name in found if name not in _TEXT}
     return read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty_is_missing)

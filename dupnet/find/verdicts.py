@@ -170,7 +170,7 @@ def complete_rows(file: io.BufferedRandom | io.BufferedReader, path: Path) -> tu
             text = pending.decode("utf-8", "surrogateescape")
             try:
                 rows.extend(csv.reader(io.StringIO(text, newline="")))
-            except csv.Error:  # a field longer than any
+            except csv.Error:  # a field of more than 131,072 characters
                 is_csv = False
             pending = b""
     started = any(",".join(columns).encode().startswith(pending) for columns in (COLUMNS, TAGS_ONLY))

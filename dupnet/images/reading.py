@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from dupnet.files.atomic import is_utf8
 from dupnet.images.collars import collar_mask
 from dupnet.images.image import MAX_FILE_BYTES, MAX_PIXELS, Image, Pixels, UnreadableImage, check_size
 from dupnet.images.jpeg import decode_jpeg
@@ -295,7 +296,7 @@ def read_start(path: str | os.PathLike[str]) -> bytes:
 def _load(path: str | os.PathLike[str], grey: bool, tile_size: int | None, rendering: Rendering) -> Image:
     kind = kind_of_file(path)
     try:
-        if kind.reader == "raster" and _is_text(path):
+        if kind.reader == "raster" and is_utf8(os.fspath(Path(path).absolute())):
             from dupnet.images.raster import read_raster
 
             return read_raster(path, kind.driver, grey=grey, tile_size=tile_size, rendering=rendering)
@@ -312,15 +313,6 @@ def _without_collars(image: Image) -> Image:
     if outside is None:
         return image
     return image._replace(valid=outside if image.valid is None else outside & image.valid)
-
-
-def _is_text(path: str | os.PathLike[str]) -> bool:
-    """Whether GDAL can be given a path, which it takes in UTF-8."""
-    try:
-        os.fspath(Path(path).absolute()).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _read_bytes(path: str | os.PathLike[str]) -> bytes:

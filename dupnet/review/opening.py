@@ -77,7 +77,8 @@ def open_review(
     if source.is_dir():
         table_path = source / "overlaps.csv"
         if (source / "groups.csv").is_file():
-            groups = _groups_of(source, "image", "group").set_index("image")["group"].to_dict()
+            table = read_result(source / "groups.csv", ["image", "group"])
+            groups = table.set_index("image")["group"].to_dict()
         if (source / "run.json").is_file():
             run = _run_of(source)
             folders = images or run["folders"]
@@ -92,7 +93,7 @@ def open_review(
                 )
             tile_size = run.get("options", {}).get("tile_size") or stride
             if run.get("searched", {}).get("offsets") == "any":
-                places = _lattice_places(_groups_of(source, "image", "mosaic", "y", "x"))
+                places = _lattice_places(source / "groups.csv")
     elif near:
         raise ValueError(
             f"--near goes with the output folder of `dupnet find`; {os.fspath(source)!r} is a table."
@@ -152,19 +153,9 @@ def _run_of(source: Path) -> dict[str, Any]:
     )
 
 
-def _groups_of(source: Path, *columns: str) -> pd.DataFrame:
-    """The table of groups, which must have these columns."""
-    path = source / "groups.csv"
-    groups = read_result(path)
-    if missing := [column for column in columns if column not in groups]:
-        raise ValueError(
-            f"{os.fspath(path)!r} lacks the column(s) {', '.join(missing)}; write it with `dupnet find`."
-        )
-    return groups
-
-
-def _lattice_places(groups: pd.DataFrame) -> dict[str, tuple[int, int]]:
+def _lattice_places(path: Path) -> dict[str, tuple[int, int]]:
     """The place of each image as seen from the first of its mosaic, from which its lattice counts."""
+    groups = read_result(path, ["image", "mosaic", "y", "x"])
     first = groups.groupby("mosaic")[["y", "x"]].transform("first")
     seen = (groups[["y", "x"]] - first).to_numpy(np.int64).tolist()
     return {image: (y, x) for image, (y, x) in zip(groups["image"], seen, strict=True)}

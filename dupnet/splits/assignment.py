@@ -144,7 +144,8 @@ def checked_names(ratios: Sequence[float], names: Sequence[str] | None) -> tuple
         If they are none.
     """
     share = np.asarray(ratios, dtype=np.float64)
-    if len(share) < 2 or not (share > 0).all() or abs(sum(map(float, ratios)) - 1) > 1e-6:
+    # Summed by Python: numpy warns where a sum is larger than any float.
+    if len(share) < 2 or not (share > 0).all() or abs(sum(share.tolist()) - 1) > 1e-6:
         raise ValueError(f"ratios are {tuple(ratios)}; give at least two positive shares that sum to 1.")
     if names is None:
         if len(share) not in SPLIT_NAMES:

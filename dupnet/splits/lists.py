@@ -233,8 +233,8 @@ def _of_yaml(path: str, known: ImageNames) -> pd.DataFrame:
     named = {split: value for split, value in entries if split in SPLIT_WORDS and value}
     if not named:
         raise ValueError(f"{path!r} names no split; a data.yaml has the keys train, val and perhaps test.")
-    root = content.get("path") or "."
-    roots = [Path(path).parent / str(root) if isinstance(root, str | int) else Path(), Path(path).parent]
+    root, beside = content.get("path"), Path(path).parent
+    roots = [beside / str(root), beside] if isinstance(root, str | int) else [beside]
     parts = []
     for split, value in named.items():
         for entry in value if isinstance(value, list) else [value]:

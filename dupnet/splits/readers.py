@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from dupnet.files.atomic import plain_names, read_parquet, refuse_device
+from dupnet.files.atomic import is_utf8, plain_names, read_parquet, refuse_device
 from dupnet.find.names import ImageNames
 
 __all__ = [
@@ -59,9 +59,8 @@ SPLIT_COLUMNS = (
 N_TRIED = 1000
 """Names of a column that are looked up to see whether it is the one of images."""
 
-
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""An escape, in JSON, of one half of a letter beyond the first 65,536."""
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""An escape of a surrogate in JSON: two are one character, one alone is none."""
 
 
 def word_in(name: str) -> str | None:
@@ -162,7 +161,7 @@ def read_json(path: str) -> Any:
     text = read_text(path)
     try:
         content = json.loads(text)
-        if _HALF.search(text):  # may be half a letter: no text is
+        if _SURROGATE.search(text):  # pandas has no text for one alone
             content = json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
         return content
     except (ValueError, RecursionError) as error:
@@ -277,12 +276,8 @@ def files_in(folder: Path) -> list[str]:
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         where = Path(root).relative_to(folder)
-        found += [(where / name).as_posix() for name in sorted(files) if _is_named(where, name)]
-    return found
-
-
-def _is_named(folder: Path, name: str) -> bool:
-    return not (name.startswith(".") or any("\ud800" <= letter <= "\udfff" for letter in f"{folder}/{name}"))
+        found += [(where / name).as_posix() for name in sorted(files) if not name.startswith(".")]
+    return list(filter(is_utf8, found))
 
 
 def _called(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
