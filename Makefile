@@ -143,7 +143,7 @@ tune: $(STAMP)  ## tune the shipped weights of before on pairs of rare kinds int
 test-distributed: $(STAMP)  ## find on a Dask cluster, with workers killed on the way
 	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q -m distributed
 
-soak: $(STAMP)  ## 200 random kills of a run, each resumed and compared with the undisturbed result
+soak: $(STAMP)  ## 320 random kills of runs, two on one machine and one on a cluster, each resumed and compared with the undisturbed result
 	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q -m soak
 
 hostile: $(STAMP)  ## odd and hostile input, every row of the table; prints how many inputs were tried

@@ -203,25 +203,47 @@ def _best_transfer(forest: _Forest, relations: Relations) -> _Move:
     # Each relation is satisfied if one end moves, alone or with any of the images above that.
     wanted = residual(across, forest.position)
     target, shift = np.r_[forest.root[across.a], forest.root[across.b]], np.r_[wanted, -wanted]
-    row, image = np.arange(len(target)), np.r_[across.b, across.a]
-    ways = [np.column_stack([row, image + n])]
-    while len(row):
-        ways.append(np.column_stack([row, image]))
-        is_below = forest.depth[image] > 0
-        row, image = row[is_below], forest.parent[image[is_below]]
-    row, image = np.concatenate(ways).T
-    choices, choice = np.unique(
-        np.column_stack([image, target[row], shift[row]]), axis=0, return_inverse=True
-    )
-    gains = np.zeros(len(choices), dtype=np.int64)
-    np.add.at(gains, choice.ravel(), np.tile(across.weight, 2)[row])
+    image, weight = np.r_[across.b, across.a], np.tile(across.weight, 2)
+    wishes, wish = np.unique(np.column_stack([target, shift]), axis=0, return_inverse=True)
+    choice = image * len(wishes) + wish.ravel()
+    choices, gains = _summed(choice + n * len(wishes), weight)
+    # What no positive relation wishes for gains no more with all below than parting does.
+    rows = np.flatnonzero(np.isin(wish.ravel(), wish.ravel()[weight > 0]))
+    more, votes = _summed_upwards(forest, choice[rows], weight[rows], len(wishes))
+    choices, gains = np.r_[more, choices], np.r_[votes, gains]
     held = relations.take(together & _holds(relations, forest.root, forest.position))
     alone = np.zeros(n, dtype=np.int64)
     np.add.at(alone, np.r_[held.a, held.b], np.tile(held.weight, 2))
-    gains -= np.r_[_sum_across(forest, held), alone][choices[:, 0]]
-    image, label, *moved_by = choices[int(np.argmax(gains))]
-    moved = _below(forest, int(image)) if image < n else np.arange(n) == image - n
-    return _Move(int(gains.max()), moved, np.array(moved_by, dtype=np.int64), int(label))
+    gains -= np.r_[_sum_across(forest, held), alone][choices // len(wishes)]
+    best = int(np.argmax(gains))
+    moves, row = divmod(int(choices[best]), len(wishes))
+    moved = _below(forest, moves) if moves < n else np.arange(n) == moves - n
+    return _Move(int(gains[best]), moved, wishes[row, 1:], int(wishes[row, 0]))
+
+
+def _summed(choices: Integers, weights: Integers) -> tuple[Integers, Integers]:
+    """Each choice once, ascending, and the sum of its weights."""
+    found, choice = np.unique(choices, return_inverse=True)
+    total = np.zeros(len(found), dtype=np.int64)
+    np.add.at(total, choice, weights)
+    return found, total
+
+
+def _summed_upwards(
+    forest: _Forest, choices: Integers, weights: Integers, n_wishes: int
+) -> tuple[Integers, Integers]:
+    """Choices, image * ``n_wishes`` + wish, of images and of all above them, ascending, and for each the sum
+    of the weights of that wish at the image and below it."""
+    depth = forest.depth[choices // n_wishes]
+    order = np.argsort(depth, kind="stable")
+    levels = np.split(order, np.searchsorted(depth[order], np.arange(1, depth.max() + 1)))
+    carried, sums = choices[:0], weights[:0]
+    found = []
+    for rows in reversed(levels):  # equal wishes become one on the way up
+        carried, sums = _summed(np.r_[carried, choices[rows]], np.r_[sums, weights[rows]])
+        found.append((carried, sums))
+        carried = forest.parent[carried // n_wishes] * n_wishes + carried % n_wishes
+    return _summed(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def _votes(forest: _Forest, wishes: Relations, wanted: Integers) -> tuple[Integers, Integers, Integers]:
