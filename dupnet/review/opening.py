@@ -143,8 +143,8 @@ def _run_of(source: Path) -> dict[str, Any]:
     path = source / "run.json"
     try:
         run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = (run["folders"], run["grid"] and run["grid"]["tile_size"])
-        if known and all(isinstance(run.get(name, {}), dict) for name in ("options", "searched")):
+        is_complete = "folders" in run and (not run["grid"] or "tile_size" in run["grid"])
+        if is_complete and all(isinstance(run.get(name, {}), dict) for name in ("options", "searched")):
             return run
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         pass
