@@ -7,7 +7,7 @@ import pytest
 
 from dupnet.augment.variation import jpeg
 from dupnet.network.collar_cells import MARK, collar_cells, fill_marked, is_marked
-from dupnet.network.comparison import compare, score_pairs, share_evidence
+from dupnet.network.comparison import compare, score_pairs, scores_of_shared, share_evidence
 from dupnet.network.descriptors import N_FILTERS, N_ORIENTATIONS, describe
 from dupnet.tiles import grey_levels
 
@@ -97,6 +97,40 @@ def test_without_a_shared_cell_nothing_can_be_said():
     verify1, verify2 = (describe(grey_levels(tile[None])).verify for tile in (left, right))
     assert not share_evidence(verify1, verify2).any()
     assert score_pairs(verify1, verify2)[0] == 0
+
+
+def with_spot(level: int = 0) -> np.ndarray:
+    """Flat but for a ship of 12 px that lies over the border of two cells."""
+    tile = np.full((256, 256, 3), level, np.uint8)
+    tile[100:112, 90:102] = np.random.default_rng(0).integers(60, 200, (12, 12, 1))
+    return tile
+
+
+@pytest.mark.parametrize("other", [with_spot(), np.maximum(with_spot(), water(16, 2, 8))])
+def test_one_spot_is_not_enough_in_common(other):
+    """What lies around it is lost in one tile: whether it was the same, nothing tells."""
+    pair = [describe(grey_levels(tile[None])) for tile in (with_spot(), other)]
+    assert pair[0].decidable[0] and pair[1].decidable[0]
+    assert compare(with_spot()[None], other[None])["verdict"].tolist() == ["undecidable"]
+    assert np.isnan(scores_of_shared(pair[0].verify, pair[1].verify)).tolist() == [True]
+
+
+@pytest.mark.parametrize(("size", "n_cells"), [(64, 2), (128, 2), (256, 4)])
+def test_a_sixteenth_of_the_cells_must_show_something_in_both(size, n_cells):
+    textured = water(17, 3)[:size, :size]
+    for n_shown in (n_cells - 1, n_cells):
+        flat = np.full_like(textured, 40)
+        for cell in range(n_shown):
+            flat[:32, 32 * cell : 32 * cell + 32] = textured[:32, 32 * cell : 32 * cell + 32]
+        verify = [describe(grey_levels(tile[None])).verify for tile in (flat, textured)]
+        assert share_evidence(*verify).tolist() == [n_shown == n_cells]
+        assert share_evidence(*verify[::-1]).tolist() == [n_shown == n_cells]
+
+
+def test_rounding_alone_shows_nothing_and_a_little_more_does():
+    for texture, shows in ((0.0, False), (0.5, True)):
+        verify = describe(grey_levels(water(18, texture)[None])).verify
+        assert share_evidence(verify, verify).tolist() == [shows]
 
 
 def test_a_pair_with_marks_scores_the_same_in_either_order_and_turned():

@@ -293,7 +293,14 @@ def test_impossible_arguments_are_refused():
         judge(table, 2, Scores(), batch_size=0)
 
 
-def test_a_score_that_is_no_number_is_refused():
+def test_a_pair_of_tiles_without_a_score_decides_nothing():
+    """Both tiles show something, but not the same ground."""
     scores = Scores(lambda rows1, rows2: np.where(rows1 == 4, np.nan, 0.9))
-    with pytest.raises(ValueError, match="score_pairs gave NaN"):
-        judge(proposals((0, 1, 0, 0)), 2, scores)
+    found = judge(proposals((0, 1, 0, 0)), 2, scores)
+    assert records(found) == [(0, 1, 0, 0, 768, 768, 9, 8, 0, 0.9, "duplicate")]
+    none = Scores(lambda rows1, rows2: np.full(len(rows1), np.nan))
+    assert records(judge(proposals((0, 1, 0, 0)), 2, none)) == [
+        (0, 1, 0, 0, 768, 768, 9, 0, 0, None, "undecidable")
+    ]
+    refused = Scores(lambda rows1, rows2: np.where(rows1 == 4, np.nan, 0.1))
+    assert judge(proposals((0, 1, 0, 0)), 2, refused)["verdict"].tolist() == ["refused"]

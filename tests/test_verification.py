@@ -195,6 +195,17 @@ def test_what_shows_nothing_is_undecidable(acquisition):
     assert found["n_tiles"].tolist()[2] == 0
 
 
+def test_what_only_one_of_two_images_shows_is_undecidable(acquisition):
+    """One spot apart, each is flat where the other is not."""
+    whole = saved(crop(acquisition, 0, 0, 256, 256), 0)
+    left, right = whole.copy(), whole.copy()
+    left[:, 128:], right[:, :128] = 60, 60
+    for image in (left, right):
+        image[100:110, 122:134] = whole[100:110, 122:134]
+    table = judged([left, right], [(0, 1, 0, 0)])
+    assert table[["n_decidable", "verdict"]].values.tolist() == [[0, UNDECIDABLE]]
+
+
 def test_pixels_that_are_not_valid_are_no_evidence(acquisition, other_day):
     """One image is filled with another day beyond a line."""
     one = saved(acquisition[:500, :500], 1)

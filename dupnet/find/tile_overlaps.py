@@ -122,10 +122,12 @@ def judge_tiles(
     sizes : (n_images, 2) integers
         Height and width of each image, in pixels.
     score_pairs : callable
-        (tile rows, tile rows) -> scores in [0, 1], how surely each pair of tiles is a duplicate. It is called
-        with at most ``batch_size`` pairs, so that few descriptors are in memory at a time.
+        (tile rows, tile rows) -> scores in [0, 1], how surely each pair of tiles is a duplicate, or NaN where
+        they show too little of the same ground to judge by. It is called with at most ``batch_size`` pairs,
+        so that few descriptors are in memory at a time.
     decidable : (n_images * grid.n_tiles,) bool
-        Tiles that carry enough texture to judge by. A tile pair is decidable if both its tiles are.
+        Tiles that carry enough texture to judge by. A tile pair is decidable if both its tiles are, and it
+        has a score.
     threshold : float
         The score from which two tiles agree.
     grid : Grid
@@ -141,7 +143,7 @@ def judge_tiles(
         The rows of ``proposals``, in order, with :data:`~dupnet.find.overlaps.JUDGED`: ``score`` is the
         lowest over the decidable tiles; ``verdict`` is ``duplicate`` where it reaches the threshold,
         ``undecidable`` (score NaN) where no tile is decidable, and else ``refused``, with the score of the
-        first tile that disagreed; the next ones are not scored.
+        first tile that disagreed; the next ones are not scored, and count as decidable.
 
     Raises
     ------
@@ -179,8 +181,8 @@ def judge_tiles(
         rows1 = image1[part, None] * grid.n_tiles + tiles1[code[part]]
         rows2 = image2[part, None] * grid.n_tiles + tiles2[code[part]]
         judged = (tiles1[code[part]] >= 0) & is_decidable[rows1] & is_decidable[rows2]
-        n_decidable[part] = judged.sum(axis=1)
-        score[part] = _lowest_scores(rows1, rows2, judged, score_pairs, threshold)
+        score[part], n_undecidable = _lowest_scores(rows1, rows2, judged, score_pairs, threshold)
+        n_decidable[part] = judged.sum(axis=1) - n_undecidable
     is_refused = score < threshold
     height, width = common_size(proposals, sizes)
     verdict = np.where(is_refused, REFUSED, np.where(n_decidable > 0, DUPLICATE, UNDECIDABLE))
@@ -202,19 +204,20 @@ def _lowest_scores(
     judged: npt.NDArray[np.bool_],
     score_pairs: ScorePairs,
     threshold: float,
-) -> npt.NDArray[np.float64]:
-    """Lowest score over the judged tiles (m, n_tiles) to the first that disagrees; NaN if there is none."""
+) -> tuple[npt.NDArray[np.float64], Integers]:
+    """Lowest score over the judged tiles (m, n_tiles) to the first that disagrees, NaN if there is none, and
+    how many have no score."""
     lowest = np.full(len(judged), np.nan)
+    n_undecidable = np.zeros(len(judged), np.int64)
     tile_order = np.argsort(~judged, axis=1, kind="stable")
     n_judged = judged.sum(axis=1)
     for turn in range(int(n_judged.max(initial=0))):
         open_overlaps = np.flatnonzero((n_judged > turn) & ~(lowest < threshold))
         tile = tile_order[open_overlaps, turn]
         scores = score_pairs(rows1[open_overlaps, tile], rows2[open_overlaps, tile])
-        if np.isnan(scores).any():
-            raise ValueError("score_pairs gave NaN; every pair of decidable tiles needs a score in [0, 1].")
         lowest[open_overlaps] = np.fmin(lowest[open_overlaps], np.asarray(scores, dtype=np.float64))
-    return lowest
+        n_undecidable[open_overlaps] += np.isnan(scores)
+    return lowest, n_undecidable
 
 
 def _offset_code(row_offset: Integers, col_offset: Integers, grid: Grid) -> Integers:

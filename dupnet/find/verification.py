@@ -25,7 +25,7 @@ from dupnet.find.lattice import OnLattice, all_tiles
 from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, PLACE, REFUSED, REVISIT, SCORE_DECIMALS, UNDECIDABLE
 from dupnet.find.regions import Compared, Image, common_region, compare_regions
 from dupnet.find.small_regions import SMALL_CELLS, SMALL_SIDE, is_misplaced, pixels_agree
-from dupnet.network.comparison import score_pairs
+from dupnet.network.comparison import scores_of_shared
 from dupnet.network.descriptors import Weights, join_cells, load_weights
 from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS
 
@@ -273,22 +273,23 @@ def _score_tiles(
         scores = np.full(len(owner), np.nan)
         scores[decidable] = tile_scores(compared, tiles[decidable], weights)
         np.add.at(counts[0], owner, 1)
-        np.add.at(counts[1], owner, decidable)
+        np.add.at(counts[1], owner, ~np.isnan(scores))
         np.add.at(counts[2], owner, scores < weights.threshold)
         np.fmin.at(lowest, owner, scores)
     return counts[0], counts[1], counts[2], lowest
 
 
 def tile_scores(compared: Compared, tiles: Numbers, weights: Weights) -> npt.NDArray[np.float32]:
-    """Scores (n_tiles,) of tiles (n_tiles, cells) of all regions."""
+    """Scores (n_tiles,) of tiles (n_tiles, cells) of all regions, NaN where the images show too little of the
+    same ground to judge by."""
     if not len(tiles):
         return np.zeros(0, np.float32)
     first, second = (join_cells(data[tiles]) for data in (compared.data1, compared.data2))
-    return score_pairs(first, second, weights, workers=1)
+    return scores_of_shared(first, second, weights, workers=1)
 
 
 def decidable_tiles(compared: Compared, tiles: Numbers) -> Mask:
-    """Which tiles carry evidence in both images."""
+    """Which tiles carry evidence in either image; the others need no score."""
     first, second = (
         evidence[tiles].sum(axis=1) >= MIN_EVIDENCE_CELLS
         for evidence in (compared.evidence1, compared.evidence2)

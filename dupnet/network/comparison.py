@@ -20,13 +20,15 @@ from dupnet.network.collar_cells import fill_marked, is_marked
 from dupnet.network.descriptors import (
     CODE_LENGTH,
     N_ORIENTATIONS,
+    POWER_FLOOR,
+    POWER_START,
     POWER_STEP,
     Head,
     Weights,
     describe,
     load_weights,
 )
-from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS, SMALLEST_TILE, grey_levels
+from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, MIN_EVIDENCE_CELLS, SMALLEST_TILE, grey_levels
 
 __all__ = [
     "DUPLICATE",
@@ -35,6 +37,7 @@ __all__ = [
     "compare",
     "compare_cells",
     "score_pairs",
+    "scores_of_shared",
     "share_evidence",
     "verdicts",
 ]
@@ -55,6 +58,12 @@ interpreter."""
 WHOLE_ROWS = 64
 """Pairs come in multiples of this, padded where they are fewer, so that a pair's score depends as little as
 may be on what it is scored beside: matrix products take other paths through ragged ends."""
+
+SHOWN_POWER = N_ORIENTATIONS * EVIDENCE_RMS**2 + POWER_FLOOR
+"""Mean power of a filter from which on a cell shows something: that of noise of :data:`EVIDENCE_RMS`."""
+
+POWERS = np.exp(POWER_START + POWER_STEP * np.arange(256)).astype(np.float32)
+"""The power that each byte of a descriptor stands for."""
 
 MIN_CHUNKS_TO_SHARE = 4
 """Chunks from which on threads are worth their start."""
@@ -96,16 +105,33 @@ def score_pairs(
 
 
 def share_evidence(verify1: Bytes, verify2: Bytes, weights: Weights | None = None) -> npt.NDArray[np.bool_]:
-    """Whether at least two cells are left that neither tile of a pair has marked as a collar: (n,) bool.
+    """Whether two tiles of a pair show enough of the same ground to judge by: (n,) bool.
 
-    Of others nothing can be said; :func:`score_pairs` gives them 0, :func:`compare` ``undecidable``.
+    A sixteenth of the cells, and no fewer than two, must show something in both, and be marked as a collar in
+    neither: all that a clipped cloud and a dark sea have in common can be one spot. Of others nothing can be
+    said; :func:`score_pairs` gives them 0, :func:`compare` ``undecidable``.
     """
     n_filters = (weights or load_weights()).n_filters
     n_cells = verify1.shape[1] // (n_filters * (N_ORIENTATIONS + 1) + 1)
-    marked1, marked2 = (
-        is_marked(verify, n_cells, n_filters, N_ORIENTATIONS) for verify in (verify1, verify2)
+    shared = ~np.logical_or(
+        *(is_marked(verify, n_cells, n_filters, N_ORIENTATIONS) for verify in (verify1, verify2))
     )
-    return np.asarray((~(marked1 | marked2)).sum(axis=1) >= MIN_EVIDENCE_CELLS)
+    for verify in (verify1, verify2):
+        powers = verify[:, n_cells * n_filters * N_ORIENTATIONS :].reshape(len(verify), -1, n_cells)
+        total = np.zeros(shared.shape, np.float32)
+        for number in range(n_filters):
+            total += POWERS[powers[:, number]]
+        shared &= total >= n_filters * SHOWN_POWER
+    return np.asarray(shared.sum(axis=1) >= max(MIN_EVIDENCE_CELLS, n_cells // 16))
+
+
+def scores_of_shared(
+    verify1: Bytes, verify2: Bytes, weights: Weights | None = None, workers: int | None = None
+) -> Float:
+    """As :func:`score_pairs`, but NaN for pairs that do not share evidence."""
+    scores = score_pairs(verify1, verify2, weights, workers)
+    scores[~share_evidence(verify1, verify2, weights)] = np.nan
+    return scores
 
 
 def compare_cells(verify1: Bytes, verify2: Bytes, weights: Weights | None = None) -> tuple[Float, Float]:
