@@ -11,6 +11,7 @@ import pytest
 from benchmarks.free_offsets.lookalikes import ground
 from benchmarks.scaling import offsets
 from benchmarks.scaling.__main__ import UNITS, check, cost, first_of, work
+from dupnet.images.reading import read_image
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "images"
 
@@ -80,3 +81,15 @@ def test_the_search_at_any_offset_is_measured_step_by_step(tmp_path: Path) -> No
     assert (table["peak_mb"] > 20).all() and (table["of_floor"] >= 0).all()
     fitted = pd.read_csv(tmp_path / "scaling_offsets_exponents.csv")
     assert set(fitted["step"]) == set(table["step"])
+
+
+def test_large_collections_are_cut_from_more_ground(tmp_path: Path) -> None:
+    """500 x 500 px, eight versions of it, three times covered: room for 37 crops."""
+    pictures = [np.full((500, 500, 3), level, np.uint8) for level in (80, 120)]
+    for n_images, levels in ((30, {80}), (70, {80, 175}), (140, {80, 120, 135, 175})):
+        home = tmp_path / str(n_images)
+        offsets.cut(lambda: pictures, home, n_images)
+        images = sorted((home / "images").iterdir())
+        found = np.array([read_image(path).mean() for path in images])
+        assert len(images) == n_images
+        assert {min(levels, key=lambda level: abs(level - value)) for value in found} == levels

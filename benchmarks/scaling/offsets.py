@@ -3,8 +3,9 @@
 Crops of 400 px anywhere in the part of Derna that nothing was learned from, each with its own colours and
 JPEG quality, are searched from scratch. So that images share as much ground in a large collection as in a
 small one, crops come from the acquisition's eight mirrored and turned versions, which `find` takes for
-other ground. Writes ``scaling_offsets.csv``, seconds and peak memory of each step for each number of images,
-and ``scaling_offsets_exponents.csv``, the power of N with which each step's seconds grow. Results of sizes
+other ground; where those do not reach, from their negatives, too, and then from the rest of Derna. Writes
+``scaling_offsets.csv``, seconds and peak memory of each step for each number of images, and
+``scaling_offsets_exponents.csv``, the power of N with which each step's seconds grow. Results of sizes
 measured before are kept, so that large ones can be run one at a time.
 """
 
@@ -29,7 +30,7 @@ import pandas as pd
 from benchmarks.free_offsets.counting import LEAST, against_truth, counts
 from benchmarks.speed.measure import THREADS, floor
 from dupnet.acquisitions.crops import cut_crops
-from dupnet.acquisitions.layouts import random_places
+from dupnet.acquisitions.layouts import MEAN_COVER, random_places
 from dupnet.acquisitions.sources import fetch_derna, read_acquisition
 from dupnet.files.atomic import write_csv
 from dupnet.find import engine
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         home = options.work / f"offsets-{n_images}"
         if not (home / "truth.csv").exists():
             shutil.rmtree(home, ignore_errors=True)
-            cut(lambda: acquisition(options), home, n_images)
+            cut(lambda: acquisitions(options), home, n_images)
         rows = of_size(home)
         table = pd.concat([table[table["images"] != n_images], rows], ignore_index=True)
         table = table.sort_values("images", kind="stable")
@@ -78,24 +79,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def acquisition(options: argparse.Namespace) -> npt.NDArray[np.uint8]:
-    """The part of Derna that is held out, or the acquisition that was named."""
+def acquisitions(options: argparse.Namespace) -> list[npt.NDArray[np.uint8]]:
+    """The part of Derna that is held out, and the rest; or the acquisition that was named."""
     if options.acquisition:
-        return read_acquisition(options.acquisition)
+        return [read_acquisition(options.acquisition)]
     from dupnet.training.recipe import COLUMNS  # imports TensorFlow
 
     first, end = COLUMNS["derna"]["test"]
-    return read_acquisition(fetch_derna(options.raw))[:, first:end]
+    derna = read_acquisition(fetch_derna(options.raw))
+    return [derna[:, first:end], derna[:, :first]]
 
 
-def cut(read: Callable[[], npt.NDArray[np.uint8]], home: Path, n_images: int) -> None:
+def cut(read: Callable[[], list[npt.NDArray[np.uint8]]], home: Path, n_images: int) -> None:
     """So many crops into ``home/images``, with ``home/truth.csv``."""
-    picture = read()
+    pictures = read()
+    grounds = [(picture, is_negative) for picture in pictures for is_negative in (False, True)]
+    room = pictures[0].shape[0] * pictures[0].shape[1] * VERSIONS * MEAN_COVER / SIDE**2
+    grounds = grounds[: max(1, -int(-n_images // room))]
+    n_versions = VERSIONS * len(grounds)
     (home / "images").mkdir(parents=True)
     truths = []
-    for version in range(VERSIONS):
-        n = n_images // VERSIONS + (version < n_images % VERSIONS)
-        turned = np.rot90(picture[:, ::-1] if version >= 4 else picture, version % 4)
+    for version in range(n_versions):
+        n = n_images // n_versions + (version < n_images % n_versions)
+        picture, is_negative = grounds[version // VERSIONS]
+        picture = 255 - picture if is_negative else picture
+        turned = np.rot90(picture[:, ::-1] if version % VERSIONS >= 4 else picture, version % 4)
         places = random_places(*turned.shape[:2], n, (SIDE,), seed=version)
         part = home / f"part{version}"
         crops = cut_crops(
