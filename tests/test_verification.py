@@ -224,9 +224,25 @@ def test_pixels_that_are_not_valid_are_no_evidence(acquisition, other_day):
     assert verdict(None, None) == REFUSED
     assert verdict(None, ~mask) == REFUSED
     assert verdict(same_ground, mask) == DUPLICATE
-    assert verdict(None, mask) == ALTERED  # what one shows is covered in the other
-    assert verdict(same_ground, None) == ALTERED
     assert verdict(None, mask & False) == UNDECIDABLE
+
+
+@pytest.mark.parametrize(("width", "expected"), [(4, DUPLICATE), (10, ALTERED), (100, ALTERED)])
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_a_strip_covers_of_one_copy_alone_is_altered(acquisition, number, width, expected):
+    copies = [saved(acquisition[:300, :300], seed) for seed in (1, 2)]
+    valid = [np.ones((300, 300), bool) for _ in copies]
+    valid[number][:, :width] = False
+    taken_for_a_strip = judged(copies, [(0, 1, 0, 0)], valid=valid)
+    assert taken_for_a_strip["verdict"][0] == DUPLICATE  # both show the same there
+    copies[number][:, :width] = 7
+    found = judged(copies, [(0, 1, 0, 0)], valid=valid)
+    assert found["verdict"][0] == expected
+    if expected == ALTERED:
+        assert found["score"][0] == pytest.approx(1 - width / 300, abs=0.02)
+    both = [valid[number]] * 2
+    copies = [np.where(valid[number], copy, 7).astype(np.uint8) for copy in copies]
+    assert judged(copies, [(0, 1, 0, 0)], valid=both)["verdict"][0] == DUPLICATE
 
 
 def test_small_regions_are_judged_where_they_are_valid(acquisition):

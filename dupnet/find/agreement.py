@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.find.regions import Image, Region, common_region
+from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS
 
 __all__ = [
     "Registration",
+    "covered_pixels",
     "differing_share",
     "high_passed",
     "high_passed_both",
@@ -72,6 +74,10 @@ CERTAIN = 0.4
 """Correlation from which on a match says where: what compression leaves of nearly flat ground reaches 0.3."""
 
 
+BAND = 2048
+"""Rows of a region that are looked at together: images can be larger than memory."""
+
+
 class Registration(NamedTuple):
     """Where two images agree best."""
 
@@ -113,6 +119,41 @@ def _valid_in_both(region: Region, first: Image, second: Image) -> Mask | None:
         if valid is not None
     ]
     return np.logical_and.reduce(masks) if masks else None
+
+
+def covered_pixels(region: Region, first: Image, second: Image) -> int:
+    """How many pixels of a region one of two images covers: not valid in it, and texture in the other.
+
+    Where both show the same there, as where a shadow that reaches the border of one crop was taken for a
+    collar, nothing is covered.
+    """
+    n_covered = 0
+    for top in range(0, region.height, BAND):
+        part = Region(
+            region.top1 + top,
+            region.left1,
+            region.top2 + top,
+            region.left2,
+            min(BAND, region.height - top),
+            region.width,
+        )
+        greys = part.of_first(first[0]), part.of_second(second[0])
+        masks = (part.of_first, first[1]), (part.of_second, second[1])
+        valid1, valid2 = (
+            np.ones(greys[0].shape, bool) if valid is None else of(valid) for of, valid in masks
+        )
+        alone = valid1 != valid2
+        if not alone.any():
+            continue
+        one, two = (high_passed(grey) for grey in greys)
+        product, power1, power2 = (
+            cv2.boxFilter(values, -1, (CELL_SIZE, CELL_SIZE), borderType=cv2.BORDER_REFLECT)
+            for values in (one * two, one * one, two * two)
+        )
+        is_textured = np.where(valid1, power1, power2) >= EVIDENCE_RMS**2
+        differs = product < WINDOW_AGREES * np.sqrt(np.maximum(power1 * power2, 0) + 0.1)
+        n_covered += int((alone & is_textured & differs).sum())
+    return n_covered
 
 
 def differing_share(first: Float, second: Float) -> float:

@@ -20,7 +20,6 @@ from dupnet.network.descriptors import Weights, describe_cells, load_weights, ve
 from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS
 
 __all__ = [
-    "EMPTY",
     "EVIDENCE",
     "OnLattice",
     "SOLID",
@@ -58,15 +57,15 @@ SOLID_BLOCKS = 2
 then part of it shows no ground, and the border of that part would be taken for texture."""
 
 
-EVIDENCE, VALID, SOLID, EMPTY = 1, 2, 4, 8
+EVIDENCE, VALID, SOLID = 1, 2, 4
 """Bits of the flags of a cell: it has texture to judge by, is valid throughout, and not solid; every pixel of
-it is valid; a part of it is saturated or black (:data:`SOLID_BLOCKS`); no pixel of it is valid."""
+it is valid; a part of it is saturated or black (:data:`SOLID_BLOCKS`)."""
 
 
 class Described(NamedTuple):
     """What is kept of m cells: ``data`` (m, 64) uint8, see :func:`dupnet.network.descriptors.describe_cells`,
-    and ``flags`` (m,) uint8, the sum of what applies of :data:`EVIDENCE`, :data:`VALID`, :data:`SOLID` and
-    :data:`EMPTY`."""
+    and ``flags`` (m,) uint8, the sum of what applies of :data:`EVIDENCE`, :data:`VALID` and
+    :data:`SOLID`."""
 
     data: Bytes
     flags: Bytes
@@ -175,14 +174,13 @@ def blocks_at(
 ) -> tuple[Bytes, Bytes]:
     """The pixels of cells whose upper left pixels lie at (ys, xs), arrays that broadcast: (m, 32, 32) uint8.
 
-    Beside them :data:`VALID`, :data:`EMPTY` or 0 of each, (m,) uint8.
+    Beside them :data:`VALID` or 0 of each, (m,) uint8.
     """
     blocks: Bytes = _cut(grey, ys, xs).reshape(-1, CELL_SIZE, CELL_SIZE)
     if valid is None:
         return blocks, np.full(len(blocks), VALID, np.uint8)
     shown = _cut(valid, ys, xs).reshape(len(blocks), -1)
-    flags = np.where(shown.all(axis=1), VALID, np.where(shown.any(axis=1), 0, EMPTY))
-    return blocks, flags.astype(np.uint8)
+    return blocks, np.where(shown.all(axis=1), VALID, 0).astype(np.uint8)
 
 
 def _cut(image: npt.NDArray[Any] | GreyParts | MaskParts, ys: Numbers, xs: Numbers) -> npt.NDArray[Any]:

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.find.lattice import (
-    EMPTY,
     EVIDENCE,
     SOLID,
     VALID,
@@ -50,10 +49,6 @@ Image = tuple[Bytes, Mask | None]
 
 NARROW = 160
 """Narrow side in pixels below which a region gets cells of its own: a lattice leaves up to 62 px of it."""
-
-OTHER_LEVEL, OTHER_POWER = 8, 80
-"""By how many grey levels, or steps of the logarithm of power (80 are a factor of 148), a cell of which no
-pixel is valid must differ from the other image's to count as covered."""
 
 FOLDED_SIDE = 4
 """Side in cells of the tiles that a narrow region is folded into, where it has so many cells. Of strips so
@@ -88,17 +83,17 @@ class Compared:
     """The cells of n regions as either image shows them, m in all.
 
     ``data1, data2`` (m, 64) uint8, alike where a cell is blank, that is invalid in either image or solid in
-    both; ``evidence1, evidence2`` (m,) bool, without blank cells; ``covered`` (m,) bool, where no pixel of
-    one image is valid and the other has texture; ``starts`` (n + 1,), where the cells of each region begin;
-    ``tiles``, of each region arrays (n_tiles, side * side) of numbers of its cells;
-    ``blocks``, of each region the rows and columns that its first cells make up.
+    both; ``evidence1, evidence2`` (m,) bool, without blank cells; ``valid_in_one`` (m,) bool, where one image
+    is valid throughout, and the other is not; ``starts`` (n + 1,), where the cells of each region begin;
+    ``tiles``, of each region arrays (n_tiles, side * side) of numbers of its cells; ``blocks``, of each
+    region the rows and columns that its first cells make up.
     """
 
     data1: Bytes
     data2: Bytes
     evidence1: Mask
     evidence2: Mask
-    covered: Mask
+    valid_in_one: Mask
     starts: Numbers
     tiles: list[list[Numbers]]
     blocks: list[tuple[int, int]]
@@ -263,19 +258,9 @@ def _tiles_of_narrow(rows: int, cols: int) -> Numbers:
     return along[folded] if side else folded
 
 
-def _levels_and_powers(data: Bytes) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
-    n_codes = (data.shape[2] - 1) // (N_ORIENTATIONS + 1) * N_ORIENTATIONS
-    return data[:, :, -1].astype(np.int16), data[:, :, n_codes:-1].astype(np.int16)
-
-
 def _compared(data: Bytes, flags: Bytes, starts: Numbers, plans: list[_Plan]) -> Compared:
     blank = ((flags & VALID) == 0).any(axis=0) | ((flags & SOLID) > 0).all(axis=0)
-    textured, empty = (flags & EVIDENCE) > 0, (flags & EMPTY) > 0
-    covered = (empty[0] & textured[1]) | (empty[1] & textured[0])
-    # What reaches the border in one crop alone is taken for a collar there; then both show the same.
-    levels, powers = (np.abs(part[0] - part[1]) for part in _levels_and_powers(data[:, covered]))
-    covered[covered] = (levels >= OTHER_LEVEL) | (powers.mean(axis=1) >= OTHER_POWER)
-    evidence = textured & ~blank
+    evidence = ((flags & EVIDENCE) > 0) & ~blank
     if blank.any():
         n_codes = (data.shape[2] - 1) // (N_ORIENTATIONS + 1) * N_ORIENTATIONS
         data[:, blank, :n_codes] = 0
@@ -290,7 +275,7 @@ def _compared(data: Bytes, flags: Bytes, starts: Numbers, plans: list[_Plan]) ->
         data[1],
         evidence[0],
         evidence[1],
-        covered,
+        ((flags[0] ^ flags[1]) & VALID) > 0,
         starts,
         [plan.tiles for plan in plans],
         [plan.block for plan in plans],

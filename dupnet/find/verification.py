@@ -20,7 +20,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
-from dupnet.find.agreement import CERTAIN, refine_offset
+from dupnet.find.agreement import CERTAIN, covered_pixels, refine_offset
 from dupnet.find.lattice import OnLattice, all_tiles
 from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, PLACE, REFUSED, REVISIT, SCORE_DECIMALS, UNDECIDABLE
 from dupnet.find.regions import Compared, Image, common_region, compare_regions
@@ -65,9 +65,9 @@ altered reach 0.68 and more but for collars over most of them; versions of anoth
 ALTERED_CELLS = 32
 """Cells with evidence that it takes: two tiles apart."""
 
-COVERED_CELLS = 2
-"""Cells of which no pixel is valid in one image, and which have texture in the other, from which on it was
-altered: what a collar or a frame covers of one copy alone."""
+COVERED_PIXELS = 2 * CELL_SIZE**2
+"""Pixels from which on an image was altered that covers them, by a collar or a frame, where the other shows
+ground."""
 
 REVISIT_VOTES = 8
 """Votes for one offset from which on two images that the network refuses show the same ground."""
@@ -227,11 +227,12 @@ def _judge_part(
         if not found.agree:
             verdict[number], misplaced[number] = REFUSED, found.misplaced
             n_differing[number] = n_decidable[number]
-    n_covered = _count(compared.covered, compared)
-    covered = np.flatnonzero((verdict == DUPLICATE) & (n_covered >= COVERED_CELLS))
-    verdict[covered] = ALTERED
-    n_differing[covered] = 1
-    score[covered] = 1 - (n_covered / np.diff(compared.starts).clip(1))[covered]
+    may_be_covered = (verdict == DUPLICATE) & (_count(compared.valid_in_one, compared) > 0)
+    for number in np.flatnonzero(may_be_covered).tolist():
+        n_pixels = regions[number].height * regions[number].width
+        n_covered = covered_pixels(regions[number], *(read() for read in images[number]))
+        if n_covered >= COVERED_PIXELS:
+            verdict[number], n_differing[number], score[number] = ALTERED, 1, 1 - n_covered / n_pixels
     for number in np.flatnonzero((verdict == REFUSED) & ~misplaced).tolist():
         share = _agreeing_share(compared, number, weights)
         if share >= ALTERED_SHARE and not is_misplaced(regions[number], images[number]):
