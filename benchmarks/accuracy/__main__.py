@@ -40,7 +40,9 @@ from dupnet.evaluation.scores import (
 )
 from dupnet.evaluation.trees import cross_validated_scores
 from dupnet.metrics.pair_metrics import PAIR_METRICS
-from dupnet.network.descriptors import load_weights
+from dupnet.network.comparison import share_evidence
+from dupnet.network.descriptors import describe, load_weights
+from dupnet.tiles import grey_levels
 
 ALL_METRICS = "all metrics together"
 SLOW_METRICS = ("crop_resistant_hash", "colour_moment_hash")
@@ -160,7 +162,8 @@ def score_collection(
     name: str, folder: Path, groups: dict[str, str], signals: list[Signal], options: argparse.Namespace
 ) -> pd.DataFrame:
     """One row a pair: ``pair`` (its number), ``is_duplicate``, ``kind``, ``group``, the tiles, each signal,
-    and for the first rows each metric."""
+    and for the first rows each metric. Pairs that show too little of the same ground are left out."""
+    weights = load_weights()
     pairs = table_of_pairs(folder, groups)
     metrics = {key: metric for key, metric in PAIR_METRICS.items() if key not in SLOW_METRICS}
     parts, done = [], 0
@@ -183,7 +186,8 @@ def score_collection(
             ]
             part[f"metric {key}"] = np.append(values, np.full(len(part) - n, np.nan))
         done += len(part)
-        parts.append(part)
+        one, two = (describe(grey_levels(tiles), weights).verify for tiles in (batch.tiles1, batch.tiles2))
+        parts.append(part[share_evidence(one, two, weights)])
         progress.update(len(part))
     progress.close()
     return pd.concat(parts, ignore_index=True)

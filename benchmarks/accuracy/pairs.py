@@ -134,7 +134,10 @@ def hard_pairs(
     made = epoch = 0
     while made < n:
         labels = (rng.random(CHUNK) < duplicate_share).astype(int)
-        rows = np.array([rng.choice(rows_of[label]) for label in labels])
+        rows = np.empty(CHUNK, np.int64)
+        for label, known in enumerate(rows_of):  # a row is varied by its number: twice, it is one pair twice
+            is_label = labels == label
+            rows[is_label] = rng.choice(known, is_label.sum(), replace=len(known) < CHUNK)
         batch = reader.batch(rows, epoch)
         epoch += 1
         usable = is_decidable(grey_levels(batch.tiles1)) & is_decidable(grey_levels(batch.tiles2))

@@ -20,7 +20,6 @@ from dupnet.network.collar_cells import fill_marked, is_marked
 from dupnet.network.descriptors import (
     CODE_LENGTH,
     N_ORIENTATIONS,
-    POWER_FLOOR,
     POWER_START,
     POWER_STEP,
     Head,
@@ -28,7 +27,7 @@ from dupnet.network.descriptors import (
     describe,
     load_weights,
 )
-from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS, MIN_EVIDENCE_CELLS, SMALLEST_TILE, grey_levels
+from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS, SMALLEST_TILE, grey_levels
 
 __all__ = [
     "DUPLICATE",
@@ -59,8 +58,9 @@ WHOLE_ROWS = 64
 """Pairs come in multiples of this, padded where they are fewer, so that a pair's score depends as little as
 may be on what it is scored beside: matrix products take other paths through ragged ends."""
 
-SHOWN_POWER = N_ORIENTATIONS * EVIDENCE_RMS**2 + POWER_FLOOR
-"""Mean power of a filter from which on a cell shows something: that of noise of :data:`EVIDENCE_RMS`."""
+SHOWN_POWER = 2.0
+"""Mean power of a filter from which on a cell shows something. Of cells of dark sea nearly all with a texture
+of EVIDENCE_RMS have more, and most with one of less than 0.3, which is what rounding leaves, have less."""
 
 POWERS = np.exp(POWER_START + POWER_STEP * np.arange(256)).astype(np.float32)
 """The power that each byte of a descriptor stands for."""
@@ -117,7 +117,8 @@ def share_evidence(verify1: Bytes, verify2: Bytes, weights: Weights | None = Non
         *(is_marked(verify, n_cells, n_filters, N_ORIENTATIONS) for verify in (verify1, verify2))
     )
     for verify in (verify1, verify2):
-        powers = verify[:, n_cells * n_filters * N_ORIENTATIONS :].reshape(len(verify), -1, n_cells)
+        powers = verify[:, n_cells * n_filters * N_ORIENTATIONS : -n_cells]
+        powers = powers.reshape(len(verify), n_filters, n_cells)
         total = np.zeros(shared.shape, np.float32)
         for number in range(n_filters):
             total += POWERS[powers[:, number]]
