@@ -15,8 +15,10 @@ pytest.importorskip("benchmarks.accuracy", reason="benchmarks are not part of th
 from benchmarks.accuracy import drawing, unrelated
 from benchmarks.accuracy import pairs as benchmark_pairs
 from benchmarks.accuracy.__main__ import main
+from benchmarks.accuracy.pairs import hard_pairs, table_of_pairs
 from benchmarks.accuracy.signals import all_signals
 from dupnet import figures
+from dupnet.images.jpeg import encode_jpeg
 from dupnet.network.descriptors import load_weights
 from dupnet.tiles import TILE_SIZE
 from dupnet.training import recipe
@@ -183,6 +185,16 @@ def test_unrelated_tiles_are_compared_each_with_each_once(
         set(first["image1"] + first["image2"]) == {"y.pngq.png"} and (first["tile1"] == first["tile2"]).all()
     )
     assert counts["n_false_duplicates"].tolist() == [0, 9, 9, 9]
+
+
+def test_no_pair_is_drawn_twice_in_a_batch(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (30, 768, 768, 3)).astype(np.uint8)
+    for number, image in enumerate(images):
+        (tmp_path / f"{number}.jpg").write_bytes(encode_jpeg(image, 90))
+    pairs = table_of_pairs(tmp_path, {f"{number}.jpg": str(number) for number in range(30)})
+    _, rows = next(hard_pairs(tmp_path, pairs, 180, seed=1))
+    assert len(rows) == 180
+    assert not rows.duplicated().any()
 
 
 def test_the_figure_cuts_no_interval_and_names_every_signal(tmp_path: Path) -> None:
