@@ -133,7 +133,7 @@ bench-designs: $(STAMP)  ## heads of other widths, and heads that see less, on w
 # The weights that `make tune` starts from: make train PAIRS=465000 FAINT=100000 RARE=0 AIRBUS=FOLDER, an hour and a
 # half on two cores, with the encoder of version 0.2.
 # JAX, because these small layers take TensorFlow several times as long.
-train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (half an hour; fetches its sources; PAIRS=, FAINT=, AIRBUS=FOLDER)
+train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (40 minutes on two cores; fetches its sources; PAIRS=, FAINT=, AIRBUS=FOLDER)
 	@KERAS_BACKEND=jax $(PYTHON) -m dupnet.training.recipe --out runs/dupnet --n-train $(or $(PAIRS),100000) --n-faint $(or $(FAINT),40000) --n-rare $(or $(RARE),20000) $(if $(AIRBUS),--airbus $(AIRBUS))
 
 # The shipped weights: make tune AIRBUS=FOLDER, three quarters of an hour on one core, nearly all of it drawing pairs.
