@@ -245,6 +245,15 @@ def test_what_a_strip_covers_of_one_copy_alone_is_altered(acquisition, number, w
     assert judged(copies, [(0, 1, 0, 0)], valid=both)["verdict"][0] == DUPLICATE
 
 
+def test_dark_water_that_one_processing_made_black_is_not_covered(acquisition):
+    copies = [saved(acquisition[:300, :300], seed) for seed in (1, 2)]
+    copies[0][:, :100] = 0
+    copies[1][:, :100] = np.random.default_rng(0).normal(6, 1, (300, 100)).clip(0, 255).round()
+    valid = [np.ones((300, 300), bool) for _ in copies]
+    valid[0][:, :100] = False
+    assert judged(copies, [(0, 1, 0, 0)], valid=valid)["verdict"][0] == DUPLICATE
+
+
 def test_small_regions_are_judged_where_they_are_valid(acquisition):
     one, two = saved(acquisition[:80, :400], 1), saved(acquisition[:80, :400], 2)
     two[:, 300:] = 130

@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
         "the table's splits, and on its rows. Goes on after the last epoch where it was stopped. "
         "`dupnet find --weights DIR/dupnet.npz` uses what it wrote.",
         [
-            "dupnet train pairs.parquet IMAGES -o run         # half an hour",
+            "dupnet train pairs.parquet IMAGES -o run         # some 40 minutes",
             "dupnet train pairs.parquet IMAGES -o run --pairs 465000 --epochs 40",
             "dupnet train pairs.parquet IMAGES -o old --model dupnet_v0",
         ],
@@ -45,7 +45,7 @@ def add(commands: Commands) -> None:
         type=whole_number(1),
         default=100_000,
         metavar="N",
-        help="hard pairs drawn for dupnet, beside the rows of the table (default: 100,000, half an hour)",
+        help="hard pairs drawn for dupnet, beside the rows of the table (default: 100,000, some 40 minutes)",
     )
     parser.add_argument(
         "--rounds",

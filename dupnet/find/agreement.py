@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.find.regions import Image, Region, common_region
-from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS
+from dupnet.tiles import CELL_SIZE
 
 __all__ = [
     "Registration",
@@ -73,6 +73,10 @@ LONGEST_TEMPLATE = 128
 CERTAIN = 0.4
 """Correlation from which on a match says where: what compression leaves of nearly flat ground reaches 0.3."""
 
+
+COVERED_POWER = 4.0
+"""Power in squared grey levels from which on ground counts as covered where another image is not valid. Dark
+water that one processing made black has up to 1.5 levels in the other, squared 2.2."""
 
 BAND = 2048
 """Rows of a region that are looked at together: images can be larger than memory."""
@@ -150,7 +154,7 @@ def covered_pixels(region: Region, first: Image, second: Image) -> int:
             cv2.boxFilter(values, -1, (CELL_SIZE, CELL_SIZE), borderType=cv2.BORDER_REFLECT)
             for values in (one * two, one * one, two * two)
         )
-        is_textured = np.where(valid1, power1, power2) >= EVIDENCE_RMS**2
+        is_textured = np.where(valid1, power1, power2) >= COVERED_POWER
         differs = product < WINDOW_AGREES * np.sqrt(np.maximum(power1 * power2, 0) + 0.1)
         n_covered += int((alone & is_textured & differs).sum())
     return n_covered
