@@ -78,6 +78,10 @@ COVERED_POWER = 4.0
 """Power in squared grey levels from which on ground counts as covered where another image is not valid. Dark
 water that one processing made black has up to 1.5 levels in the other, squared 2.2."""
 
+LEAST_COVERED = 512
+"""Pixels that are valid in one of two images alone from which on it is asked what they show: masks of one
+ground differ by as much along its border."""
+
 BAND = 2048
 """Rows of a region that are looked at together: images can be larger than memory."""
 
@@ -147,9 +151,12 @@ def covered_pixels(region: Region, first: Image, second: Image) -> int:
             np.ones(greys[0].shape, bool) if valid is None else of(valid) for of, valid in masks
         )
         alone = valid1 != valid2
-        if not alone.any():
+        if np.count_nonzero(alone) < LEAST_COVERED:
             continue
-        one, two = (high_passed(grey) for grey in greys)
+        rows, cols = (np.flatnonzero(alone.any(axis=axis)) for axis in (1, 0))
+        box = tuple(slice(max(0, at[0] - CELL_SIZE), at[-1] + CELL_SIZE) for at in (rows, cols))
+        alone, valid1 = alone[box], valid1[box]
+        one, two = (high_passed(grey[box]) for grey in greys)
         product, power1, power2 = (
             cv2.boxFilter(values, -1, (CELL_SIZE, CELL_SIZE), borderType=cv2.BORDER_REFLECT)
             for values in (one * two, one * one, two * two)
