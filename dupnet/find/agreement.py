@@ -157,12 +157,14 @@ def covered_pixels(region: Region, first: Image, second: Image) -> int:
         box = tuple(slice(max(0, at[0] - CELL_SIZE), at[-1] + CELL_SIZE) for at in (rows, cols))
         alone, valid1 = alone[box], valid1[box]
         one, two = (high_passed(grey[box]) for grey in greys)
-        product, power1, power2 = (
+        # Away from the border of what is valid in one alone, which is an edge whatever lies beside it.
+        inner = cv2.erode(alone.astype(np.float32), np.ones((BLUR_SIZE, BLUR_SIZE), np.uint8))
+        share, product, power1, power2 = (
             cv2.boxFilter(values, -1, (CELL_SIZE, CELL_SIZE), borderType=cv2.BORDER_REFLECT)
-            for values in (one * two, one * one, two * two)
+            for values in (inner, inner * one * two, inner * one * one, inner * two * two)
         )
-        is_textured = np.where(valid1, power1, power2) >= COVERED_POWER
-        differs = product < WINDOW_AGREES * np.sqrt(np.maximum(power1 * power2, 0) + 0.1)
+        is_textured = np.where(valid1, power1, power2) > COVERED_POWER * np.maximum(share, 1e-3)
+        differs = product < WINDOW_AGREES * np.sqrt(np.maximum(power1 * power2, 0) + 0.1 * share**2)
         n_covered += int((alone & is_textured & differs).sum())
     return n_covered
 
