@@ -7,7 +7,7 @@ import pytest
 
 from dupnet.augment.variation import jpeg
 from dupnet.network.collar_cells import MARK, collar_cells, fill_marked, is_marked
-from dupnet.network.comparison import compare, score_pairs, scores_of_shared, share_evidence
+from dupnet.network.comparison import compare, decided_scores, score_pairs, share_evidence
 from dupnet.network.descriptors import N_FILTERS, N_ORIENTATIONS, describe
 from dupnet.tiles import grey_levels
 
@@ -106,13 +106,17 @@ def with_spot(level: int = 0) -> np.ndarray:
     return tile
 
 
-@pytest.mark.parametrize("other", [with_spot(), np.maximum(with_spot(), water(16, 2, 8))])
-def test_one_spot_is_not_enough_in_common(other):
-    """What lies around it is lost in one tile: whether it was the same, nothing tells."""
-    pair = [describe(grey_levels(tile[None])) for tile in (with_spot(), other)]
-    assert pair[0].decidable[0] and pair[1].decidable[0]
-    assert compare(with_spot()[None], other[None])["verdict"].tolist() == ["undecidable"]
-    assert np.isnan(scores_of_shared(pair[0].verify, pair[1].verify)).tolist() == [True]
+def test_of_one_spot_in_common_a_sure_score_alone_decides():
+    """Another ship at one place is no proof of another day: what lay around it is not seen."""
+    other_spot = with_spot()
+    other_spot[100:112, 90:102] = other_spot[100:112, 90:102][::-1]
+    for other, verdict in ((with_spot(), "duplicate"), (other_spot, "undecidable")):
+        pair = [describe(grey_levels(tile[None])) for tile in (with_spot(), other)]
+        assert pair[0].decidable[0] and pair[1].decidable[0]
+        assert not share_evidence(pair[0].verify, pair[1].verify)[0]
+        assert compare(with_spot()[None], other[None])["verdict"].tolist() == [verdict]
+        score = decided_scores(pair[0].verify, pair[1].verify)[0]
+        assert np.isnan(score) == (verdict == "undecidable")
 
 
 @pytest.mark.parametrize(("size", "n_cells"), [(64, 2), (128, 2), (256, 4)])

@@ -27,7 +27,7 @@ def judge_labels(folder: Path, labels: Path) -> pd.DataFrame:
         one = place[row.image1] + np.array(overlap.tiles1)
         two = place[row.image2] + np.array(overlap.tiles2)
         decidable = found.decidable[one] & found.decidable[two]
-        scores = comparison.scores_of_shared(found.verify[one[decidable]], found.verify[two[decidable]])
+        scores = comparison.decided_scores(found.verify[one[decidable]], found.verify[two[decidable]])
         scores = scores[~np.isnan(scores)]
         lowest = float(scores.min()) if len(scores) else np.nan
         verdict = (

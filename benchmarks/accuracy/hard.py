@@ -111,7 +111,7 @@ def score(
 def _scores(batch: PairBatch, weights: descriptors.Weights) -> dict[str, npt.NDArray[np.generic]]:
     one, two = (descriptors.describe(grey_levels(tiles), weights) for tiles in (batch.tiles1, batch.tiles2))
     found: dict[str, npt.NDArray[np.generic]] = {
-        "is_decidable": comparison.share_evidence(one.verify, two.verify, weights),
+        "is_decidable": ~np.isnan(comparison.decided_scores(one.verify, two.verify, weights)),
         "dupnet": comparison.score_pairs(one.verify, two.verify, weights),
     }
     for name in BASELINES:

@@ -41,7 +41,7 @@ from dupnet.find.scoring import ScoredOnce
 from dupnet.find.steps import Run, held_against
 from dupnet.find.tile_index import Tiling, columns
 from dupnet.find.tile_search import SEARCH_THRESHOLD, TileSearch, propose_by_tiles
-from dupnet.network.comparison import scores_of_shared
+from dupnet.network.comparison import decided_scores
 
 if TYPE_CHECKING:  # what the inherited fields are annotated with
     from dupnet.find.collection import Collection  # noqa: F401
@@ -208,4 +208,4 @@ def _score_task(
         Folder(store), keys, shard[order], row[order], columns(kind.tiling, weights)["verify"]
     )
     place = np.argsort(order)[pair]
-    return scores_of_shared(verify[place[0]], verify[place[1]], weights, workers=1)
+    return decided_scores(verify[place[0]], verify[place[1]], weights, workers=1)

@@ -10,7 +10,7 @@ from dupnet.find.lattice import describe_on_lattice
 from dupnet.find.overlaps import SCORE_DECIMALS
 from dupnet.find.regions import Image, Region, cell_corners, compare_regions
 from dupnet.find.verification import decidable_tiles, tile_scores
-from dupnet.network.comparison import scores_of_shared
+from dupnet.network.comparison import decided_scores
 from dupnet.network.descriptors import Weights, describe, load_weights
 from dupnet.tiles import CELL_SIZE, SMALLEST_TILE
 
@@ -91,7 +91,7 @@ def tiles_of_grid(
         )
         for part in (region.of_first(image1[0]), region.of_second(image2[0]))
     ]
-    scores = scores_of_shared(described[0].verify, described[1].verify, weights, workers=1)
+    scores = decided_scores(described[0].verify, described[1].verify, weights, workers=1)
     decidable = described[0].decidable & described[1].decidable & ~np.isnan(scores)
     return [
         ScoredTile(*corner, tile_size, tile_size, round(float(score), SCORE_DECIMALS) if shown else None)

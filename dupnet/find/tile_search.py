@@ -18,7 +18,7 @@ from dupnet.find.scoring import ScoredOnce
 from dupnet.find.search import Candidates, candidates
 from dupnet.find.tile_index import Tiling
 from dupnet.find.tile_overlaps import ScorePairs, judge_tiles, vote
-from dupnet.network.comparison import scores_of_shared
+from dupnet.network.comparison import decided_scores
 from dupnet.network.descriptors import Weights
 from dupnet.tiles import Grid
 
@@ -135,4 +135,4 @@ def _score_cached(cache: Cache, rows: Rows, weights: Weights, pairs: Rows) -> np
     used, place = np.unique(pairs, return_inverse=True)
     verify = cache.read("verify", rows[used])
     place = place.reshape(2, -1)
-    return scores_of_shared(verify[place[0]], verify[place[1]], weights, workers=1)
+    return decided_scores(verify[place[0]], verify[place[1]], weights, workers=1)

@@ -25,7 +25,7 @@ from dupnet.find.lattice import OnLattice, all_tiles
 from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, PLACE, REFUSED, REVISIT, SCORE_DECIMALS, UNDECIDABLE
 from dupnet.find.regions import Compared, Image, common_region, compare_regions
 from dupnet.find.small_regions import SMALL_CELLS, SMALL_SIDE, is_misplaced, pixels_agree
-from dupnet.network.comparison import scores_of_shared
+from dupnet.network.comparison import decided_scores
 from dupnet.network.descriptors import Weights, join_cells, load_weights
 from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS
 
@@ -286,7 +286,7 @@ def tile_scores(compared: Compared, tiles: Numbers, weights: Weights) -> npt.NDA
     if not len(tiles):
         return np.zeros(0, np.float32)
     first, second = (join_cells(data[tiles]) for data in (compared.data1, compared.data2))
-    return scores_of_shared(first, second, weights, workers=1)
+    return decided_scores(first, second, weights, workers=1)
 
 
 def decidable_tiles(compared: Compared, tiles: Numbers) -> Mask:
