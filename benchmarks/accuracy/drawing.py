@@ -137,7 +137,7 @@ def _other_day(panel: Axes, mean: pd.DataFrame) -> None:
         text = "–" if np.isnan(value) else f"{value:.2%}" if value else "0"
         panel.text(np.nan_to_num(value), level, f" {text}", va="center", fontsize=9.5)
     panel.set_ylim(len(SHOWN) - 0.4, -0.6)
-    panel.set_xlim(0, max(2.2 * np.nanmax(values), 0.01) if np.isfinite(values).any() else 1)
+    panel.set_xlim(0, max(2.2 * np.nanmax(values), 0.02) if np.isfinite(values).any() else 1)
     panel.set_yticks([])
     panel.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     panel.locator_params(axis="x", nbins=3)
