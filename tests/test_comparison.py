@@ -10,9 +10,10 @@ from scipy.special import logit
 from textures import Bytes, noisy, textured, turned
 
 import dupnet
-from dupnet.network import comparison
-from dupnet.network.comparison import compare_cells, score_pairs, verdicts
+from dupnet.network import head
+from dupnet.network.comparison import score_pairs, verdicts
 from dupnet.network.descriptors import WEIGHTS, describe, load_weights
+from dupnet.network.head import compare_cells
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +77,10 @@ def test_batches_do_not_matter(mixed_pairs: tuple[Bytes, Bytes], monkeypatch: py
     one, two = (describe(tiles).verify for tiles in mixed_pairs)
     whole = score_pairs(one, two)
     np.testing.assert_allclose(score_pairs(one[7:9], two[7:9]), whole[7:9], atol=1e-5)
-    many = np.arange(24 * comparison.CHUNK) % 24  # enough for threads
+    many = np.arange(24 * head.CHUNK) % 24  # enough for threads
     np.testing.assert_allclose(score_pairs(one[many], two[many]), whole[many], atol=1e-5)
     np.testing.assert_array_equal(score_pairs(one[many], two[many]), score_pairs(one[many], two[many]))
-    monkeypatch.setattr(comparison, "CHUNK", 5)
+    monkeypatch.setattr(head, "CHUNK", 5)
     np.testing.assert_allclose(score_pairs(one, two), whole, atol=1e-5)
     alone = np.concatenate([describe(mixed_pairs[0][k : k + 1]).verify for k in range(24)])
     assert np.abs(alone[:, : 64 * 56].view(np.int8).astype(int) - one[:, : 64 * 56].view(np.int8)).max() <= 1

@@ -215,7 +215,7 @@ def test_workers_change_nothing(
 ) -> None:
     """Points and descriptors, votes, scores and tables are the same bytes with one thread, two and four."""
     monkeypatch.setattr("dupnet.find.verification.PAIRS_AT_A_TIME", 3)  # so that there is work for four
-    monkeypatch.setattr("dupnet.network.comparison.CHUNK", 16)
+    monkeypatch.setattr("dupnet.network.head.CHUNK", 16)
     found = []
     for workers in (1, 2, 4):
         out = tmp_path / str(workers)

@@ -110,9 +110,10 @@ def score(
 
 def _scores(batch: PairBatch, weights: descriptors.Weights) -> dict[str, npt.NDArray[np.generic]]:
     one, two = (descriptors.describe(grey_levels(tiles), weights) for tiles in (batch.tiles1, batch.tiles2))
+    scores = comparison.score_pairs(one.verify, two.verify, weights)
     found: dict[str, npt.NDArray[np.generic]] = {
-        "is_decidable": ~np.isnan(comparison.decided_scores(one.verify, two.verify, weights)),
-        "dupnet": comparison.score_pairs(one.verify, two.verify, weights),
+        "is_decidable": comparison.is_decided(one.verify, two.verify, scores, weights),
+        "dupnet": scores,
     }
     for name in BASELINES:
         likeness = PAIR_METRICS[name].likeness

@@ -30,8 +30,8 @@ from dupnet.evaluation.scores import best_threshold
 from dupnet.files.atomic import atomic_path, write_csv
 from dupnet.metrics.pair_metrics import PAIR_METRICS
 from dupnet.network.architectures import DupnetConfig, dupnet_v0, heads
-from dupnet.network.comparison import compare_cells
 from dupnet.network.descriptors import describe, untrained_weights
+from dupnet.network.head import compare_cells
 from dupnet.network.layers import Cascade
 from dupnet.tiles import grey_levels
 

@@ -73,7 +73,6 @@ LONGEST_TEMPLATE = 128
 CERTAIN = 0.4
 """Correlation from which on a match says where: what compression leaves of nearly flat ground reaches 0.3."""
 
-
 COVERED_POWER = 4.0
 """Power in squared grey levels from which on ground counts as covered where another image is not valid. Dark
 water that one processing made black has up to 1.5 levels in the other, squared 2.2."""
@@ -137,14 +136,7 @@ def covered_pixels(region: Region, first: Image, second: Image) -> int:
     """
     n_covered = 0
     for top in range(0, region.height, BAND):
-        part = Region(
-            region.top1 + top,
-            region.left1,
-            region.top2 + top,
-            region.left2,
-            min(BAND, region.height - top),
-            region.width,
-        )
+        part = region.part(top, 0, min(BAND, region.height - top), region.width)
         greys = part.of_first(first[0]), part.of_second(second[0])
         masks = (part.of_first, first[1]), (part.of_second, second[1])
         valid1, valid2 = (
@@ -275,14 +267,7 @@ def most_textured(region: Region, first: Image, second: Image, radius: int) -> R
         return best
     for down in sorted({0, (region.height - height) // 2, region.height - height}):
         for right in sorted({0, (region.width - width) // 2, region.width - width}):
-            part = Region(
-                region.top1 + down,
-                region.left1 + right,
-                region.top2 + down,
-                region.left2 + right,
-                height,
-                width,
-            )
+            part = region.part(down, right, height, width)
             valid = _valid_in_both(part, first, second)
             texture = min(
                 _texture(of_image[::4], None if valid is None else valid[::4])
@@ -304,9 +289,7 @@ def middle(region: Region, height: int, width: int) -> Region:
     """The middle of a region, no higher and wider than so many pixels."""
     height, width = min(region.height, height), min(region.width, width)
     down, right = (region.height - height) // 2, (region.width - width) // 2
-    return Region(
-        region.top1 + down, region.left1 + right, region.top2 + down, region.left2 + right, height, width
-    )
+    return region.part(down, right, height, width)
 
 
 def is_elsewhere(first: Image, second: Image, region: Region, radius: int) -> bool:

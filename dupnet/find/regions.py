@@ -69,6 +69,11 @@ class Region(NamedTuple):
     height: int
     width: int
 
+    def part(self, down: int, right: int, height: int, width: int) -> Region:
+        """So high and wide a part of it, so many pixels down and to the right."""
+        corners = (self.top1 + down, self.left1 + right, self.top2 + down, self.left2 + right)
+        return Region(*corners, height, width)
+
     def of_first(self, image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """The region in image 1, a view."""
         return image[self.top1 : self.top1 + self.height, self.left1 : self.left1 + self.width]

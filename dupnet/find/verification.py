@@ -290,7 +290,7 @@ def tile_scores(compared: Compared, tiles: Numbers, weights: Weights) -> npt.NDA
 
 
 def decidable_tiles(compared: Compared, tiles: Numbers) -> Mask:
-    """Which tiles carry evidence in either image; the others need no score."""
+    """Which tiles carry evidence in each of the two images; the others need no score."""
     first, second = (
         evidence[tiles].sum(axis=1) >= MIN_EVIDENCE_CELLS
         for evidence in (compared.evidence1, compared.evidence2)

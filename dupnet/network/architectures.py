@@ -125,7 +125,7 @@ def heads(config: DupnetConfig) -> keras.Model:
     """The dense layers of ``dupnet``, all that :mod:`dupnet.training.rounds` trains.
 
     What two descriptors say of each cell (batch, rows, cols, 3 * n_filters + 6) and of the tile
-    (batch, 4 * n_filters + 1), as :func:`dupnet.network.comparison.compare_cells` gives it -> the score of
+    (batch, 4 * n_filters + 1), as :func:`dupnet.network.head.compare_cells` gives it -> the score of
     the first stage and those of the members of the ensemble (batch, 1 + n_members).
     """
     side = config.tile_size // config.cell_size

@@ -112,7 +112,7 @@ class Weights:
 
     @cached_property
     def first_stage(self) -> Head:
-        """The dense layers that score every pair, as :mod:`dupnet.network.comparison` wants them."""
+        """The dense layers that score every pair, as :mod:`dupnet.network.head` wants them."""
         return self._head("first_stage")
 
     @cached_property

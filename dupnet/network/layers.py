@@ -13,7 +13,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from dupnet.network.comparison import LARGEST_GAIN
 from dupnet.network.descriptors import (
     CODE_LENGTH,
     N_FILTERS,
@@ -23,6 +22,7 @@ from dupnet.network.descriptors import (
     POWER_STEP,
 )
 from dupnet.network.filters import band_filters
+from dupnet.network.head import LARGEST_GAIN
 from dupnet.tiles import CELL_SIZE
 
 __all__ = ["Cascade", "CellFeatures", "CellProjection", "NeighbourhoodMean", "PoolCells", "TileFeatures"]

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.network.collar_cells import is_marked
-from dupnet.network.comparison import compare_cells
 from dupnet.network.descriptors import N_FILTERS, N_ORIENTATIONS, untrained_weights, verify_bytes
+from dupnet.network.head import compare_cells
 from dupnet.pairs.reader import PairReader
 from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS
 
@@ -30,7 +30,7 @@ Rows = Sequence[int] | npt.NDArray[np.int64]
 
 class FeatureBatch(NamedTuple):
     """``cells`` (n, side, side, columns) float32 and ``tile`` (n, columns) float32 of
-    :func:`dupnet.network.comparison.compare_cells`; ``is_duplicate`` (n,) float32, 1 or 0."""
+    :func:`dupnet.network.head.compare_cells`; ``is_duplicate`` (n,) float32, 1 or 0."""
 
     cells: npt.NDArray[np.float32]
     tile: npt.NDArray[np.float32]

@@ -5,7 +5,7 @@ One run is one folder. It holds the settings (``train.json``), the described pai
 ``dupnet find --weights``. A run that was stopped goes on where it was, to the same end.
 
 The encoder is fixed (:func:`dupnet.network.filters.band_filters`), so a pair is drawn, described and
-forgotten: what is trained, the dense layers, sees what :func:`dupnet.network.comparison.compare_cells` makes
+forgotten: what is trained, the dense layers, sees what :func:`dupnet.network.head.compare_cells` makes
 of two descriptors.
 """
 
