@@ -1,8 +1,8 @@
 """The Keras networks, ``dupnet_v0`` and ``dupnet``, saved and loaded with their settings.
 
-``dupnet find`` and ``dupnet.compare`` need no Keras: :mod:`dupnet.network.descriptors` and
-:mod:`dupnet.network.comparison` evaluate the same ``dupnet`` from plain arrays, which :func:`to_arrays` and
-:func:`from_arrays` convert in either direction.
+``dupnet find`` and ``dupnet.compare`` need no Keras: :mod:`dupnet.network.descriptors`,
+:mod:`dupnet.network.head` and :mod:`dupnet.network.comparison` evaluate the same ``dupnet`` from plain
+arrays, which :func:`to_arrays` and :func:`from_arrays` convert in either direction.
 """
 
 from __future__ import annotations
