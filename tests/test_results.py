@@ -192,7 +192,7 @@ def test_coverage_says_what_was_searched_and_what_the_search_could_not_see() -> 
     assert lines[0] == whole_tiles
     assert lines[1:] == [
         "Not searched: 2 files that were left out (unreadable.csv).",
-        "Not decided: overlaps that places imply, where nothing shows to judge by (1).",
+        "Not decided: overlaps that places imply, where too little shows to judge by (1).",
     ]
     searched = {"offsets": "any", "grid": None, "smallest_region": 48, "against": False}
     assert a_result(**nothing, searched=searched).coverage() == ["Searched: any offset; regions from 48 px."]

@@ -73,7 +73,7 @@ def coverage_of(
     n_undecidable = int((overlaps["verdict"] == "undecidable").sum())
     if n_undecidable:
         lines.append(
-            f"Not decided: overlaps that places imply, where nothing shows to judge by ({n_undecidable})."
+            f"Not decided: overlaps that places imply, where too little shows to judge by ({n_undecidable})."
         )
     if control := searched.get("control"):
         lines.append(told(control))
