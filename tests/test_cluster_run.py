@@ -14,9 +14,9 @@ from test_find import TABLES, acquisition, table_bytes
 from test_sharded import Here, here  # noqa: F401
 
 from dupnet.cluster.distributed import find_on_cluster
-from dupnet.cluster.regions import PAIRS_A_TASK
 from dupnet.commands.cli import main
 from dupnet.find.engine import find_overlaps
+from dupnet.find.portions import MOST_PAIRS
 from dupnet.find.verification import PAIRS_AT_A_TIME
 from dupnet.network.descriptors import load_weights, weights_bytes
 
@@ -62,8 +62,8 @@ def test_small_tasks_give_the_same_bytes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert PAIRS_A_TASK % PAIRS_AT_A_TIME == 0  # else scores end in other digits
-    monkeypatch.setattr("dupnet.cluster.regions.PAIRS_A_TASK", PAIRS_AT_A_TIME)
+    assert MOST_PAIRS % PAIRS_AT_A_TIME == 0  # else scores end in other digits
+    monkeypatch.setattr("dupnet.cluster.regions.MOST_PAIRS", PAIRS_AT_A_TIME)
     find_on_cluster(images, "", out=tmp_path, report=False, **SMALL)
     assert table_bytes(tmp_path) == expected
     assert here.n_run["describe"] >= 8 and here.n_run["join"] >= 16 and here.n_run["judge"] >= 2

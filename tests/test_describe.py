@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,20 +28,20 @@ def entry(height: int, width: int, note: str = "") -> Entry:
 class Describer:
     """Keeps the rows of an image's first column of pixels, and remembers what it was asked."""
 
-    def __init__(self, files: dict[str, Path], check_content: bool = False) -> None:
-        self.files, self.check_content = files, check_content
+    def __init__(self, check_content: bool = False) -> None:
+        self.check_content = check_content
         self.asked: list[list[str]] = []
         self.names: list[str] = []
         self.lock = threading.Lock()
 
-    def __call__(self, names: Sequence[str]) -> dict[str, tuple[Entry, Arrays] | str]:
+    def __call__(self, files: Mapping[str, Path]) -> dict[str, tuple[Entry, Arrays] | str]:
         with self.lock:
-            self.asked.append(list(names))
-            self.names += names
+            self.asked.append(list(files))
+            self.names += files
         found: dict[str, tuple[Entry, Arrays] | str] = {}
-        for name in names:
+        for name, file in files.items():
             try:
-                known, grey, _ = read_entry(self.files[name], check_content=self.check_content)
+                known, grey, _ = read_entry(file, check_content=self.check_content)
             except UnreadableImage as error:
                 found[name] = error.reason
             else:
@@ -56,7 +56,7 @@ def test_only_what_is_new_or_changed_is_described(tmp_path: Path) -> None:
         os.utime(file, (2, 2))  # of a file that has just been written, a hash would be kept
 
     def run(cache: Cache, check_content: bool = False) -> tuple[list[str], list[str]]:
-        describer = Describer(files, check_content)
+        describer = Describer(check_content)
         found = describe_all(files, cache, describer, check_content=check_content, workers=2)
         return found.images, sorted(describer.names)
 
@@ -89,10 +89,10 @@ def test_a_change_of_content_alone_is_seen_where_content_is_checked(tmp_path: Pa
 
     with Cache(tmp_path / "cache", {}, COLUMNS) as cache:
         write(picture)
-        describe_all(files, cache, Describer(files, True), check_content=True)
+        describe_all(files, cache, Describer(True), check_content=True)
         write(255 - picture)
         for check_content, n_described in ((False, 0), (True, 1)):
-            describer = Describer(files, check_content)
+            describer = Describer(check_content)
             describe_all(files, cache, describer, check_content=check_content)
             assert len(describer.asked) == n_described
 
@@ -102,7 +102,7 @@ def test_images_are_described_a_few_at_a_time_and_flushed(
 ) -> None:
     pixels = textured(1, 64)[0]
     files = saved(tmp_path / "images", **{f"{number:02}": pixels for number in range(2 * BATCH + 1)})
-    describer, kept = Describer(files), []
+    describer, kept = Describer(), []
     flush = Cache.flush
 
     def counting(cache: Cache) -> None:
@@ -121,7 +121,7 @@ def test_what_cannot_be_used_is_listed_with_its_reason(tmp_path: Path) -> None:
     files |= {"missing.png": tmp_path / "missing", "odd\udcff": files["good.png"]}
     files = dict(sorted(files.items()))
     with Cache(tmp_path / "cache", {}, COLUMNS) as cache:
-        describer = Describer(files)
+        describer = Describer()
         found = describe_all(files, cache, describer, smallest=41)
         assert found.images == ["good.png"]
         assert dict(found.unreadable.to_numpy().tolist()) == {

@@ -128,8 +128,8 @@ def test_faint_pairs_show_little_and_their_changes_show(sources: list[Source]) -
 
 def test_a_process_that_draws_ends_with_the_one_that_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(hard_pairs, "end_with_parent", lambda: asked.append(True))
+    monkeypatch.setattr(hard_pairs, "end_with", asked.append)
     monkeypatch.setattr(hard_pairs.cv2, "setNumThreads", lambda _: None)
     monkeypatch.setattr(hard_pairs, "threadpool_limits", lambda _: None)
-    hard_pairs._Draw([], {}, 0, draw_pair).adopt()
-    assert asked == [True]
+    hard_pairs._Draw([], {}, 0, draw_pair).adopt(123)
+    assert asked == [123]

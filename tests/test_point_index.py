@@ -34,7 +34,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("dense", [False, True])
 def test_of_each_image_its_points_or_why_there_are_none(dense: bool, files: dict[str, Path]) -> None:
     kept = Kept[Image](10**6)
-    found = describe_points(NAMES, files, dense=dense, kept=kept)
+    found = describe_points(files, dense=dense, kept=kept)
     assert list(found) == NAMES
     reason = found.pop("broken.png")
     assert isinstance(reason, str) and reason and kept.get("broken.png") is None
@@ -54,7 +54,7 @@ def test_what_was_kept_is_there_until_what_points_depend_on_changes(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
     weights, folder = load_weights(), tmp_path / "cache"
-    entry, columns = describe_points(["a.png"], files, dense=False)["a.png"]
+    entry, columns = describe_points({"a.png": files["a.png"]}, dense=False)["a.png"]
     another_network = replace(weights, threshold=0.25)  # points do not depend on it
     for of_points in (
         {"dense": True},

@@ -68,12 +68,12 @@ def test_an_image_is_described_as_if_alone(tmp_path: Path) -> None:
         for number, (rows, cols) in enumerate(shapes)
     }
     files = saved(tmp_path, **pixels) | {"last": tmp_path / "missing"}
-    together = describe_tiles(list(files), files, tiling, WEIGHTS)
+    together = describe_tiles(files, tiling, WEIGHTS)
     assert together.pop("last") == "vanished before it was read, or a link that leads nowhere"
     assert [found[0].n_rows for found in together.values()] == [rows * cols for rows, cols in shapes]
     assert sum(rows * cols for rows, cols in shapes) > TILES_AT_A_TIME
     for number, (name, (known, descriptors)) in enumerate(together.items()):
-        ((entry_alone, alone),) = describe_tiles([name], files, tiling, WEIGHTS).values()
+        ((entry_alone, alone),) = describe_tiles({name: files[name]}, tiling, WEIGHTS).values()
         assert (known.height, known.width) == pixels[f"{number}"].shape and known == entry_alone
         assert set(descriptors) == set(alone) == set(columns(tiling, WEIGHTS))
         for column, rows in descriptors.items():
@@ -82,7 +82,7 @@ def test_an_image_is_described_as_if_alone(tmp_path: Path) -> None:
 
 def test_less_than_a_tile_is_refused(tmp_path: Path) -> None:
     files = saved(tmp_path, low=textured(1, 64)[0, :32], square=textured(1, 64)[0])
-    found = describe_tiles(list(files), files, Tiling(64, 32), WEIGHTS)
+    found = describe_tiles(files, Tiling(64, 32), WEIGHTS)
     assert found["low.png"] == "wrong size: 32 x 64 pixels, less than a tile of 64 px"
     assert found["square.png"][0].n_rows == 1
 
@@ -91,7 +91,7 @@ def test_what_is_kept_of_a_tile_is_its_description(tmp_path: Path) -> None:
     picture = textured(1, 128)[0]
     with open_tiles(tmp_path / "cache", TILING, WEIGHTS) as cache:
         files = saved(tmp_path / "images", a=picture)
-        cache.append("a.png", *describe_tiles(["a.png"], files, TILING, WEIGHTS)["a.png"])
+        cache.append("a.png", *describe_tiles(files, TILING, WEIGHTS)["a.png"])
         cache.flush()
         rows = cache.rows_of(["a.png"])
         expected = describe(TILING.split(picture), WEIGHTS)
@@ -111,7 +111,7 @@ def test_the_content_of_a_file_is_noted_where_asked_for(tmp_path: Path) -> None:
     os.utime(files["a.png"], (1, 1))  # of a file that has just changed it is noted anyway
     content = hashlib.blake2b(files["a.png"].read_bytes(), digest_size=16).hexdigest()
     for check_content, expected in ((False, ""), (True, content)):
-        ((entry, _),) = describe_tiles(["a.png"], files, TILING, WEIGHTS, check_content).values()
+        ((entry, _),) = describe_tiles(files, TILING, WEIGHTS, check_content).values()
         assert entry.identity.content == expected
 
 

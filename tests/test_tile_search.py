@@ -38,7 +38,7 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
     weights = load_weights()
     with open_tiles(folder / "cache", TILING, weights) as cache:
         described = describe_all(
-            files, cache, lambda names: describe_tiles(names, files, TILING, weights), one_size=True
+            files, cache, lambda batch: describe_tiles(batch, TILING, weights), one_size=True
         )
         yield SimpleNamespace(cache=cache, described=described, weights=weights)
 

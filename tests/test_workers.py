@@ -1,20 +1,21 @@
-"""Threads that run ahead, but not far."""
+"""Threads and processes that run ahead, but not far."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
+import time
+from pathlib import Path
 
+import cv2
 import pytest
 from threadpoolctl import threadpool_limits
 
 from dupnet.files import workers
-from dupnet.files.workers import end_with_parent, map_in_order, n_workers, one_blas_thread
+from dupnet.files.workers import end_with, map_in_order, map_in_processes, n_workers, one_blas_thread
 
 
 def test_map_in_order_runs_ahead_but_not_far() -> None:
@@ -78,22 +79,72 @@ def test_products_on_one_thread_while_any_thread_is_inside() -> None:
         assert threads() == before
 
 
-POOL = """
-import multiprocessing, os, time
-from concurrent.futures import ProcessPoolExecutor
-from dupnet.files.workers import end_with_parent
+def _slept(item: int) -> int:
+    time.sleep(0.2 if item == 0 else 0)
+    return item
 
-with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
-    print(pool.submit(os.getpid).result(), flush=True)
-    time.sleep(60)
+
+def _refused(item: int) -> int:
+    if item == 3:
+        raise KeyError(item)
+    return item
+
+
+def _killed(item: int) -> int:
+    if item == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def _settled(_: int) -> tuple[int, int, set[int], int]:
+    blas = {pool["num_threads"] for pool in workers._blas().info() if pool["user_api"] == "blas"}
+    return os.getpid(), cv2.getNumThreads(), blas, threading.active_count()
+
+
+def test_map_in_processes_gives_results_in_order_and_passes_errors_on() -> None:
+    assert list(map_in_processes(_slept, iter(range(9)), 2)) == list(range(9))
+    with pytest.raises(KeyError):
+        list(map_in_processes(_refused, range(10), 2))
+    assert list(map_in_processes(_slept, range(3), 2)) == [0, 1, 2]  # the next call has processes again
+
+
+def test_map_in_processes_works_in_other_processes_of_one_thread_each() -> None:
+    found = list(map_in_processes(_settled, range(8), 2))
+    assert os.getpid() not in {process for process, *_ in found}
+    assert {(threads, *blas) for _, threads, blas, _ in found} == {(1, 1)}
+    assert max(n for *_, n in found) < 8  # one watch for the parent a process, not one a task
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+def test_a_process_that_is_killed_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(ChildProcessError, match=r"2 worker processes was killed.*--workers"):
+        list(map_in_processes(_killed, range(10), 2))
+    assert list(map_in_processes(_slept, range(3), 2)) == [0, 1, 2]
+
+
+POOL = """
+import os, time
+from dupnet.files.workers import map_in_processes
+
+def process(item):
+    return os.getpid()
+
+print(next(map_in_processes(process, range(2), 2)), flush=True)
+time.sleep(60)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
-def test_processes_of_a_pool_end_with_what_started_them() -> None:
-    parent = subprocess.Popen([sys.executable, "-c", POOL], stdout=subprocess.PIPE, text=True)
+def test_processes_end_with_what_started_them(tmp_path: Path) -> None:
+    """That no guard of the script is needed, too."""
+    (tmp_path / "script.py").write_text(POOL)
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert parent.stdout is not None
-    child = int(parent.stdout.readline())
+    line = parent.stdout.readline()
+    assert line, parent.communicate()[1]
+    child = int(line)
     parent.kill()
     try:
         parent.communicate(timeout=30)  # ends when nobody is left who could print
@@ -103,13 +154,16 @@ def test_processes_of_a_pool_end_with_what_started_them() -> None:
 
 
 def test_the_watch_for_a_parent_keeps_no_process_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
-    parent_is_over, exits = threading.Event(), list[int]()
-    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(join=parent_is_over.wait))
+    parents, exits = [1], list[int]()
+    monkeypatch.setattr(workers, "PARENT_SECONDS", 0.01)
+    monkeypatch.setattr(os, "getppid", lambda: parents[-1])
     monkeypatch.setattr(os, "_exit", exits.append)
     before = set(threading.enumerate())
-    end_with_parent()
+    end_with(1)
     (watch,) = set(threading.enumerate()) - before
-    assert watch.daemon and exits == []
-    parent_is_over.set()
+    assert watch.daemon
+    watch.join(0.2)
+    assert watch.is_alive() and exits == []
+    parents.append(2)
     watch.join(30)
     assert exits == [1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -54,9 +54,9 @@ class Tiles:
         """All that a shard depends on, beside the images."""
         return [tiles_made_by(self.tiling, weights), TILES.descr]
 
-    def describe(self, names: Sequence[str], files: Mapping[str, Path], weights: Weights) -> Found:
+    def describe(self, files: Mapping[str, Path], weights: Weights) -> Found:
         """The rows of images."""
-        return describe_tiles(names, files, self.tiling, weights)
+        return describe_tiles(files, self.tiling, weights)
 
     def columns(self, arrays: Arrays) -> dict[str, bytes]:
         """The files of a shard, by their endings, of the rows of all its images."""
@@ -90,9 +90,9 @@ class Points:
         """As :meth:`Tiles.made_by`."""
         return [points_made_by(weights, dense=self.dense), COLUMNS]
 
-    def describe(self, names: Sequence[str], files: Mapping[str, Path], weights: Weights) -> Found:
+    def describe(self, files: Mapping[str, Path], weights: Weights) -> Found:
         """As :meth:`Tiles.describe`; ``weights`` change nothing."""
-        return describe_points(names, files, dense=self.dense)
+        return describe_points(files, dense=self.dense)
 
     def columns(self, arrays: Arrays) -> dict[str, bytes]:
         """As :meth:`Tiles.columns`."""

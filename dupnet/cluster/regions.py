@@ -4,7 +4,7 @@ at any offset."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +21,11 @@ from dupnet.cluster.shards import packed, token, unpacked
 from dupnet.files.storage import Folder
 from dupnet.find.describe import Described, versions
 from dupnet.find.join import Slice, table_pairs
-from dupnet.find.overlaps import KEY
-from dupnet.find.point_search import reader, region_judge
-from dupnet.find.verification import PAIRS_AT_A_TIME, in_order, refine_offsets
+from dupnet.find.portions import MOST_PAIRS, Portion, cut, joined
+from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
 
 __all__ = ["Regions", "compare_slices", "judge_on", "refine_on"]
-
-PAIRS_A_TASK = 16 * PAIRS_AT_A_TIME
-"""Pairs of images that a task judges, some 10 s of work; whole portions, so that scores end in the same
-digits as on one machine."""
 
 Numbers = npt.NDArray[np.int64]
 
@@ -72,55 +67,46 @@ def _on_workers(
     weights: Weights,
     name: str,
 ) -> pd.DataFrame:
-    order = in_order(pairs)
     code = code_of(Regions(), weights)
-    tasks = []
-    # One task where there is none, for the columns that it adds.
-    for start in range(0, max(len(pairs), 1), PAIRS_A_TASK):
-        portion = pairs.iloc[order[start : start + PAIRS_A_TASK]]
-        used = np.unique(portion[KEY[:2]].to_numpy(np.int64))
-        tasks.append((store.address, code, portion, {number: images[number] for number in used}, sizes[used]))
-    done = pd.concat(cluster.run(task, tasks, name), ignore_index=True)
-    return done.iloc[np.argsort(order)].reset_index(drop=True)
+    portions = cut(pairs, MOST_PAIRS)
+    tasks = [
+        (store.address, code, portion, [images[number] for number in used], sizes[used])
+        for portion, used in portions
+    ]
+    return joined(pairs, portions, cluster.run(task, tasks, name))
 
 
 @contextmanager
 def _opened(
-    store: str, code: str, pairs: pd.DataFrame, images: Mapping[int, Image], sizes: Numbers
-) -> Iterator[tuple[pd.DataFrame, Described, dict[str, Path], Weights]]:
-    """Pairs by the numbers of these images alone, what is known of them, and their files."""
+    store: str, code: str, pairs: pd.DataFrame, images: Sequence[Image], sizes: Numbers
+) -> Iterator[Portion]:
+    """A portion whose images lie where this machine can read them."""
     weights = worker_weights(store, Regions(), code)
-    names = [f"{number:010d}" for number in images]
+    names = [f"{number:010d}" for number in range(len(images))]
     none = pd.DataFrame()
     with TemporaryDirectory(prefix="dupnet-") as beside:
         files: dict[str, Path] = {}
-        for place, folder in enumerate(sorted({image.folder for image in images.values()})):
+        for place, folder in enumerate(sorted({image.folder for image in images})):
             of_folder = {
-                name: image
-                for name, image in zip(names, images.values(), strict=True)
-                if image.folder == folder
+                name: image for name, image in zip(names, images, strict=True) if image.folder == folder
             }
             (Path(beside) / str(place)).mkdir()
             files |= files_of(Folder(folder), of_folder, Path(beside) / str(place))
-        at = pd.Index(list(images))
-        numbered = pairs.assign(**{end: at.get_indexer(pairs[end]) for end in KEY[:2]})
-        yield numbered, Described(names, sizes, none, none), files, weights
+        yield Portion(pairs, Described(names, sizes, none, none), files, Rendering(), weights)
 
 
 def _judge_task(
-    store: str, code: str, pairs: pd.DataFrame, images: Mapping[int, Image], sizes: Numbers
+    store: str, code: str, pairs: pd.DataFrame, images: Sequence[Image], sizes: Numbers
 ) -> pd.DataFrame:
-    with _opened(store, code, pairs, images, sizes) as (numbered, described, files, weights):
-        judged = region_judge(reader(files, described), described, weights, 1)(numbered)
-    return judged.assign(**{end: pairs[end].to_numpy() for end in KEY[:2]})
+    with _opened(store, code, pairs, images, sizes) as portion:
+        return portion.judged()
 
 
 def _refine_task(
-    store: str, code: str, pairs: pd.DataFrame, images: Mapping[int, Image], sizes: Numbers
+    store: str, code: str, pairs: pd.DataFrame, images: Sequence[Image], sizes: Numbers
 ) -> pd.DataFrame:
-    with _opened(store, code, pairs, images, sizes) as (numbered, described, files, _):
-        refined = refine_offsets(numbered, reader(files, described), 1)
-    return refined.assign(**{end: pairs[end].to_numpy() for end in KEY[:2]})
+    with _opened(store, code, pairs, images, sizes) as portion:
+        return portion.refined()
 
 
 def compare_slices(

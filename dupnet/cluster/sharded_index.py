@@ -208,7 +208,7 @@ def _describe_task(store: str, batch: Mapping[str, Image], kind: Kind, code: str
         part = names[start : start + IMAGES_AT_A_TIME]
         with TemporaryDirectory(prefix="dupnet-") as beside:
             files = files_of(folder, {image: batch[image] for image in part}, Path(beside))
-            described = kind.describe(part, files, weights)
+            described = kind.describe(files, weights)
         for image, result in described.items():
             if isinstance(result, str):
                 refused[image] = result

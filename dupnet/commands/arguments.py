@@ -209,5 +209,8 @@ def add_transforms(parser: argparse._ActionsContainer) -> None:
 def add_workers(parser: argparse._ActionsContainer) -> None:
     """Add ``--workers``."""
     parser.add_argument(
-        "--workers", type=whole_number(1), metavar="N", help="threads (default: one for every core)"
+        "--workers",
+        type=whole_number(1),
+        metavar="N",
+        help="threads or processes at work (default: one for every core)",
     )

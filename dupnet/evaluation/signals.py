@@ -18,12 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
 
 from dupnet.augment.variation import AugmentConfig
 from dupnet.evaluation.scores import best_threshold, quality, threshold_for_precision
-from dupnet.files.workers import n_workers
+from dupnet.files.workers import end_processes, map_in_order, map_in_processes, n_workers
 from dupnet.images.listing import list_images
 from dupnet.images.reading import load
 from dupnet.metrics.pair_metrics import PAIR_METRICS
@@ -292,10 +290,11 @@ def measure(
     )
     n_processes = min(n_workers(workers), max(1, len(pairs) // FEWEST_ROWS_A_PROCESS))
     parts = np.array_split(np.arange(len(pairs)), n_processes)
-    measured = Parallel(n_processes)(delayed(_measure_rows)(make_reader, names, part) for part in parts)
-    if n_processes > 1:
-        get_reusable_executor().shutdown()  # idle workers would complain when a notebook's kernel ends
-    values = [row for part in measured for row in part]
+    spread = map_in_processes if n_processes > 1 else map_in_order
+    values = [
+        row for part in spread(partial(_measure_rows, make_reader, names), parts, n_processes) for row in part
+    ]
+    end_processes()
     found = pd.DataFrame(values, columns=["is_duplicate", *names], index=pairs.index)
     labels = found.pop("is_duplicate").astype(pairs["is_duplicate"].dtype)
     return pd.concat([pairs.assign(is_duplicate=labels), found], axis=1)

@@ -18,7 +18,6 @@ EXTRA_OF = {
     "h5py": "train",
     "imagehash": "metrics",
     "ipywidgets": "review",
-    "joblib": "train",
     "keras": "train",
     "matplotlib": "notebooks",
     "pyarrow": "parquet",

@@ -11,7 +11,7 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -26,7 +26,7 @@ from tqdm import tqdm
 from dupnet import __version__
 from dupnet.files.atomic import is_utf8
 from dupnet.files.identity import Identity, identity_to_keep, is_still
-from dupnet.files.workers import map_in_order
+from dupnet.files.workers import map_in_order, map_in_processes
 from dupnet.find.cache import Arrays, Cache, Entry
 from dupnet.images.image import Mask, UnreadableImage
 from dupnet.images.parts import GreyParts, MaskParts, open_parts
@@ -47,10 +47,13 @@ __all__ = [
 ]
 
 BATCH = 8
-"""Images that a thread reads in a row: what a kill can cost each of them."""
+"""Images that a worker reads in a row: what a kill can cost each of them."""
 
-Describer = Callable[[Sequence[str]], dict[str, tuple[Entry, Arrays] | str]]
-"""Names of images -> of each what goes into the cache, or the reason why nothing does."""
+PROCESSES_FROM = 512
+"""Images from which on processes describe them, which take a second to start, and not threads."""
+
+Describer = Callable[[Mapping[str, Path]], dict[str, tuple[Entry, Arrays] | str]]
+"""Images, name to file -> of each what goes into the cache, or the reason why nothing does."""
 
 
 class Described(NamedTuple):
@@ -94,7 +97,7 @@ def describe_all(
     check_content : bool
         Tell a changed file by a hash of its bytes too.
     workers : int
-        Threads.
+        Threads, or from :data:`PROCESSES_FROM` images on processes: ``describer`` is pickled then.
     progress : bool
         Show progress on standard error.
 
@@ -113,12 +116,15 @@ def describe_all(
     )
     new = [image for image, is_known in zip(named, known, strict=True) if not is_known]
 
-    batches = [new[start : start + BATCH] for start in range(0, len(new), BATCH)]
+    batches = [
+        {image: files[image] for image in new[start : start + BATCH]} for start in range(0, len(new), BATCH)
+    ]
+    spread = map_in_processes if workers > 1 and len(new) >= PROCESSES_FROM else map_in_order
     bar = tqdm(
         total=len(files), initial=len(files) - len(new), desc="describe", unit="image", disable=not progress
     )
     try:
-        for described in map_in_order(describer, batches, workers):
+        for described in spread(describer, batches, workers):
             for image, result in described.items():
                 if isinstance(result, str):
                     reasons[image] = result

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from dupnet.files.workers import n_workers
+from dupnet.files.workers import end_processes, n_workers
 from dupnet.find.calls import check_call
 from dupnet.find.collection import CACHE, Images, list_call, locked, open_collection
 from dupnet.find.describe import recorded_weights
@@ -120,7 +120,8 @@ def find_overlaps(
     report : bool
         Whether to write mosaics and the report into ``out``; without, those of an earlier run are removed.
     workers : int, optional
-        Threads; one for every core by default. The result does not depend on it.
+        Threads, or processes where there is much to do; one for every core by default. The result does not
+        depend on it.
     progress : bool
         Show progress on standard error.
 
@@ -149,6 +150,7 @@ def find_overlaps(
         stack.enter_context(locked(work))
         # Each thread works on an image or a block of its own; threads within a product would only wait.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
+        stack.callback(end_processes)
         collection = open_collection(work, listing, add, held, moved_to)
         clock = Clock()
         if stretch == "collection":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +50,6 @@ def made_by(weights: Weights, *, dense: bool, rendering: Rendering = Rendering()
 
 
 def describe_points(
-    names: Sequence[str],
     files: Mapping[str, Path],
     *,
     dense: bool,
@@ -61,20 +60,22 @@ def describe_points(
 ) -> dict[str, tuple[Entry, Arrays] | str]:
     """Of each image what goes into the cache, a row a point, or the reason why nothing does.
 
+    ``files``: image name to file.
+
     ``find``: what finds the points of an image, as :func:`dupnet.find.points.find_points` does; its fields
     are the columns of the cache. ``kept``: what remembers the pixels, too, for those who judge the images
     later.
     """
     found: dict[str, tuple[Entry, Arrays] | str] = {}
-    for name in names:
+    for name, file in files.items():
         try:
             try:
-                entry, grey, valid = read_entry(files[name], check_content=check_content, rendering=rendering)
+                entry, grey, valid = read_entry(file, check_content=check_content, rendering=rendering)
                 points = find(grey, valid, dense=dense)
                 if kept is not None:
                     kept.offer(name, (grey, valid), grey.nbytes + (0 if valid is None else valid.nbytes))
             except TooLarge:
-                with entry_in_parts(files[name], check_content=check_content, rendering=rendering) as parts:
+                with entry_in_parts(file, check_content=check_content, rendering=rendering) as parts:
                     entry, points = parts[0], find(*parts[1:], dense=dense)
         except UnreadableImage as error:
             found[name] = error.reason

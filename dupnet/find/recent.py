@@ -63,6 +63,10 @@ class Kept(Generic[Result]):
         self._held: dict[str, Result] = {}
         self._lock = Lock()
 
+    def __reduce__(self) -> tuple[type[Kept[Result]], tuple[int]]:
+        """In another process it is empty, and stays so: what it would hold there is of no use here."""
+        return Kept, (0,)
+
     def offer(self, name: str, found: Result, n_bytes: int) -> None:
         """Keep it, if there is room and none is kept under that name."""
         with self._lock:

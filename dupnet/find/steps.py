@@ -32,6 +32,7 @@ from dupnet.find.point_search import (
     with_places,
 )
 from dupnet.find.points import find_points, needs_dense
+from dupnet.find.portions import Processes
 from dupnet.find.recent import Kept
 from dupnet.find.regions import Image
 from dupnet.find.repeats import doubting
@@ -127,11 +128,17 @@ class Run:
         self, proposals: pd.DataFrame, described: Described, read: Callable[[int], Image]
     ) -> pd.DataFrame:
         """See :func:`dupnet.find.verification.refine_offsets`."""
-        return refine_offsets(proposals, read, self.workers, self.progress)
+        here = partial(refine_offsets, read=read, workers=self.workers, progress=self.progress)
+        return self._by_processes(described).refine(proposals, here)
 
     def judge(self, described: Described, read: Callable[[int], Image]) -> Judge:
         """See :func:`dupnet.find.point_search.region_judge`."""
-        return region_judge(read, described, self.weights, self.workers, self.progress)
+        here = region_judge(read, described, self.weights, self.workers, self.progress)
+        return partial(self._by_processes(described).judge, few=here)
+
+    def _by_processes(self, described: Described) -> Processes:
+        files = self.collection.files
+        return Processes(files, described, self.rendering, self.weights, self.workers, self.progress)
 
     def survey(self, described: Described) -> Surveyed | None:
         """What files say of where their images lie, if any does."""
@@ -153,7 +160,7 @@ class Run:
         return describe_all(
             files,
             cache,
-            partial(describer, files=files, check_content=self.check_content, rendering=self.rendering),
+            partial(describer, check_content=self.check_content, rendering=self.rendering),
             refused=self.collection.refused,
             check_content=self.check_content,
             workers=self.workers,

@@ -3,7 +3,7 @@ decidable."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,7 +92,6 @@ def columns(tiling: Tiling, weights: Weights) -> dict[str, int]:
 
 
 def describe_tiles(
-    names: Sequence[str],
     files: Mapping[str, Path],
     tiling: Tiling,
     weights: Weights,
@@ -101,6 +100,7 @@ def describe_tiles(
 ) -> dict[str, tuple[Entry, Arrays] | str]:
     """Of each image what goes into the cache, a row a tile, or the reason why nothing does."""
     found: dict[str, tuple[Entry, Arrays] | str] = {}
+    last = list(files)[-1:]
     waiting: list[tuple[str, Entry, Grey]] = []
 
     def describe_waiting() -> None:
@@ -123,12 +123,12 @@ def describe_tiles(
             )
         waiting.clear()
 
-    for name in names:
+    for name, file in files.items():
         try:
-            waiting.append((name, *_read(files[name], tiling, check_content, rendering)))
+            waiting.append((name, *_read(file, tiling, check_content, rendering)))
         except UnreadableImage as error:
             found[name] = error.reason
-        if waiting and (sum(len(cut) for _, _, cut in waiting) >= TILES_AT_A_TIME or name == names[-1]):
+        if waiting and (sum(len(cut) for _, _, cut in waiting) >= TILES_AT_A_TIME or [name] == last):
             describe_waiting()
     return found
 

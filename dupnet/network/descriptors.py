@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -103,6 +103,12 @@ class Weights:
     search_projection: Float
     deferral_band: tuple[float, float]
     threshold: float
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """Another process has the shipped ones itself."""
+        if self is _shipped():
+            return _shipped, ()
+        return Weights, (self.arrays, self.search_projection, self.deferral_band, self.threshold)
 
     @cached_property
     def directions(self) -> Float:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from dupnet.acquisitions.alterations import draw_processing, process
 from dupnet.augment.variation import another_day, jpeg
 from dupnet.files.atomic import atomic_path, write_csv
-from dupnet.files.workers import end_with_parent
+from dupnet.files.workers import end_with
 from dupnet.network.descriptors import describe, untrained_weights, verify_bytes
 from dupnet.pairs.reader import is_another
 from dupnet.tiles import TILE_SIZE, is_decidable
@@ -148,7 +148,7 @@ def _described(draw: _Draw, parts: Sequence[range], workers: int) -> Iterator[_D
         return
     # Started anew and not forked: a copy of a process that runs threads may wait for ever.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _Draw.adopt, (draw,)) as pool:
+    with ProcessPoolExecutor(workers, context, _Draw.adopt, (draw, os.getpid())) as pool:
         found = pool.map(_Draw.adopted, parts)
         yield from tqdm(found, desc="hard pairs", total=len(parts), unit_scale=PAIRS_AT_A_TIME, unit="pair")
 
@@ -169,8 +169,8 @@ class _Draw:
         verify = describe(np.stack([tile for pair in pairs for tile in pair[:2]]), untrained_weights()).verify
         return verify.reshape(len(pairs), 2, -1), [pair[2:] for pair in pairs]
 
-    def adopt(self) -> None:
-        end_with_parent()
+    def adopt(self, parent: int) -> None:
+        end_with(parent)
         cv2.setNumThreads(1)
         threadpool_limits(1)
         _Draw._kept = self
