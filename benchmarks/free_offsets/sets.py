@@ -34,8 +34,8 @@ SIDES: dict[str, tuple[int, ...]] = {"400": (400,), "512": (512,), "600": (600,)
 RANGES = {"256-1024": (256, 1024, False), "64-2000": (64, 2000, True)}
 """Random places: sides from, to, and whether drawn in the logarithm."""
 
-PLACES = (*SIDES, *RANGES, "dota", "sahi", "half")
-"""Every layout; the last three are of :data:`dupnet.acquisitions.layouts.LAYOUTS`."""
+PLACES = (*SIDES, *RANGES, "dota", "sahi", "half", "apart")
+"""Every layout; the last four are of :data:`dupnet.acquisitions.layouts.LAYOUTS`."""
 
 
 class Source(NamedTuple):

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import numpy as np
@@ -29,6 +29,7 @@ import pandas as pd
 
 from benchmarks.free_offsets.counting import LEAST, against_truth, counts
 from benchmarks.speed.measure import THREADS, floor
+from benchmarks.usage import Usage, cpu_seconds, watched
 from dupnet.acquisitions.crops import cut_crops
 from dupnet.acquisitions.layouts import MEAN_COVER, random_places
 from dupnet.acquisitions.sources import fetch_derna, read_acquisition
@@ -150,45 +151,40 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "exponent", "cpu_exponent", "sizes"])
 
 
-class _Peaks(Clock):
-    """A clock that also notes the processor time of each step, and the most memory that the process held."""
+class _StepClock(Clock):
+    """A clock that also notes the processor time of each step, and the most memory that was held, of all
+    processes."""
+
+    usage: ClassVar[Usage]
+    last: ClassVar[_StepClock]
 
     def __init__(self) -> None:
         super().__init__()
         self.cpu_seconds: dict[str, float] = {}
         self.peak_mb: dict[str, float] = {}
-        _PEAKS.append(self)
+        _StepClock.last = self
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: proc(5)
-        before = time.process_time()
+        self.usage.peak_mb = 0.0
+        before = cpu_seconds()
         with super().__call__(step):
             yield
-        self.cpu_seconds[step] = self.cpu_seconds.get(step, 0.0) + time.process_time() - before
-        self.peak_mb[step] = max(self.peak_mb.get(step, 0.0), _peak_mb())
-
-
-_PEAKS: list[_Peaks] = []
-
-
-def _peak_mb() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1000
-    raise OSError("/proc/self/status does not tell the peak memory; run the benchmark on Linux.")
+        self.usage.sample()
+        self.cpu_seconds[step] = self.cpu_seconds.get(step, 0.0) + cpu_seconds() - before
+        self.peak_mb[step] = max(self.peak_mb.get(step, 0.0), self.usage.peak_mb)
 
 
 def measure(images: Path, out: Path) -> list[dict[str, Any]]:
     """``step, seconds, cpu_seconds, peak_mb`` of a search from scratch, but for its report; whole last."""
     shutil.rmtree(out, ignore_errors=True)
-    with patch.object(engine, "Clock", _Peaks):
-        start, before = time.perf_counter(), time.process_time()
+    with watched() as _StepClock.usage, patch.object(engine, "Clock", _StepClock):
+        start, before = time.perf_counter(), cpu_seconds()
         engine.find_overlaps(images, out=out, report=False, workers=THREADS)
-        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - before
-    clock = _PEAKS.pop()
+        seconds, spent_in_all = time.perf_counter() - start, cpu_seconds() - before
+    clock = _StepClock.last
     steps = {**clock.seconds, WHOLE: seconds}
-    spent = {**clock.cpu_seconds, WHOLE: cpu_seconds}
+    spent = {**clock.cpu_seconds, WHOLE: spent_in_all}
     peaks = {**clock.peak_mb, WHOLE: max(clock.peak_mb.values())}
     return [
         {

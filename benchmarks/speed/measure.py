@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import sys
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.usage import cpu_seconds, watched
 
 Measured = dict[str, Any]
 
@@ -34,10 +35,10 @@ def floor(folder: str) -> Measured:
         return len(cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR))
 
     paths = [entry.path for entry in os.scandir(folder)]
-    start, before = time.perf_counter(), time.process_time()
+    start, before = time.perf_counter(), cpu_seconds()
     with ThreadPoolExecutor(THREADS) as pool:
         n_rows = sum(pool.map(decode, paths))
-    spent = {"seconds": time.perf_counter() - start, "task_cpu_seconds": time.process_time() - before}
+    spent = {"seconds": time.perf_counter() - start, "task_cpu_seconds": cpu_seconds() - before}
     return {**spent, "n_images": len(paths), "n_rows": n_rows}
 
 
@@ -46,9 +47,9 @@ def find(folder: str, out: str, *options: str) -> Measured:
     from dupnet.find.engine import find_overlaps
 
     shutil.rmtree(out, ignore_errors=True)
-    start, before = time.perf_counter(), time.process_time()
+    start, before = time.perf_counter(), cpu_seconds()
     result = find_overlaps(folder, out=out, report=False, workers=THREADS, **dict.fromkeys(options, True))
-    spent = {"seconds": time.perf_counter() - start, "task_cpu_seconds": time.process_time() - before}
+    spent = {"seconds": time.perf_counter() - start, "task_cpu_seconds": cpu_seconds() - before}
     steps = {f"seconds_{step}": round(value, 3) for step, value in result.seconds.items()}
     return {**spent, "n_images": result.counts["images"], **steps}
 
@@ -101,21 +102,11 @@ TASKS: dict[str, Callable[..., Measured]] = {
 }
 
 
-def _peak_kb() -> int:
-    """Most memory that this process held; ``ru_maxrss`` would include what its parent held when it forked."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
-    raise OSError("/proc/self/status does not tell the peak memory; run the benchmark on Linux.")
-
-
 def main() -> None:
     """Run the task that the command line names."""
-    measured = TASKS[sys.argv[1]](*sys.argv[2:])
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    measured["cpu_seconds"] = used.ru_utime + used.ru_stime
-    measured["peak_mb"] = _peak_kb() / 1000
-    print(json.dumps(measured))
+    with watched() as usage:
+        measured = TASKS[sys.argv[1]](*sys.argv[2:])
+    print(json.dumps({**measured, "cpu_seconds": cpu_seconds(), "peak_mb": usage.peak_mb}))
 
 
 if __name__ == "__main__":

@@ -15,10 +15,12 @@ LAYOUTS = {
     "sahi": (512, 410, 0),
     "half": (256, 128, 0),
     "jitter": (768, 256, 3),
+    "apart": (768, 768, 48),
 }
 """Regular layouts by name: side, stride and jitter in pixels, for :func:`grid_places`. ``dota``: as the
 DOTA data set is split, chips of 1024 px with a gap of 200. ``sahi``: slices of 512 px that overlap by 20 %.
-``half``: 256 px at half their side. ``jitter``: as the Airbus images lie, up to 3 px off here and there."""
+``half``: 256 px at half their side. ``jitter``: as the Airbus images lie, up to 3 px off here and there.
+``apart``: side by side but for up to 48 px, so that few share ground, and little."""
 
 JITTERED_SHARE = 0.5
 """Share of the crops that a jitter moves."""

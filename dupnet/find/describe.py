@@ -49,7 +49,7 @@ __all__ = [
 BATCH = 8
 """Images that a worker reads in a row: what a kill can cost each of them."""
 
-PROCESSES_FROM = 512
+PROCESSES_FROM = 256
 """Images from which on processes describe them, which take a second to start, and not threads."""
 
 Describer = Callable[[Mapping[str, Path]], dict[str, tuple[Entry, Arrays] | str]]

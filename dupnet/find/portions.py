@@ -34,7 +34,7 @@ portions; 1.4 with half as many."""
 FEWEST_PAIRS = 4 * PAIRS_AT_A_TIME
 """Pairs of a portion at least: an image is read anew for every portion that shows it."""
 
-PROCESSES_FROM = 2 * MOST_PAIRS
+PROCESSES_FROM = 4 * FEWEST_PAIRS
 """Pairs from which on processes judge them, which take a second to start, and not threads."""
 
 Numbers = npt.NDArray[np.int64]
