@@ -131,7 +131,7 @@ def test_the_command_from_end_to_end(
     command = (
         f"--airbus {tmp_path}/airbus --airbus-labels {labels} --only airbus --pairs 60 --metric-pairs 40 "
     )
-    command += f"--tiles 2 --work {tmp_path}/work --out {tmp_path}/out"
+    command += f"--tiles 2 --sea 768 --work {tmp_path}/work --out {tmp_path}/out"
     assert main(command.split()) == 0
 
     accuracy = pd.read_csv(tmp_path / "out" / "accuracy.csv")
@@ -145,7 +145,9 @@ def test_the_command_from_end_to_end(
     judged = pd.read_csv(tmp_path / "out" / "accuracy_airbus_labels.csv", dtype={"overlap_tag": str})
     assert list(judged["right"]) == [True, True]
     counts = pd.read_csv(tmp_path / "out" / "accuracy_cross_pairs.csv")
-    assert counts["n_pairs"].tolist() == [9 * 9 * 15] * 3 and not counts["n_false_duplicates"].any()
+    of_two = counts.set_index(["collection1", "collection2"])["n_pairs"]
+    assert of_two["airbus", "airbus"] == 9 * 9 * 15 and 0 < of_two["airbus", "sea"] <= 6 * 9 * 9
+    assert of_two["all", "all"] == of_two["airbus"].sum() and not counts["n_false_duplicates"].any()
     decidable = pd.read_csv(tmp_path / "out" / "accuracy_decidable.csv").iloc[0]
     assert (decidable["n_images"], decidable["n_tiles"], decidable["n_undecidable"]) == (6, 54, 0)
     reliability = pd.read_csv(tmp_path / "out" / "accuracy_calibration.csv")

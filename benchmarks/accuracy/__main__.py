@@ -22,6 +22,7 @@ from benchmarks.accuracy import airbus, drawing, output, throughput, unrelated
 from benchmarks.accuracy.pairs import (
     AIRBUS_PARTS,
     add_collections,
+    cut_sea,
     find_collections,
     hard_pairs,
     held_out_tiles,
@@ -61,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--slow-pairs", type=int, default=1000, help="of those, scored by slow signals")
     parser.add_argument("--metric-pairs", type=int, default=600, help="of those, measured by every metric")
     parser.add_argument("--tiles", type=int, default=100, help="tiles of each collection to perturb")
+    parser.add_argument("--sea", type=int, default=6144, help="side in px of a drawn sea for unrelated pairs")
     parser.add_argument("--throughput", action="store_true", help="only measure the throughput")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--seed", type=int, default=0)
@@ -114,6 +116,10 @@ def main(arguments: list[str] | None = None) -> int:
         ):
             if len(chosen):
                 collections[name] = options.airbus, dict(zip(chosen["image"], chosen["group"], strict=True))
+    if options.sea:
+        cut_sea(options.sea, options.work / f"sea_{options.sea}")
+        names = [path.name for path in (options.work / f"sea_{options.sea}").iterdir()]
+        collections["sea"] = options.work / f"sea_{options.sea}", dict(zip(names, names, strict=True))
     counts, highest, decidable = unrelated.cross_pairs(collections)
     write_measured(counts, options.out, "accuracy_cross_pairs.csv", "accuracy")
     write_measured(highest, options.out, "accuracy_cross_pairs_highest.csv", "accuracy")

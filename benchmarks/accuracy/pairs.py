@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.acquisitions.sea import synthetic_sea
 from dupnet.acquisitions.sources import ACQUISITIONS, fetch, read_acquisition
 from dupnet.augment.variation import AugmentConfig, another_day, hls_shift, jpeg, reprocess
 from dupnet.images.reading import read_image
@@ -32,6 +33,7 @@ Tile = npt.NDArray[np.uint8]
 
 AIRBUS_PARTS = Path(__file__).parent / "airbus_parts.csv"
 CROP = 768
+SEA_SEED = 78
 ANOTHER_DAY_SHARE = 0.25
 CHUNK = 200
 
@@ -96,7 +98,16 @@ def cut_held_out(acquisition: Path, name: str, folder: Path, part: str = "test")
     if folder.exists():
         return
     first, end = COLUMNS[name][part]
-    pixels = read_acquisition(acquisition)[:, first:end]
+    _write_crops(read_acquisition(acquisition)[:, first:end], name, folder)
+
+
+def cut_sea(side: int, folder: Path) -> None:
+    """Write a drawn sea of side x side px in the same way; no network has seen it."""
+    if not folder.exists():
+        _write_crops(synthetic_sea(side, side, seed=SEA_SEED), "sea", folder)
+
+
+def _write_crops(pixels: npt.NDArray[np.uint8], name: str, folder: Path) -> None:
     partial_folder = folder.with_name(folder.name + ".partial")
     partial_folder.mkdir(parents=True, exist_ok=True)
     for top in range(0, pixels.shape[0] - CROP + 1, CROP):
