@@ -1,7 +1,7 @@
 """Training pairs of the kinds that are met seldom and were judged worst: both labels of each.
 
-A collar beside weak sea, a nearly black tile that one file has lightened, one pixel aside, strong noise, and
-little ground. :func:`dupnet.training.hard_pairs.write_pairs` writes them.
+A collar beside weak sea, a nearly black tile that one file has lightened, one pixel aside, strong noise,
+strong compression, and little ground. :func:`dupnet.training.hard_pairs.write_pairs` writes them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ Image = npt.NDArray[np.uint8]
 Rng = np.random.Generator
 
 RARE_KINDS = {
-    "collar": 0.34,  # no data beside content, mostly weak sea; of other ground up to 20 px aside
+    "collar": 0.26,  # no data beside content, mostly weak sea; of other ground up to 20 px aside
     "lifted": 0.18,  # nearly black in one file, lightened in the other; of other ground, or of another day
     "aside": 0.18,  # one or two pixels aside, where fine texture tells; the same place exactly
-    "noise": 0.14,  # noise of 3 to 14 levels over one of the two; of another day as well
-    "little": 0.16,  # a square of 64 or 128 px, repeated until it fills a tile; of another day as well
+    "noise": 0.13,  # noise of 3 to 14 levels over one of the two, or both; of another day as well
+    "compressed": 0.13,  # JPEG below a quality of 50, of one file or both; of another day as well
+    "little": 0.12,  # a square of 64 or 128 px, repeated until it fills a tile; of another day as well
 }
 """Kinds and their shares; half of each kind are duplicates."""
 
@@ -46,6 +47,9 @@ FINE = 3
 MOST_ALIKE, LEAST_DETAIL = 0.7, 1.5
 """Correlation of fine detail one pixel aside, at most, and its standard deviation in grey levels, at least,
 for the two to be told apart after all processing."""
+
+LOW_QUALITIES, LEAST_LEFT = (18, 50), 0.5
+"""JPEG qualities, and the correlation of fine detail with what it was before that must be left."""
 
 CHANNEL_NOISE = 0.4
 """Standard deviation in levels of what a sensor adds to each channel of a nearly black tile. It leaves single
@@ -146,7 +150,7 @@ def _covered(tile: Image, colour: tuple[int, int, int], angle: float, width: flo
 
 
 def _lifted(tile: Image, other: Image, is_duplicate: bool, rng: Rng) -> Drawn:
-    mean, contrast = np.exp(rng.uniform(np.log(0.3), np.log(6))), np.exp(rng.uniform(np.log(0.6), np.log(10)))
+    mean, contrast = np.exp(rng.uniform(np.log(0.2), np.log(6))), np.exp(rng.uniform(np.log(0.4), np.log(10)))
     noise = rng.normal(0, CHANNEL_NOISE, (2, TILE_SIZE, TILE_SIZE, 3))
     day = not is_duplicate and rng.random() < 0.4
     second = tile if is_duplicate else another_day(tile, other, rng) if day else other
@@ -197,19 +201,39 @@ def _correlation(one: npt.NDArray[np.generic], two: npt.NDArray[np.generic]) -> 
 
 
 def _noise(tile: Image, other: Image, is_duplicate: bool, rng: Rng) -> Drawn:
-    deviation = rng.uniform(3, 14)
+    deviation, both = rng.uniform(3, 14), bool(rng.random() < 0.4)
     if texture(tile) < 0.6 * deviation:
         return None
     tiles = [tile, tile if is_duplicate else another_day(tile, other, rng)]
     if not is_duplicate and not is_another(*tiles):
         return None
+    n_channels = 1 if rng.random() < 0.5 else 3  # the same in all channels, or in each its own
     which = int(rng.integers(2))
-    if rng.random() < 0.5:  # the same in all channels, or in each its own
-        levels = rng.normal(0, deviation, (TILE_SIZE, TILE_SIZE, 1))
-    else:
-        levels = rng.normal(0, deviation, tile.shape)
-    tiles[which] = _bytes(tiles[which] + levels)
+    for number in range(2):
+        if number == which or both:
+            levels = rng.normal(0, deviation, (TILE_SIZE, TILE_SIZE, n_channels))
+            tiles[number] = _bytes(tiles[number] + levels)
     return _files(tiles, rng)
+
+
+def _compressed(tile: Image, other: Image, is_duplicate: bool, rng: Rng) -> Drawn:
+    look = draw_weak_look(rng) if rng.random() < 0.3 else np.asarray
+    tile = np.asarray(look(tile), np.uint8)
+    tiles = [tile, tile if is_duplicate else another_day(tile, np.asarray(look(other), np.uint8), rng)]
+    if not is_duplicate and not is_another(*tiles):
+        return None
+    files, quality = processed(tiles, rng)
+    lower = [int(low) for low in rng.integers(*LOW_QUALITIES, 2)]
+    which, both = int(rng.integers(2)), bool(rng.random() < 0.5)
+    for number in range(2):
+        if number == which or both:
+            before = to_grey(files[number])
+            files[number], quality = jpeg(files[number], lower[number]), min(quality, lower[number])
+            # Where nothing but blocks is left, no label would be true.
+            if _correlation(_fine(before), _fine(to_grey(files[number]))) < LEAST_LEFT:
+                return None
+    grey1, grey2 = (to_grey(file) for file in files)
+    return (grey1, grey2, quality) if is_duplicate or is_another(grey1, grey2) else None
 
 
 def _little(tile: Image, other: Image, is_duplicate: bool, rng: Rng) -> Drawn:
@@ -237,6 +261,7 @@ _DRAWS: dict[str, Callable[[Image, Image, bool, Rng], Drawn]] = {
     "lifted": _lifted,
     "aside": _aside,
     "noise": _noise,
+    "compressed": _compressed,
     "little": _little,
 }
 
