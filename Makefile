@@ -12,8 +12,8 @@ BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
-TUNE := --n-train 42000 --n-faint 4000 --n-rare 40000 --n-validation 4000 --n-usual 3000 --n-confused 10000 \
-	--n-rounds 2 --mining-epochs 4 --epochs 8 --learning-rate 0.0005 --blend 0.6
+TUNE := --n-train 42000 --n-faint 4000 --n-rare 56000 --n-validation 4000 --n-usual 3000 --n-confused 10000 \
+	--n-rounds 2 --mining-epochs 4 --epochs 10 --learning-rate 0.0005
 
 export MPLBACKEND := Agg
 export KERAS_BACKEND ?= tensorflow

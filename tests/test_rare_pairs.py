@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from textures import rough_scene, textured
@@ -9,7 +10,14 @@ from textures import rough_scene, textured
 from dupnet.network.collar_cells import collar_cells
 from dupnet.tiles import is_decidable
 from dupnet.training.crops import Source
-from dupnet.training.rare_pairs import _DRAWS, RARE_KINDS, _share_evidence, draw_rare_pair
+from dupnet.training.rare_pairs import (
+    _DRAWS,
+    RARE_KINDS,
+    _correlation,
+    _fine,
+    _share_evidence,
+    draw_rare_pair,
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +61,41 @@ def test_a_lifted_tile_was_nearly_black_and_little_repeats(drawn):
     assert max(min(pair.grey1.mean(), pair.grey2.mean()) for pair in lifted) < 30
     for pair in (pair for pair in drawn if pair.kind.endswith("little")):
         np.testing.assert_array_equal(pair.grey1[:128], pair.grey1[128:])
+
+
+def test_compressed_pairs_are_of_a_low_quality_and_detail_is_left(drawn):
+    compressed = [pair for pair in drawn if pair.kind.endswith("compressed")]
+    assert {pair.is_duplicate for pair in compressed} == {0, 1}
+    assert all(18 <= pair.quality < 50 for pair in compressed)
+    alike = {
+        label: np.mean(
+            [
+                _correlation(_fine(pair.grey1), _fine(pair.grey2))
+                for pair in compressed
+                if pair.is_duplicate == label
+            ]
+        )
+        for label in (0, 1)
+    }
+    assert alike[1] > 0.4 and alike[1] > alike[0]
+
+
+def test_of_compression_that_leaves_blocks_alone_no_pair_is_drawn(sources):
+    flat = np.full((256, 256, 3), 90, np.uint8)
+    flat[::2, ::2] += 2  # what a quality below 50 takes away
+    rng = np.random.default_rng(0)
+    assert all(_DRAWS["compressed"](flat, flat, True, rng) is None for _ in range(6))
+
+
+def test_noise_is_on_one_of_the_two_or_on_both(sources):
+    tile = sources[0].image[:256, :256]
+    rng = np.random.default_rng(0)
+    noisy = []
+    for _ in range(24):
+        found = _DRAWS["noise"](tile, tile, True, rng)
+        if found is not None:
+            noisy.append(sum(float(cv2.Laplacian(grey, cv2.CV_32F).std()) > 20 for grey in found[:2]))
+    assert {1, 2} <= set(noisy)
 
 
 def test_one_pixel_aside_is_no_duplicate_where_texture_tells(sources):

@@ -44,11 +44,11 @@ def test_every_option_reaches_the_training(monkeypatch: pytest.MonkeyPatch, tmp_
     )
     numbers = {name: 7 + place for place, name in enumerate(recipe.NUMBERS)}
     options = [word for name, n in numbers.items() for word in (f"--{name.replace('_', '-')}", str(n))]
-    options += ["--learning-rate", "0.125", "--start", "dupnet_start.npz", "--blend", "0.25"]
+    options += ["--learning-rate", "0.125", "--start", "dupnet_start.npz"]
     recipe.main([*options, "--out", "here", "--data", "there", "--airbus", "elsewhere"])
     recipe.main([])
     (material, out, config), (_, _, default) = called
-    tuning = {"learning_rate": 0.125, "start": "dupnet_start.npz", "blend": 0.25}
+    tuning = {"learning_rate": 0.125, "start": "dupnet_start.npz"}
     assert (out, config) == (Path("here"), replace(TrainConfig(), **numbers, **tuning))
     assert default == TrainConfig()
     assert material.shares == SHARES and material.rows is None

@@ -18,7 +18,6 @@ from dupnet.network.architectures import DupnetConfig, DupnetV0Config, HeadConfi
 from dupnet.network.collar_cells import MARK
 from dupnet.network.comparison import score_pairs
 from dupnet.network.descriptors import WEIGHTS, load_weights
-from dupnet.network.models import from_arrays, load_arrays, to_arrays
 from dupnet.pairs.reader import PairReader
 from dupnet.training import batches as batches_module
 from dupnet.training import fitting, rounds
@@ -374,15 +373,6 @@ def test_a_tuning_begins_with_the_shipped_weights_and_all_kinds_of_pairs(
     for name, array in load_weights(tmp_path / "dupnet.npz").arrays.items():
         np.testing.assert_allclose(array, start.arrays[name], atol=1e-4)
     assert tuned.model.settings.ensemble == TrainConfig().model.ensemble
-
-
-def test_a_blend_lies_between_the_start_and_what_was_tuned() -> None:
-    start = load_arrays(WEIGHTS.with_name("dupnet_start.npz"))
-    arrays = {name: array + 1 for name, array in to_arrays(start).items()}
-    tuned = from_arrays(arrays, start.settings)
-    for share in (0.0, 0.25, 1.0):
-        for name, array in to_arrays(rounds._blended(start, tuned, share)).items():
-            np.testing.assert_allclose(array, arrays[name] - 1 + share, atol=1e-6)
 
 
 def test_pairs_whose_label_a_collar_may_hide_are_left_out(tmp_path: Path) -> None:

@@ -36,8 +36,7 @@ class TrainConfig:
     ``augment``, and ``another_day_share`` of the duplicates become one place on another day.
 
     With a ``start``, the name of shipped weights, a training of ``dupnet`` tunes these: every round begins
-    with them, and the first has all kinds of pairs. What comes out is ``blend`` of the tuned weights and the
-    rest of those at the start: it keeps what these were taught by pairs that are no longer there.
+    with them, and the first has all kinds of pairs.
 
     The learning rate falls along half a cosine to zero, with decoupled ``weight_decay``. ``rows_per_epoch``
     limits an epoch to so many pairs drawn anew each time, as the original took 5 % of its pairs.
@@ -62,7 +61,6 @@ class TrainConfig:
     another_day_share: float = 0.25
     seed: int = 0
     start: str | None = None
-    blend: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("n_train", "n_validation", "n_rounds", "mining_epochs", "epochs", "batch_size"):

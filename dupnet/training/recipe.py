@@ -118,10 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in NUMBERS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(TrainConfig, name))
     parser.add_argument("--learning-rate", type=float, default=TrainConfig.learning_rate)
-    parser.add_argument("--blend", type=float, default=TrainConfig.blend, help="share of the tuned weights")
     parser.add_argument("--start", help="shipped weights to tune, a file of dupnet/network/weights")
     options = parser.parse_args(arguments)
-    named = (*NUMBERS, "learning_rate", "start", "blend")
+    named = (*NUMBERS, "learning_rate", "start")
     config = TrainConfig(**{name: getattr(options, name) for name in named})
     material = Material(partial(acquisitions, folder=options.data, airbus=options.airbus), SHARES)
     train(material, options.out, config)

@@ -162,8 +162,6 @@ def _train_on_features(
             found = material.sources("train")
             write_confused(found, material.shares, config.n_confused, confused, weights, seed=seed)
         mined.append(confused)
-    if config.start is not None:
-        model = _blended(load_arrays(WEIGHTS.with_name(config.start)), model, config.blend)
     for name, pairs in {"validation": validation, "usual": usual}.items():
         pairs.table["score"] = _scores(model, pairs)
         write_csv(pairs.table, out / f"{name}_scores.csv")
@@ -190,13 +188,6 @@ def _round(
     is_trained, pairs = config.start is not None, PairFeatures(paths)
     fitted = fit(heads, pairs, config, validation, state=state, is_trained=is_trained, on_epoch=on_epoch)
     return model, fitted
-
-
-def _blended(start: keras.Model, tuned: keras.Model, share: float) -> keras.Model:
-    """The network with weights between those of two, ``share`` of the way from the first to the second."""
-    first, second = to_arrays(start), to_arrays(tuned)
-    between = {name: first[name] + np.float32(share) * (second[name] - first[name]) for name in first}
-    return from_arrays(between, tuned.settings)
 
 
 def _scores(model: keras.Model, pairs: PairFeatures) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
