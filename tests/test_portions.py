@@ -17,7 +17,7 @@ from dupnet.find import describe, portions
 from dupnet.find.describe import Described
 from dupnet.find.engine import find_overlaps
 from dupnet.find.overlaps import KEY, PLACE
-from dupnet.find.portions import FEWEST_PAIRS, MOST_PAIRS, PROCESSES_FROM, Processes, cut, joined
+from dupnet.find.portions import FEWEST_PAIRS, MOST_PAIRS, Processes, cut, joined
 from dupnet.find.recent import Kept
 from dupnet.find.verification import PAIRS_AT_A_TIME
 from dupnet.images.stretch import Rendering
@@ -48,7 +48,6 @@ def test_portions_are_joined_to_what_they_were_cut_from(n: int) -> None:
 
 def test_portions_hold_what_is_judged_together() -> None:
     assert MOST_PAIRS % PAIRS_AT_A_TIME == FEWEST_PAIRS % PAIRS_AT_A_TIME == 0
-    assert PROCESSES_FROM >= 2 * FEWEST_PAIRS
 
 
 def test_processes_find_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +65,8 @@ def test_processes_find_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     for module in (describe, portions):
         monkeypatch.setattr(module, "map_in_processes", counted)
         monkeypatch.setattr(module, "PROCESSES_FROM", 8)
-    monkeypatch.setattr(portions, "FEWEST_PAIRS", PAIRS_AT_A_TIME)
+    monkeypatch.setattr(portions, "FEWEST_PAIRS", 2)
+    monkeypatch.setattr(portions, "MOST_PAIRS", PAIRS_AT_A_TIME)
     find_overlaps(images, out=tmp_path / "one", report=False, workers=1)
     assert not asked
     find_overlaps(images, out=tmp_path / "processes", report=False, workers=2)

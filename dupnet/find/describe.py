@@ -36,6 +36,7 @@ from dupnet.network.descriptors import Weights, load_weights
 
 __all__ = [
     "Described",
+    "PROCESSES_FROM",
     "Describer",
     "describe_all",
     "entry_in_parts",
@@ -49,7 +50,7 @@ __all__ = [
 BATCH = 8
 """Images that a worker reads in a row: what a kill can cost each of them."""
 
-PROCESSES_FROM = 256
+PROCESSES_FROM = 512
 """Images from which on processes describe them, which take a second to start, and not threads."""
 
 Describer = Callable[[Mapping[str, Path]], dict[str, tuple[Entry, Arrays] | str]]

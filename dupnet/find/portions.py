@@ -18,7 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from dupnet.files.workers import map_in_processes
-from dupnet.find.describe import Described
+from dupnet.find.describe import PROCESSES_FROM, Described
 from dupnet.find.overlaps import KEY, Judge
 from dupnet.find.point_search import reader, region_judge
 from dupnet.find.verification import PAIRS_AT_A_TIME, in_order, refine_offsets
@@ -33,9 +33,6 @@ portions; 1.4 with half as many."""
 
 FEWEST_PAIRS = 4 * PAIRS_AT_A_TIME
 """Pairs of a portion at least: an image is read anew for every portion that shows it."""
-
-PROCESSES_FROM = 4 * FEWEST_PAIRS
-"""Pairs from which on processes judge them, which take a second to start, and not threads."""
 
 Numbers = npt.NDArray[np.int64]
 
@@ -87,7 +84,7 @@ def joined(
 
 @dataclass(frozen=True)
 class Processes:
-    """Judge and refine many pairs by processes, and few by what is given for those."""
+    """Judge and refine many pairs of many images by processes, and few by what is given for those."""
 
     files: Mapping[str, Path]
     described: Described
@@ -105,7 +102,8 @@ class Processes:
         return self._map(Portion.refined, pairs, "refine") if self._are_many(pairs) else few(pairs)
 
     def _are_many(self, pairs: pd.DataFrame) -> bool:
-        return self.workers > 1 and len(pairs) >= PROCESSES_FROM
+        is_large = len(self.described.images) >= PROCESSES_FROM and len(pairs) >= 4 * FEWEST_PAIRS
+        return self.workers > 1 and is_large
 
     def _map(self, task: Callable[[Portion], pd.DataFrame], pairs: pd.DataFrame, name: str) -> pd.DataFrame:
         a_worker = -(-len(pairs) // (2 * self.workers * PAIRS_AT_A_TIME)) * PAIRS_AT_A_TIME
