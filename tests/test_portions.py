@@ -79,6 +79,15 @@ def test_processes_find_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     assert asked[0][1] > 1 and asked[2][1] > 1
 
 
+def test_tiles_are_described_by_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their calls are long: threads are as fast, and start at once."""
+    monkeypatch.setattr(describe, "PROCESSES_FROM", 2)
+    monkeypatch.setattr(describe, "map_in_processes", None)
+    images = crops(tmp_path / "images", 4, (256, 256), 1)
+    find_overlaps(images, out=tmp_path / "out", grid=64, report=False, workers=2)
+    assert (tmp_path / "out" / "overlaps.csv").exists()
+
+
 def test_a_process_is_sent_its_own_images_and_what_the_run_reads_with(tmp_path: Path) -> None:
     names = ["a", "b", "c"]
     described = Described(names, np.array([[64, 70], [65, 71], [66, 72]]), pd.DataFrame(), pd.DataFrame())

@@ -78,6 +78,7 @@ def describe_all(
     smallest: int = 1,
     refused: Mapping[str, str] = {},
     check_content: bool = False,
+    by_processes: bool = False,
     workers: int = 1,
     progress: bool = False,
 ) -> Described:
@@ -97,8 +98,11 @@ def describe_all(
         What was left out before, such as folders that cannot be entered: name to reason.
     check_content : bool
         Tell a changed file by a hash of its bytes too.
+    by_processes : bool
+        Whether processes describe :data:`PROCESSES_FROM` images and more: where the calls of a describer are
+        short, its threads wait for one another. It must be such as can be pickled.
     workers : int
-        Threads, or from :data:`PROCESSES_FROM` images on processes: ``describer`` is pickled then.
+        Threads, or processes.
     progress : bool
         Show progress on standard error.
 
@@ -120,7 +124,8 @@ def describe_all(
     batches = [
         {image: files[image] for image in new[start : start + BATCH]} for start in range(0, len(new), BATCH)
     ]
-    spread = map_in_processes if workers > 1 and len(new) >= PROCESSES_FROM else map_in_order
+    are_many = by_processes and workers > 1 and len(new) >= PROCESSES_FROM
+    spread = map_in_processes if are_many else map_in_order
     bar = tqdm(
         total=len(files), initial=len(files) - len(new), desc="describe", unit="image", disable=not progress
     )

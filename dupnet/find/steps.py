@@ -98,7 +98,8 @@ class Run:
         cache = stack.enter_context(opened)
         find = find_turned_points if self.turned else find_points
         describer = partial(describe_points, dense=dense, find=find, kept=self.kept)
-        return cache, self._described(self.collection.files, cache, describer, smallest=SMALLEST_IMAGE)
+        settings = {"smallest": SMALLEST_IMAGE, "by_processes": True}
+        return cache, self._described(self.collection.files, cache, describer, **settings)
 
     def tiles(self, images: Sequence[str], tiling: Tiling, stack: ExitStack) -> tuple[Described, TileSearch]:
         """Search the tiles of those images that are of the most frequent size; of one that changes meanwhile
