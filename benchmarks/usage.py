@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
@@ -16,8 +18,8 @@ SAMPLE_SECONDS = 0.1
 
 def cpu_seconds() -> float:
     """Processor time in user and system mode of this process and of those it started, ended ones included."""
-    own = psutil.Process().cpu_times()
-    spent = own.user + own.system + own.children_user + own.children_system
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = time.process_time() + ended.ru_utime + ended.ru_stime
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             used = child.cpu_times()
