@@ -136,7 +136,7 @@ bench-designs: $(STAMP)  ## heads of other widths, and heads that see less, on w
 train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (40 minutes on two cores; fetches its sources; PAIRS=, FAINT=, AIRBUS=FOLDER)
 	@KERAS_BACKEND=jax $(PYTHON) -m dupnet.training.recipe --out runs/dupnet --n-train $(or $(PAIRS),100000) --n-faint $(or $(FAINT),40000) --n-rare $(or $(RARE),20000) $(if $(AIRBUS),--airbus $(AIRBUS))
 
-# The shipped weights: make tune AIRBUS=FOLDER, three quarters of an hour on one core, nearly all of it drawing pairs.
+# The shipped weights: make tune AIRBUS=FOLDER, half an hour of processor time, most of it drawing pairs.
 tune: $(STAMP)  ## tune the shipped weights of before on pairs of rare kinds into runs/tuned (fetches its sources; AIRBUS=FOLDER)
 	@KERAS_BACKEND=jax $(PYTHON) -m dupnet.training.recipe --out runs/tuned --start dupnet_start.npz $(TUNE) $(if $(AIRBUS),--airbus $(AIRBUS))
 

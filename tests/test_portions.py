@@ -13,11 +13,12 @@ import pytest
 from test_cluster_run import crops
 from test_find import table_bytes
 
+from dupnet.files.workers import ProcessPool
 from dupnet.find import describe, portions
 from dupnet.find.describe import Described
 from dupnet.find.engine import find_overlaps
 from dupnet.find.overlaps import KEY, PLACE
-from dupnet.find.portions import FEWEST_PAIRS, MOST_PAIRS, Processes, cut, joined
+from dupnet.find.portions import FEWEST_PAIRS, MOST_PAIRS, ByProcesses, cut, joined
 from dupnet.find.recent import Kept
 from dupnet.find.verification import PAIRS_AT_A_TIME
 from dupnet.images.stretch import Rendering
@@ -54,16 +55,16 @@ def test_processes_find_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     images = crops(tmp_path / "images", 24, (150, 300), 1)
     (images / "empty.jpg").touch()
     find_overlaps(images, out=tmp_path / "threads", report=False)
-    asked: list[tuple[object, int, int]] = []
-    spread = describe.map_in_processes
+    asked: list[tuple[str, int, int]] = []
+    spread = ProcessPool.map
 
-    def counted(function, items, workers):
+    def counted(pool: ProcessPool, function: Any, items: Any) -> Any:
         tasks = list(items)
-        asked.append((getattr(function, "func", function).__name__, len(tasks), workers))
-        return spread(function, tasks, workers)
+        asked.append((getattr(function, "func", function).__name__, len(tasks), pool.workers))
+        return spread(pool, function, tasks)
 
+    monkeypatch.setattr(ProcessPool, "map", counted)
     for module in (describe, portions):
-        monkeypatch.setattr(module, "map_in_processes", counted)
         monkeypatch.setattr(module, "PROCESSES_FROM", 8)
     monkeypatch.setattr(portions, "FEWEST_PAIRS", 2)
     monkeypatch.setattr(portions, "MOST_PAIRS", PAIRS_AT_A_TIME)
@@ -82,7 +83,7 @@ def test_processes_find_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monke
 def test_tiles_are_described_by_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their calls are long: threads are as fast, and start at once."""
     monkeypatch.setattr(describe, "PROCESSES_FROM", 2)
-    monkeypatch.setattr(describe, "map_in_processes", None)
+    monkeypatch.setattr(ProcessPool, "map", None)
     images = crops(tmp_path / "images", 4, (256, 256), 1)
     find_overlaps(images, out=tmp_path / "out", grid=64, report=False, workers=2)
     assert (tmp_path / "out" / "overlaps.csv").exists()
@@ -93,7 +94,7 @@ def test_a_process_is_sent_its_own_images_and_what_the_run_reads_with(tmp_path: 
     described = Described(names, np.array([[64, 70], [65, 71], [66, 72]]), pd.DataFrame(), pd.DataFrame())
     weights = replace(load_weights(), threshold=0.25)
     rendering = Rendering(bands=(3, 2, 1))
-    run = Processes({name: tmp_path / name for name in names}, described, rendering, weights, 2, False)
+    run = ByProcesses({name: tmp_path / name for name in names}, described, rendering, weights, None, False)
     sent = run._portion(table(1), np.array([0, 2]))
     assert sent.described.images == list(sent.files) == ["a", "c"]
     assert sent.described.sizes.tolist() == [[64, 70], [66, 72]]

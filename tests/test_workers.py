@@ -15,7 +15,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from dupnet.files import workers
-from dupnet.files.workers import end_with, map_in_order, map_in_processes, n_workers, one_blas_thread
+from dupnet.files.workers import ProcessPool, end_with, map_in_order, n_workers, one_blas_thread
 
 
 def test_map_in_order_runs_ahead_but_not_far() -> None:
@@ -101,36 +101,58 @@ def _settled(_: int) -> tuple[int, int, set[int], int]:
     return os.getpid(), cv2.getNumThreads(), blas, threading.active_count()
 
 
-def test_map_in_processes_gives_results_in_order_and_passes_errors_on() -> None:
-    assert list(map_in_processes(_slept, iter(range(9)), 2)) == list(range(9))
-    with pytest.raises(KeyError):
-        list(map_in_processes(_refused, range(10), 2))
-    assert list(map_in_processes(_slept, range(3), 2)) == [0, 1, 2]  # the next call has processes again
+def test_a_pool_gives_results_in_order_and_passes_errors_on() -> None:
+    with ProcessPool(2) as pool:
+        assert list(pool.map(_slept, iter(range(9)))) == list(range(9))
+        with pytest.raises(KeyError):
+            list(pool.map(_refused, range(10)))
+        assert list(pool.map(_slept, range(3))) == [0, 1, 2]
 
 
-def test_map_in_processes_works_in_other_processes_of_one_thread_each() -> None:
-    found = list(map_in_processes(_settled, range(8), 2))
-    assert os.getpid() not in {process for process, *_ in found}
+def test_a_pool_is_of_processes_of_one_thread_each_that_are_used_again() -> None:
+    with ProcessPool(2) as pool:
+        found = [*pool.map(_settled, range(8)), *pool.map(_settled, range(8))]
+    processes = {process for process, *_ in found}
+    assert len(processes) <= 2 and os.getpid() not in processes
     assert {(threads, *blas) for _, threads, blas, _ in found} == {(1, 1)}
     assert max(n for *_, n in found) < 8  # one watch for the parent a process, not one a task
 
 
+def test_a_pool_that_ends_leaves_others_alone() -> None:
+    """Two searches may run side by side."""
+    with ProcessPool(1) as pool:
+        results = pool.map(_slept, range(9))
+        assert next(results) == 0
+        with ProcessPool(1) as another:
+            assert list(another.map(_slept, range(2))) == [0, 1]
+        assert list(results) == list(range(1, 9))
+
+
+def test_a_pool_without_work_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "joblib.externals.loky", None)
+    with ProcessPool(2):
+        pass
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
 def test_a_process_that_is_killed_is_an_error_with_a_remedy() -> None:
-    with pytest.raises(ChildProcessError, match=r"2 worker processes was killed.*--workers"):
-        list(map_in_processes(_killed, range(10), 2))
-    assert list(map_in_processes(_slept, range(3), 2)) == [0, 1, 2]
+    with (
+        pytest.raises(ChildProcessError, match=r"2 worker processes was killed.*--workers"),
+        ProcessPool(2) as pool,
+    ):
+        list(pool.map(_killed, range(10)))
 
 
 POOL = """
 import os, time
-from dupnet.files.workers import map_in_processes
+from dupnet.files.workers import ProcessPool
 
 def process(item):
     return os.getpid()
 
-print(next(map_in_processes(process, range(2), 2)), flush=True)
-time.sleep(60)
+with ProcessPool(2) as pool:
+    print(next(pool.map(process, range(2))), flush=True)
+    time.sleep(60)
 """
 
 

@@ -44,6 +44,7 @@ from dupnet.find.tile_search import SEARCH_THRESHOLD, TileSearch, propose_by_til
 from dupnet.network.comparison import decided_scores
 
 if TYPE_CHECKING:  # what the inherited fields are annotated with
+    from dupnet.files.workers import ProcessPool  # noqa: F401
     from dupnet.find.collection import Collection  # noqa: F401
     from dupnet.find.recent import Kept  # noqa: F401
     from dupnet.find.results import Clock  # noqa: F401

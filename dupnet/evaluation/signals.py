@@ -21,7 +21,7 @@ import pandas as pd
 
 from dupnet.augment.variation import AugmentConfig
 from dupnet.evaluation.scores import best_threshold, quality, threshold_for_precision
-from dupnet.files.workers import end_processes, map_in_order, map_in_processes, n_workers
+from dupnet.files.workers import ProcessPool, n_workers
 from dupnet.images.listing import list_images
 from dupnet.images.reading import load
 from dupnet.metrics.pair_metrics import PAIR_METRICS
@@ -290,11 +290,10 @@ def measure(
     )
     n_processes = min(n_workers(workers), max(1, len(pairs) // FEWEST_ROWS_A_PROCESS))
     parts = np.array_split(np.arange(len(pairs)), n_processes)
-    spread = map_in_processes if n_processes > 1 else map_in_order
-    values = [
-        row for part in spread(partial(_measure_rows, make_reader, names), parts, n_processes) for row in part
-    ]
-    end_processes()
+    measure_part = partial(_measure_rows, make_reader, names)
+    with ProcessPool(n_processes) as pool:
+        measured = pool.map(measure_part, parts) if n_processes > 1 else map(measure_part, parts)
+        values = [row for part in measured for row in part]
     found = pd.DataFrame(values, columns=["is_duplicate", *names], index=pairs.index)
     labels = found.pop("is_duplicate").astype(pairs["is_duplicate"].dtype)
     return pd.concat([pairs.assign(is_duplicate=labels), found], axis=1)

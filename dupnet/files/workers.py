@@ -17,22 +17,13 @@ from typing import Any, TypeVar
 import cv2
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-__all__ = [
-    "end_processes",
-    "end_with",
-    "map_in_order",
-    "map_in_processes",
-    "n_workers",
-    "one_blas_thread",
-]
+__all__ = ["ProcessPool", "end_with", "map_in_order", "n_workers", "one_blas_thread"]
 
 PARENT_SECONDS = 0.5
 """How often a process looks whether its parent is there."""
 
 _lock = Lock()
 _limits: list[Any] = []  # of those inside one_blas_thread; the first holds what was before
-
-_processes: list[Executor] = []  # at most one pool
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -77,39 +68,45 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
         yield from _in_order(pool, function, items, 4 * workers)
 
 
-def map_in_processes(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[Result]:
-    """As :func:`map_in_order`, but by processes, which do not wait for one another.
+class ProcessPool:
+    """Processes that start when work is there for them, and end with the block.
 
     Threads take turns between calls of numpy and OpenCV: where calls are short, two are hardly faster than
-    one, and eight are slower. A process takes a second to start; those of an earlier call are used again,
-    until :func:`end_processes`. Function, items and results must be such as can be pickled.
-
-    Raises
-    ------
-    ChildProcessError
-        If a process is killed, as the system does where memory is short.
+    one, and eight are slower. Processes do not, but take a second to start.
     """
-    # A fifth of a second that small runs need not take. Unlike those of the standard library these processes
-    # do not run the caller's script again, which needs no guard then.
-    from joblib.externals.loky import get_reusable_executor
 
-    pool = get_reusable_executor(workers, initializer=_settle_in, initargs=(os.getpid(),))
-    _processes[:] = [pool]
-    try:
-        yield from _in_order(pool, function, items, 4 * workers)
-    except BrokenProcessPool:
-        raise ChildProcessError(
-            f"One of {workers} worker processes was killed, perhaps for want of memory. What was described "
-            "so far is kept: run again with fewer workers (--workers)."
-        ) from None
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool: Executor | None = None
 
+    def __enter__(self) -> ProcessPool:
+        return self
 
-def end_processes() -> None:
-    """End what :func:`map_in_processes` left. Idle, it would complain when a notebook's kernel ends."""
-    while _processes:
-        _processes.pop().shutdown()
+    def __exit__(self, *exception: object) -> None:
+        if self._pool is not None:  # left idle, it would complain when a notebook's kernel ends
+            self._pool.shutdown()
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """As :func:`map_in_order`; function, items and results must be such as can be pickled.
+
+        Raises
+        ------
+        ChildProcessError
+            If a process is killed, as the system does where memory is short.
+        """
+        if self._pool is None:
+            # A fifth of a second that small runs need not take. Unlike those of the standard library these
+            # processes do not run the caller's script again, which needs no guard then.
+            from joblib.externals.loky import ProcessPoolExecutor
+
+            self._pool = ProcessPoolExecutor(self.workers, initializer=_settle_in, initargs=(os.getpid(),))
+        try:
+            yield from _in_order(self._pool, function, items, 4 * self.workers)
+        except BrokenProcessPool:
+            raise ChildProcessError(
+                f"One of {self.workers} worker processes was killed, perhaps for want of memory. What was "
+                "described so far is kept: run again with fewer workers (--workers)."
+            ) from None
 
 
 def _in_order(

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from dupnet import __version__
 from dupnet.files.atomic import is_utf8
 from dupnet.files.identity import Identity, identity_to_keep, is_still
-from dupnet.files.workers import map_in_order, map_in_processes
+from dupnet.files.workers import ProcessPool, map_in_order
 from dupnet.find.cache import Arrays, Cache, Entry
 from dupnet.images.image import Mask, UnreadableImage
 from dupnet.images.parts import GreyParts, MaskParts, open_parts
@@ -35,8 +35,8 @@ from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights, load_weights
 
 __all__ = [
-    "Described",
     "PROCESSES_FROM",
+    "Described",
     "Describer",
     "describe_all",
     "entry_in_parts",
@@ -78,8 +78,8 @@ def describe_all(
     smallest: int = 1,
     refused: Mapping[str, str] = {},
     check_content: bool = False,
-    by_processes: bool = False,
     workers: int = 1,
+    pool: ProcessPool | None = None,
     progress: bool = False,
 ) -> Described:
     """Bring the cache up to date with the files, and say which of them can be used.
@@ -98,11 +98,11 @@ def describe_all(
         What was left out before, such as folders that cannot be entered: name to reason.
     check_content : bool
         Tell a changed file by a hash of its bytes too.
-    by_processes : bool
-        Whether processes describe :data:`PROCESSES_FROM` images and more: where the calls of a describer are
-        short, its threads wait for one another. It must be such as can be pickled.
     workers : int
-        Threads, or processes.
+        Threads.
+    pool : ProcessPool, optional
+        What describes :data:`PROCESSES_FROM` images and more in their place, by a describer that can be
+        pickled. It pays where the describer's calls are short.
     progress : bool
         Show progress on standard error.
 
@@ -124,13 +124,15 @@ def describe_all(
     batches = [
         {image: files[image] for image in new[start : start + BATCH]} for start in range(0, len(new), BATCH)
     ]
-    are_many = by_processes and workers > 1 and len(new) >= PROCESSES_FROM
-    spread = map_in_processes if are_many else map_in_order
+    if pool is not None and len(new) >= PROCESSES_FROM:
+        found = pool.map(describer, batches)
+    else:
+        found = map_in_order(describer, batches, workers)
     bar = tqdm(
         total=len(files), initial=len(files) - len(new), desc="describe", unit="image", disable=not progress
     )
     try:
-        for described in spread(describer, batches, workers):
+        for described in found:
             for image, result in described.items():
                 if isinstance(result, str):
                     reasons[image] = result

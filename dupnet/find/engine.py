@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from dupnet.files.workers import end_processes, n_workers
+from dupnet.files.workers import ProcessPool, n_workers
 from dupnet.find.calls import check_call
 from dupnet.find.collection import CACHE, Images, list_call, locked, open_collection
 from dupnet.find.describe import recorded_weights
@@ -150,7 +150,6 @@ def find_overlaps(
         stack.enter_context(locked(work))
         # Each thread works on an image or a block of its own; threads within a product would only wait.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
-        stack.callback(end_processes)
         collection = open_collection(work, listing, add, held, moved_to)
         clock = Clock()
         if stretch == "collection":
@@ -167,6 +166,7 @@ def find_overlaps(
             progress,
             turned,
             rescaled,
+            pool=stack.enter_context(ProcessPool(n_workers(workers))) if n_workers(workers) > 1 else None,
         )
         result = found_by(
             run,

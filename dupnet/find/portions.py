@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from dupnet.files.workers import map_in_processes
+from dupnet.files.workers import ProcessPool
 from dupnet.find.describe import PROCESSES_FROM, Described
 from dupnet.find.overlaps import KEY, Judge
 from dupnet.find.point_search import reader, region_judge
@@ -25,7 +25,7 @@ from dupnet.find.verification import PAIRS_AT_A_TIME, in_order, refine_offsets
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
 
-__all__ = ["MOST_PAIRS", "Portion", "Processes", "cut", "joined"]
+__all__ = ["MOST_PAIRS", "ByProcesses", "Portion", "cut", "joined"]
 
 MOST_PAIRS = 32 * PAIRS_AT_A_TIME
 """Pairs of a portion at most, some seconds of work: of 23,000 pairs of 4,000 images, each is read in 1.2
@@ -83,34 +83,35 @@ def joined(
 
 
 @dataclass(frozen=True)
-class Processes:
+class ByProcesses:
     """Judge and refine many pairs of many images by processes, and few by what is given for those."""
 
     files: Mapping[str, Path]
     described: Described
     rendering: Rendering
     weights: Weights
-    workers: int
+    pool: ProcessPool | None
     progress: bool
 
     def judge(self, pairs: pd.DataFrame, few: Judge) -> pd.DataFrame:
         """As :func:`dupnet.find.verification.judge`."""
-        return self._map(Portion.judged, pairs, "judge") if self._are_many(pairs) else few(pairs)
+        return self._map(Portion.judged, pairs, few, "judge")
 
     def refine(self, pairs: pd.DataFrame, few: Judge) -> pd.DataFrame:
         """As :func:`dupnet.find.verification.refine_offsets`."""
-        return self._map(Portion.refined, pairs, "refine") if self._are_many(pairs) else few(pairs)
+        return self._map(Portion.refined, pairs, few, "refine")
 
-    def _are_many(self, pairs: pd.DataFrame) -> bool:
-        is_large = len(self.described.images) >= PROCESSES_FROM and len(pairs) >= 4 * FEWEST_PAIRS
-        return self.workers > 1 and is_large
-
-    def _map(self, task: Callable[[Portion], pd.DataFrame], pairs: pd.DataFrame, name: str) -> pd.DataFrame:
-        a_worker = -(-len(pairs) // (2 * self.workers * PAIRS_AT_A_TIME)) * PAIRS_AT_A_TIME
+    def _map(
+        self, task: Callable[[Portion], pd.DataFrame], pairs: pd.DataFrame, few: Judge, name: str
+    ) -> pd.DataFrame:
+        are_many = len(self.described.images) >= PROCESSES_FROM and len(pairs) >= 4 * FEWEST_PAIRS
+        if self.pool is None or not are_many:
+            return few(pairs)
+        a_worker = -(-len(pairs) // (2 * self.pool.workers * PAIRS_AT_A_TIME)) * PAIRS_AT_A_TIME
         portions = cut(pairs, min(max(a_worker, FEWEST_PAIRS), MOST_PAIRS))
         found = []
         with tqdm(total=len(pairs), desc=name, unit="pair", disable=not self.progress) as bar:
-            for table in map_in_processes(task, (self._portion(*one) for one in portions), self.workers):
+            for table in self.pool.map(task, (self._portion(*one) for one in portions)):
                 bar.update(len(table))
                 found.append(table)
         return joined(pairs, portions, found)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.files.workers import ProcessPool
 from dupnet.find import footprints
 from dupnet.find.cache import Cache
 from dupnet.find.collection import Collection
@@ -32,7 +33,7 @@ from dupnet.find.point_search import (
     with_places,
 )
 from dupnet.find.points import find_points, needs_dense
-from dupnet.find.portions import Processes
+from dupnet.find.portions import ByProcesses
 from dupnet.find.recent import Kept
 from dupnet.find.regions import Image
 from dupnet.find.repeats import doubting
@@ -77,6 +78,8 @@ class Run:
     """Whether they may be resized and turned by some degrees, as :mod:`dupnet.find.rescaled_search` finds."""
     slice_points: int = SLICE_POINTS
     """Points of a join that are compared at a time."""
+    pool: ProcessPool | None = None
+    """What describes the points of many images, and judges many pairs, in place of threads."""
     kept: Kept[Image] = field(default_factory=lambda: Kept(KEPT_BYTES))
     """Pixels of the images that were described first, for the judge."""
 
@@ -98,7 +101,7 @@ class Run:
         cache = stack.enter_context(opened)
         find = find_turned_points if self.turned else find_points
         describer = partial(describe_points, dense=dense, find=find, kept=self.kept)
-        settings = {"smallest": SMALLEST_IMAGE, "by_processes": True}
+        settings = {"smallest": SMALLEST_IMAGE, "pool": self.pool}
         return cache, self._described(self.collection.files, cache, describer, **settings)
 
     def tiles(self, images: Sequence[str], tiling: Tiling, stack: ExitStack) -> tuple[Described, TileSearch]:
@@ -137,9 +140,9 @@ class Run:
         here = region_judge(read, described, self.weights, self.workers, self.progress)
         return partial(self._by_processes(described).judge, few=here)
 
-    def _by_processes(self, described: Described) -> Processes:
+    def _by_processes(self, described: Described) -> ByProcesses:
         files = self.collection.files
-        return Processes(files, described, self.rendering, self.weights, self.workers, self.progress)
+        return ByProcesses(files, described, self.rendering, self.weights, self.pool, self.progress)
 
     def survey(self, described: Described) -> Surveyed | None:
         """What files say of where their images lie, if any does."""
