@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
+TRAIN := --n-train 80000 --n-faint 30000 --n-rare 40000 --n-validation 4000 --n-usual 6000 --n-confused 10000 \
+	--n-rounds 2 --mining-epochs 6 --epochs 20
 TUNE := --n-train 42000 --n-faint 4000 --n-rare 56000 --n-validation 4000 --n-usual 3000 --n-confused 10000 \
 	--n-rounds 2 --mining-epochs 4 --epochs 10 --learning-rate 0.0005
 
@@ -134,7 +136,7 @@ bench-designs: $(STAMP)  ## heads of other widths, and heads that see less, on w
 # half on two cores, with the encoder of version 0.2.
 # JAX, because these small layers take TensorFlow several times as long.
 train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (40 minutes on two cores; fetches its sources; PAIRS=, FAINT=, AIRBUS=FOLDER)
-	@KERAS_BACKEND=jax $(PYTHON) -m dupnet.training.recipe --out runs/dupnet --n-train $(or $(PAIRS),100000) --n-faint $(or $(FAINT),40000) --n-rare $(or $(RARE),20000) $(if $(AIRBUS),--airbus $(AIRBUS))
+	@KERAS_BACKEND=jax $(PYTHON) -m dupnet.training.recipe --out runs/dupnet $(TRAIN) $(if $(AIRBUS),--airbus $(AIRBUS))
 
 # The shipped weights: make tune AIRBUS=FOLDER, half an hour of processor time, most of it drawing pairs.
 tune: $(STAMP)  ## tune the shipped weights of before on pairs of rare kinds into runs/tuned (fetches its sources; AIRBUS=FOLDER)

@@ -69,6 +69,10 @@ COVERED_PIXELS = 2 * CELL_SIZE**2
 """Pixels from which on an image was altered that covers them, by a collar or a frame, where the other shows
 ground."""
 
+TILES_AT_A_TIME = 2048
+"""Tiles of several regions that are scored together so: few calls for many small regions, and of a large one
+no more than it has."""
+
 REVISIT_VOTES = 8
 """Votes for one offset from which on two images that the network refuses show the same ground."""
 
@@ -233,8 +237,8 @@ def _judge_part(
         n_covered = covered_pixels(regions[number], *(read() for read in images[number]))
         if n_covered >= COVERED_PIXELS:
             verdict[number], n_differing[number], score[number] = ALTERED, 1, 1 - n_covered / n_pixels
-    for number in np.flatnonzero((verdict == REFUSED) & ~misplaced).tolist():
-        share = _agreeing_share(compared, number, weights)
+    refused = np.flatnonzero((verdict == REFUSED) & ~misplaced).tolist()
+    for number, share in zip(refused, _agreeing_shares(compared, refused, weights), strict=True):
         if share >= ALTERED_SHARE and not is_misplaced(regions[number], images[number]):
             verdict[number], score[number] = ALTERED, share
         elif wanted.votes is not None and votes[number] >= REVISIT_VOTES:
@@ -298,16 +302,23 @@ def decidable_tiles(compared: Compared, tiles: Numbers) -> Mask:
     return np.asarray(first & second)
 
 
-def _agreeing_share(compared: Compared, number: int, weights: Weights) -> float:
-    """Share of a region's cells with evidence that lie in a 128 px tile that agrees; zero if they are few."""
-    rows, cols = compared.blocks[number]
-    block = slice(compared.starts[number], compared.starts[number] + rows * cols)
-    seen = (compared.evidence1 & compared.evidence2)[block]
-    if min(rows, cols) < ALTERED_TILE or seen.sum() < ALTERED_CELLS:
-        return 0.0
-    tiles = all_tiles(rows, cols, ALTERED_TILE) + block.start
-    tiles = tiles[decidable_tiles(compared, tiles)]
-    agreeing = tiles[tile_scores(compared, tiles, weights) >= weights.threshold]
-    agrees = np.zeros(rows * cols, bool)
-    agrees[agreeing.ravel() - block.start] = True
-    return float((agrees & seen).sum() / seen.sum())
+def _agreeing_shares(compared: Compared, numbers: list[int], weights: Weights) -> list[float]:
+    """Of each of these regions the share of its cells with evidence that lie in a 128 px tile that agrees;
+    zero if they are few."""
+    seen = compared.evidence1 & compared.evidence2
+    agrees = np.zeros(len(seen), bool)
+    blocks, waiting, n_waiting = [], [], 0
+    for number in numbers:
+        rows, cols = compared.blocks[number]
+        block = slice(compared.starts[number], compared.starts[number] + rows * cols)
+        blocks.append(block)
+        if min(rows, cols) >= ALTERED_TILE and np.count_nonzero(seen[block]) >= ALTERED_CELLS:
+            waiting.append(all_tiles(rows, cols, ALTERED_TILE) + block.start)
+            n_waiting += len(waiting[-1])
+        if waiting and (n_waiting >= TILES_AT_A_TIME or number == numbers[-1]):
+            tiles = np.concatenate(waiting)
+            tiles = tiles[decidable_tiles(compared, tiles)]
+            agrees[tiles[tile_scores(compared, tiles, weights) >= weights.threshold]] = True
+            waiting, n_waiting = [], 0
+    agrees &= seen
+    return [float(agrees[block].sum() / max(1, int(seen[block].sum()))) for block in blocks]
