@@ -132,10 +132,8 @@ bench-transforms: $(STAMP)  ## images that were mirrored, turned, resized: bench
 bench-designs: $(STAMP)  ## heads of other widths, and heads that see less, on what `make train` drew: benchmarks/results/designs.csv
 	@KERAS_BACKEND=jax $(PYTHON) -m benchmarks.designs $(if $(RUN),--run $(RUN))
 
-# The weights that `make tune` starts from: make train PAIRS=465000 FAINT=100000 RARE=0 AIRBUS=FOLDER, an hour and a
-# half on two cores, with the encoder of version 0.2.
 # JAX, because these small layers take TensorFlow several times as long.
-train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (40 minutes on two cores; fetches its sources; PAIRS=, FAINT=, AIRBUS=FOLDER)
+train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (26 minutes on two cores; fetches its sources; AIRBUS=FOLDER)
 	@KERAS_BACKEND=jax $(PYTHON) -m dupnet.training.recipe --out runs/dupnet $(TRAIN) $(if $(AIRBUS),--airbus $(AIRBUS))
 
 # The shipped weights: make tune AIRBUS=FOLDER, half an hour of processor time, most of it drawing pairs.
