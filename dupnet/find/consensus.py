@@ -30,7 +30,7 @@ def best_bins(both: Numbers, dy: Float, dx: Float) -> tuple[Numbers, Float]:
             n_columns = int(column.max()) - int(column.min()) + 1
             n_rows = int(row.max()) - int(row.min()) + 1
             key = (pair * n_rows + (row - row.min())) * n_columns + (column - column.min())
-            order = np.argsort(key)
+            order = np.argsort(key, kind="stable")  # rows come nearly sorted by pair
             fresh = np.append(True, np.diff(key[order]) != 0)
             number = np.cumsum(fresh) - 1
             counts = np.bincount(number)
