@@ -216,7 +216,7 @@ def describe_blocks(blocks: Bytes, shown: Bytes, weights: Weights | None = None)
 def _solid(blocks: Bytes) -> Mask:
     column = np.ascontiguousarray(blocks).reshape(-1, CELL_SIZE)
     grey = cv2.inRange(column, SOLID_LEVELS[0] + 1, SOLID_LEVELS[1] - 1)
-    # Eight rows of a cell in a line, folded into one; of that, eight bytes are zero where their block is solid.
+    # Eight rows of a cell in a line, folded into one: eight bytes of that are zero where a block is solid.
     line = grey.reshape(-1, 8 * CELL_SIZE)
     for half in (4 * CELL_SIZE, 2 * CELL_SIZE, CELL_SIZE):
         line = cv2.bitwise_or(line[:, :half], line[:, half:])
