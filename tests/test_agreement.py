@@ -55,10 +55,10 @@ def test_too_narrow_a_region_is_not_refined(ground):
 @pytest.mark.parametrize("quality", [75, 95])
 def test_processing_is_no_difference_and_a_patch_is(ground, quality):
     one, two = resaved(ground[:60, :300], quality), resaved(ground[:60, :300], 90, 1.05)
-    assert differing_share(high_passed(one), high_passed(two)) < 0.015
+    assert differing_share(high_passed(one), high_passed(two)) < 0.011
     changed = two.copy()
     changed[20:50, 100:130] = ground[220:250, 300:330]
-    assert differing_share(high_passed(one), high_passed(changed)) > 0.015
+    assert differing_share(high_passed(one), high_passed(changed)) > 0.02
 
 
 def test_flat_regions_do_not_differ():

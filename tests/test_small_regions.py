@@ -44,6 +44,19 @@ def test_a_changed_patch_and_a_doubtful_score_are_refused() -> None:
     assert verdict(large, other, 100, 40, score=0.98).agree
 
 
+def test_noise_explains_a_doubtful_score_where_it_lowers_the_correlation() -> None:
+    """70 x 75 px, which show the same ground with noise of as many levels as the texture has."""
+    rng = np.random.default_rng(1)
+    one, two = (
+        np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
+        for image in (crop(0, 0, 120, 120), crop(50, 45, 120, 120))
+    )
+    assert verdict(one, two, 50, 45, score=0.9).agree
+    changed = two.copy()
+    changed[10:40, 10:40] = crop(400, 400, 30, 30)
+    assert not verdict(one, changed, 50, 45, score=0.9).agree
+
+
 def test_what_is_not_valid_in_either_image_is_no_difference() -> None:
     one, two = crop(0, 0, 300, 300), crop(100, 40, 300, 300)
     spoiled = two.copy()

@@ -39,7 +39,10 @@ WINDOW = 8
 """Side in pixels of the windows in which agreement is measured: as fine as the blocks of a JPEG file."""
 
 WINDOW_AGREES = 0.5
-"""Correlation of a window from which on it agrees whatever is left."""
+"""Correlation of a window from which on what lies under a collar agrees with what the other image shows."""
+
+WINDOW_DIFFERS = 0.3
+"""Correlation of a window below which it differs, if its residual says so, too."""
 
 WINDOW_POWER = 8.0
 """Sum of both powers in a window, in squared grey levels, from which on it has texture that can differ."""
@@ -48,7 +51,7 @@ LARGE_WINDOW, LARGE_WINDOW_POWER = 16, 2.0
 """Side in pixels of windows that say whether two images agree everywhere, and the power of each, in squared
 grey levels, from which on they have texture to say so."""
 
-OUTLIER = 6.0
+OUTLIER = 2.0
 """A window differs where its residual is so many times the median of the region: what compression leaves is
 spread over the region, a change is not."""
 
@@ -181,7 +184,7 @@ def differing_share(first: Float, second: Float) -> float:
     correlation = product / np.sqrt(np.maximum(power1 * power2, 0) + 0.1)
     differs = (
         (residual > OUTLIER * (np.median(residual) + RESIDUAL_FLOOR))
-        & (correlation < WINDOW_AGREES)
+        & (correlation < WINDOW_DIFFERS)
         & (power1 + power2 > WINDOW_POWER)
     )
     return float(differs.mean()) if differs.sum() >= 2 else 0.0
