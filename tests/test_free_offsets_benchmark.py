@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
@@ -18,6 +19,7 @@ from benchmarks.free_offsets.__main__ import FIND, PEERS, LeftOut, main, of_meth
 from benchmarks.free_offsets.counting import against_truth, counts, recall_by, with_evidence
 from benchmarks.free_offsets.lookalikes import OVERLAYS, REPEATED, ground
 from dupnet.acquisitions.layouts import common_regions
+from dupnet.images.reading import read_image
 
 
 def test_each_outcome_is_told_apart() -> None:
@@ -81,6 +83,24 @@ def test_a_layout_lies_inside_and_overlaps(layout: str) -> None:
     assert (places[:, :2] + places[:, 2:] <= picture.shape[:2]).all()
     assert len(common_regions(places)) >= len(places) - 1
     assert np.array_equal(places, sets.places_of(layout, picture, 30, seed=1))
+
+
+def test_a_spoiled_layout_is_saved_once_more(tmp_path: Path) -> None:
+    def cut(layout: str, name: str) -> dict[str, npt.NDArray[np.uint8]]:
+        source = sets.Source(ground(900, 5))
+        folder = sets.cut(lambda: source, layout, tmp_path / name, 3, seed=4).folder
+        return {path.name: read_image(path) for path in (folder / "images").iterdir()}
+
+    plain, compressed, noisy, again = (
+        cut(*names) for names in (("400", "a"), ("compressed", "b"), ("noisy", "c"), ("noisy", "d"))
+    )
+    assert set(plain) == set(compressed) == set(noisy)
+    for name, image in plain.items():
+        assert 1.5 < np.std(noisy[name] - image.astype(float)) < 9
+        np.testing.assert_array_equal(noisy[name], again[name])
+        assert (compressed[name] != image).mean() > 0.5
+        sizes = [(tmp_path / folder / "images" / name).stat().st_size for folder in "abc"]
+        assert sizes[1] < 0.6 * sizes[0] and sizes[1] < sizes[2]
 
 
 def test_what_looks_alike_shows_nothing_in_common() -> None:

@@ -21,6 +21,7 @@ from dupnet.acquisitions.crops import cut_crops
 from dupnet.acquisitions.layouts import LAYOUTS, grid_places, random_places
 from dupnet.acquisitions.sea import synthetic_sea
 from dupnet.acquisitions.sources import fetch_derna, fetch_kitsap, read_acquisition
+from dupnet.images.jpeg import encode_jpeg
 from dupnet.images.reading import read_image
 
 Image = npt.NDArray[np.uint8]
@@ -28,8 +29,21 @@ Image = npt.NDArray[np.uint8]
 SEA_SIDE, SEA_SEED = 3072, 77
 """Side in pixels of the synthetic sea, and its place."""
 
-SIDES: dict[str, tuple[int, ...]] = {"400": (400,), "512": (512,), "600": (600,), "64-128": (64, 96, 128)}
+SIDES: dict[str, tuple[int, ...]] = {
+    "400": (400,),
+    "512": (512,),
+    "600": (600,),
+    "64-128": (64, 96, 128),
+    "compressed": (400,),
+    "noisy": (400,),
+}
 """Random places: squares of these sides."""
+
+SPOILED = ("compressed", "noisy")
+"""Layouts of which every file is saved once more: at one of :data:`LOW_QUALITIES`, or with noise of a
+deviation between :data:`NOISE` levels, at a quality of 92."""
+
+LOW_QUALITIES, NOISE = (18, 50), (2.0, 8.0)
 
 RANGES = {"256-1024": (256, 1024, False), "64-2000": (64, 2000, True)}
 """Random places: sides from, to, and whether drawn in the logarithm."""
@@ -111,8 +125,24 @@ def places_of(layout: str, picture: Image, n_images: int, seed: int) -> npt.NDAr
 def cut(source: Callable[[], Source], layout: str, folder: Path, n_images: int, seed: int) -> Cut:
     """A hard cut of a source, in ``folder``; cut now unless it is there."""
     if not (folder / "truth.csv").exists():
-        shutil.rmtree(folder, ignore_errors=True)
+        beside = folder.with_name(f"{folder.name}.part")
+        for old in (folder, beside):
+            shutil.rmtree(old, ignore_errors=True)
         picture, another_day = source()
         places = places_of(layout, picture, n_images, seed)
-        cut_crops(picture, folder, places, hard=True, seed=seed, another_day=another_day, workers=2)
+        cut_crops(picture, beside, places, hard=True, seed=seed, another_day=another_day, workers=2)
+        if layout in SPOILED:
+            _spoil(beside / "images", layout, seed)
+        beside.rename(folder)
     return Cut(folder, pd.read_csv(folder / "images.csv"), pd.read_csv(folder / "truth.csv"))
+
+
+def _spoil(folder: Path, layout: str, seed: int) -> None:
+    """Save every image of a folder once more, as :data:`SPOILED` says."""
+    for number, path in enumerate(sorted(folder.iterdir())):
+        rng = np.random.default_rng((seed, number))
+        image, quality = read_image(path), int(rng.integers(*LOW_QUALITIES))
+        if layout == "noisy":
+            levels = image + rng.normal(0, rng.uniform(*NOISE), image.shape)
+            image, quality = np.clip(np.rint(levels), 0, 255).astype(np.uint8), 92
+        path.write_bytes(encode_jpeg(image, quality))
