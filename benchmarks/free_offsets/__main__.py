@@ -1,12 +1,13 @@
 """``python -m benchmarks.free_offsets [--raw DIR] [--airbus FOLDER]``: overlaps found and invented.
 
 Hard cuts of held-out parts (:mod:`benchmarks.free_offsets.sets`), of every layout and with versions of
-another day, are searched by `dupnet find`, each beside the floor (decode every file in colour with two
-threads): ``free_offsets.csv``, by common share and narrow side ``free_offsets_recall.csv``, every error
-``free_offsets_errors.csv``. Smaller ones, beside local features and hashes on all pairs and other tools, with
-the reason where one was left out: ``free_offsets_methods.csv``. Images that only look alike:
-``free_offsets_lookalikes.csv``. A number of 0 images leaves the files of that part as they are. All that
-there is goes into ``free_offsets.md`` and ``free_offsets.png``. Pixels are never written there.
+another day, are searched by `dupnet find`, the quieter of two runs, beside the floor (decode every file in
+colour with two threads), the quietest of three: ``free_offsets.csv``, by common share and narrow side
+``free_offsets_recall.csv``, every error ``free_offsets_errors.csv``. Smaller ones, beside local features and
+hashes on all pairs and other tools, with the reason where one was left out: ``free_offsets_methods.csv``.
+Images that only look alike: ``free_offsets_lookalikes.csv``. A number of 0 images leaves the files of that
+part as they are. All that there is goes into ``free_offsets.md`` and ``free_offsets.png``. Pixels are never
+written there.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from benchmarks.free_offsets import output, sets
 from benchmarks.free_offsets.counting import OFFSET, PAIR, against_truth, counts, recall_by, with_evidence
 from benchmarks.free_offsets.features import METHODS
 from benchmarks.free_offsets.lookalikes import OVERLAYS, REPEATED, SIDE, ground
+from benchmarks.speed.measure import measured
 from benchmarks.speed.peers import NOT_INSTALLED
 from dupnet.files.atomic import write_csv
 from dupnet.find.results import read_table
@@ -240,17 +242,6 @@ def run_lookalikes(options: argparse.Namespace) -> pd.DataFrame:
 
 def _laid(lay: Callable[[sets.Image], sets.Image], images: Sequence[sets.Image], number: int) -> sets.Image:
     return lay(images[number])
-
-
-def measured(task: Sequence[Any], times: int = 1) -> dict[str, Any]:
-    """Run a task of :mod:`benchmarks.speed.measure` so many times, each in a process of its own: the run that
-    took the least processor time, which what else the machine does can only lengthen."""
-    command = [sys.executable, "-m", "benchmarks.speed.measure", *map(str, task)]
-    runs = []
-    for _ in range(times):
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        runs.append(dict(json.loads(done.stdout.splitlines()[-1])))
-    return min(runs, key=lambda run: float(run["task_cpu_seconds"]))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ FOUND = (
     "more, at a JPEG quality of 18 to 49 or with noise of 2 to 8 levels. To be found are pairs of one day "
     "whose common region is at least 32 px wide and shows something; a found one is exact to the pixel. Of "
     "another day are pairs of which at least 15 % of the common region differs; those of which less does are "
-    "counted apart. The floor: the processor time to decode every file in colour."
+    "counted apart. The floor: the processor time to decode every file in colour, the least of three runs "
+    "beside the lesser of two of `find`; it differs by half from run to run, and so does what is told by it."
 )
 METHODS = (
     "The same collections for every method, smaller: features with RANSAC and hashes compare all pairs. "

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.speed import output, searching
+from benchmarks.speed.measure import measured
 from benchmarks.speed.peers import NOT_INSTALLED
 from dupnet.acquisitions.scenes import cut_collection
 from dupnet.acquisitions.sources import fetch_derna, read_acquisition
@@ -209,13 +210,6 @@ def run_search(work: Path, n: int, n_equal: int, indexes: list[str]) -> pd.DataF
         print(f"{n} descriptors, {index}: {rows[-1]['seconds']:.1f} s", flush=True)
     path.unlink()
     return pd.DataFrame(rows)
-
-
-def measured(task: list[Any]) -> dict[str, Any]:
-    """Run a task of ``measure`` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.speed.measure", *map(str, task)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.free_offsets import sets as held_out
-from benchmarks.free_offsets.__main__ import METHOD_SECONDS, PEERS, LeftOut, measured, run_peer
+from benchmarks.free_offsets.__main__ import METHOD_SECONDS, PEERS, LeftOut, run_peer
 from benchmarks.markdown import markdown
+from benchmarks.speed.measure import measured
 from benchmarks.transforms.counting import against_truth, counts, joined_versions, recall_by_share
 from benchmarks.transforms.sets import KINDS, cut, truth_of, whole_day
 from dupnet.files.atomic import write_csv

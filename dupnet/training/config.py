@@ -20,7 +20,7 @@ __all__ = ["TrainConfig", "keep_settings"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of a training; the defaults are those of the shipped weights. All numbers of the pairs that it
+    """Settings of a training; the defaults are of a large one from scratch. All numbers of the pairs that it
     learns from and is watched on, of rounds and of epochs are at least 1.
 
     ``dupnet`` learns from ``n_train`` hard pairs that are drawn and described once, which takes the most of
@@ -69,8 +69,8 @@ class TrainConfig:
 
     @classmethod
     def of_size(cls, n_train: int, **others: Any) -> TrainConfig:
-        """Settings with ``n_train`` hard pairs, and of the other kinds as large a share as the shipped
-        weights had."""
+        """Settings with ``n_train`` hard pairs, and of the other kinds as large a share as the defaults
+        have."""
         kinds = ("n_faint", "n_rare", "n_validation", "n_usual", "n_confused")
         numbers = {name: max(16, round(getattr(cls, name) * n_train / cls.n_train)) for name in kinds}
         return cls(n_train=n_train, **{**numbers, **others})

@@ -1,8 +1,9 @@
 """The recipe of the shipped network: its sources, and parts of them that never meet.
 
-``python -m dupnet.training.recipe`` trains from scratch as the shipped weights were trained; ``make train``
-calls it. Derna, Kitsap, Yellowstone and Washington come from the package registries; Airbus images are used
-where their folder is given. :mod:`dupnet.training.rounds` does the rest, as for ``dupnet train``.
+``python -m dupnet.training.recipe`` trains from scratch, or tunes what ``--start`` names; ``make train`` and
+``make tune``, which made the shipped weights, call it with their numbers of pairs and rounds. Derna, Kitsap,
+Yellowstone and Washington come from the package registries; Airbus images are used where their folder is
+given. :mod:`dupnet.training.rounds` does the rest, as for ``dupnet train``.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def airbus_parts(groups: pd.Series, held_out: Sequence[str], seed: int = 0) -> p
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train from scratch; see the module."""
+    """Train or tune; see the module."""
     parser = argparse.ArgumentParser(
         prog="python -m dupnet.training.recipe", description=__doc__.split("\n\n")[0]
     )
