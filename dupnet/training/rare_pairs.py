@@ -26,11 +26,11 @@ Image = npt.NDArray[np.uint8]
 Rng = np.random.Generator
 
 RARE_KINDS = {
-    "collar": 0.26,  # no data beside content, mostly weak sea; of other ground up to 20 px aside
+    "collar": 0.24,  # no data beside content, mostly weak sea; of other ground up to 20 px aside
     "lifted": 0.18,  # nearly black in one file, lightened in the other; of other ground, or of another day
     "aside": 0.18,  # one or two pixels aside, where fine texture tells; the same place exactly
-    "noise": 0.13,  # noise of 3 to 14 levels over one of the two, or both; of another day as well
-    "compressed": 0.13,  # JPEG below a quality of 50, of one file or both; of another day as well
+    "noise": 0.12,  # noise of 3 to 14 levels over one of the two, or both; of another day as well
+    "compressed": 0.16,  # JPEG below a quality of 50, of one file or both; of another day as well
     "little": 0.12,  # a square of 64 or 128 px, repeated until it fills a tile; of another day as well
 }
 """Kinds and their shares; half of each kind are duplicates."""
@@ -50,6 +50,9 @@ for the two to be told apart after all processing."""
 
 LOW_QUALITIES, LEAST_LEFT = (18, 50), 0.5
 """JPEG qualities, and the correlation of fine detail with what it was before that must be left."""
+
+JPEG_BLOCK = 8
+"""Side in pixels of a JPEG block (ITU-T T.81): two files of crops at any offset have theirs apart."""
 
 CHANNEL_NOISE = 0.4
 """Standard deviation in levels of what a sensor adds to each channel of a nearly black tile. It leaves single
@@ -225,15 +228,26 @@ def _compressed(tile: Image, other: Image, is_duplicate: bool, rng: Rng) -> Draw
     files, quality = processed(tiles, rng)
     lower = [int(low) for low in rng.integers(*LOW_QUALITIES, 2)]
     which, both = int(rng.integers(2)), bool(rng.random() < 0.5)
+    starts = rng.integers(0, JPEG_BLOCK, (2, 2))
+    if rng.random() < 0.4:  # as of crops whose offset is a multiple of a block
+        starts[1] = starts[0]
     for number in range(2):
         if number == which or both:
             before = to_grey(files[number])
-            files[number], quality = jpeg(files[number], lower[number]), min(quality, lower[number])
+            files[number] = _saved_as_part(files[number], lower[number], *starts[number].tolist())
+            quality = min(quality, lower[number])
             # Where nothing but blocks is left, no label would be true.
             if _correlation(_fine(before), _fine(to_grey(files[number]))) < LEAST_LEFT:
                 return None
     grey1, grey2 = (to_grey(file) for file in files)
     return (grey1, grey2, quality) if is_duplicate or is_another(grey1, grey2) else None
+
+
+def _saved_as_part(tile: Image, quality: int, down: int, right: int) -> Image:
+    """A tile as a JPEG file shows it, in which it begins so many pixels after a block does."""
+    height, width = tile.shape[:2]
+    file = cv2.copyMakeBorder(tile, down, JPEG_BLOCK - down, right, JPEG_BLOCK - right, cv2.BORDER_REFLECT)
+    return jpeg(np.asarray(file, np.uint8), quality)[down : down + height, right : right + width]
 
 
 def _little(tile: Image, other: Image, is_duplicate: bool, rng: Rng) -> Drawn:
