@@ -60,9 +60,11 @@ def add_command(
 def add_habits(parser: argparse.ArgumentParser) -> None:
     """Add ``-q``, ``-v`` and ``--json``."""
     amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("-q", "--quiet", action="store_true", help="the result alone, and no progress")
-    amount.add_argument("-v", "--verbose", action="store_true", help="every row of every list")
-    parser.add_argument("--json", action="store_true", help="the whole result as JSON on standard output")
+    amount.add_argument("-q", "--quiet", action="store_true", help="print only the result, no progress")
+    amount.add_argument("-v", "--verbose", action="store_true", help="print every row of every list")
+    parser.add_argument(
+        "--json", action="store_true", help="print the whole result as JSON on standard output"
+    )
 
 
 def add_judgements(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +72,7 @@ def add_judgements(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ignore-judgements",
         action="store_true",
-        help="as the search has it, whatever was judged by eye (DIR/judgements.csv)",
+        help="ignore what was judged by eye (DIR/judgements.csv)",
     )
 
 
@@ -169,7 +171,7 @@ def add_pair_table(parser: argparse.ArgumentParser) -> tuple[argparse.Action, ar
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add ``--seed``; numpy takes no negative ones."""
     parser.add_argument(
-        "--seed", type=whole_number(0), default=0, metavar="N", help="of whatever is drawn (default: 0)"
+        "--seed", type=whole_number(0), default=0, metavar="N", help="seed of all random draws (default: 0)"
     )
 
 
@@ -189,20 +191,22 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help="a network of one's own, dupnet.npz of `dupnet train` (default: the shipped one)",
+        help="your own network, dupnet.npz of `dupnet train` (default: the shipped one)",
     )
 
 
 def add_transforms(parser: argparse._ActionsContainer) -> None:
     """Add ``--turned`` and ``--rescaled``."""
     parser.add_argument(
-        "--turned", action="store_true", help="also images that were mirrored, turned by quarters, or both"
+        "--turned",
+        action="store_true",
+        help="also images that were mirrored, rotated by quarter turns, or both",
     )
     parser.add_argument(
         "--rescaled",
         action="store_true",
         help="also images that were resized by 0.4 to 2.5, each side by its own factor, or rotated by up to "
-        "15 degrees; with --turned in any of its ways",
+        "15 degrees; combines with --turned",
     )
 
 
@@ -212,5 +216,5 @@ def add_workers(parser: argparse._ActionsContainer) -> None:
         "--workers",
         type=whole_number(1),
         metavar="N",
-        help="threads or processes at work (default: one for every core)",
+        help="number of threads or processes (default: one per core)",
     )

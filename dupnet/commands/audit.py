@@ -34,31 +34,35 @@ def add(commands: Commands) -> None:
     parser = add_command(
         commands,
         "audit",
-        "leaks of any given split: images, pixels, pairs; exit status 1 if there are any",
-        "Count what a split leaks: the images and pixels of each split that another split shows too. SPLITS "
+        "leaks of a given split: images, pixels, pairs; exit status 1 if there are any",
+        "Count what a split leaks: the images and pixels of each split that another split also shows. SPLITS "
         "is a table (CSV, TSV, Parquet, JSON), NAME=LIST for each split, COCO files, a YOLO data.yaml, or a "
-        "folder of split folders. DIR is the output folder of `dupnet find`. Of a FOLDER of images alone the "
-        "overlaps are searched first, and the split is that of its folders (train/, val/, ...) or of the "
-        "lists in it. Exit status 1 if anything leaks. What was searched stands beside every answer.",
+        "folder of split folders. DIR is the output folder of `dupnet find`. If only a FOLDER of images is "
+        "given, its overlaps are searched first, and the split is that of its folders (train/, val/, ...) or "
+        "of the lists in it. Exit status 1 if anything leaks. Every answer says what was searched.",
         [
             "dupnet audit FOLDER                      # with train/, val/, test/ in it; searches first",
-            "dupnet audit splits.csv DIR              # what `dupnet find` wrote into DIR",
+            "dupnet audit splits.csv DIR              # with the results of `dupnet find` in DIR",
             "dupnet audit train=train.txt val=val.txt DIR --pairs leaks.csv",
             "dupnet audit instances_train2017.json instances_val2017.json DIR",
             "dupnet audit labels.csv DIR --image-column file --split-column fold --json",
         ],
     )
     parser.add_argument("what", nargs="+", metavar="SPLITS DIR | FOLDER", help="a split and DIR, or a FOLDER")
-    parser.add_argument("--image-column", metavar="NAME", help="column of images (default: the clear one)")
-    parser.add_argument("--split-column", metavar="NAME", help="column of splits (default: the clear one)")
+    parser.add_argument("--image-column", metavar="NAME", help="column of images (default: guessed)")
     parser.add_argument(
-        "--images", metavar="FOLDER", help="where the images of DIR are now, for the split of their folders"
+        "--split-column", metavar="NAME", help="column of splits (default: guessed; check it)"
     )
-    parser.add_argument("--pairs", metavar="CSV", help="write every pair that leaks, with its common share")
+    parser.add_argument(
+        "--images", metavar="FOLDER", help="where the images of DIR are now, if their folders are the split"
+    )
+    parser.add_argument("--pairs", metavar="CSV", help="write every leaking pair, with its common share")
     add_judgements(parser)
-    search = parser.add_argument_group("of a FOLDER that is searched first")
-    search.add_argument("-o", "--out", metavar="DIR", help="for what is found (default: FOLDER-dupnet)")
-    search.add_argument("--grid", type=whole_number(1), metavar="PX", help="only whole tiles on a grid of PX")
+    search = parser.add_argument_group("if only FOLDER is given")
+    search.add_argument("-o", "--out", metavar="DIR", help="folder for the results (default: FOLDER-dupnet)")
+    search.add_argument(
+        "--grid", type=whole_number(1), metavar="PX", help="search only whole tiles on a grid of PX"
+    )
     add_transforms(search)
     add_workers(search)
     add_habits(parser)

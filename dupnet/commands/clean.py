@@ -31,12 +31,12 @@ def add(commands: Commands) -> None:
         commands,
         "clean",
         "keep one of each of the duplicates: lists, and a folder of links; nothing is deleted",
-        "Choose one of each of the duplicates that `dupnet find` found. Writes keep.csv and remove.csv, "
-        "which says for each image that is left out which kept one shows the same, and why. No file of yours "
-        "is ever deleted, moved or changed.",
+        "Keep one image of each set of duplicates that `dupnet find` found. Writes keep.csv and remove.csv; "
+        "remove.csv says for each image which kept image shows the same, and why. None of your files "
+        "is deleted, moved or changed.",
         [
-            "dupnet clean DIR                                   # the larger of two that share half",
-            "dupnet clean DIR --share 0 --keep sharpest         # of any common ground",
+            "dupnet clean DIR                                   # keeps the larger of two that share half",
+            "dupnet clean DIR --share 0 --keep sharpest         # any common ground counts",
             "dupnet clean DIR --keep labelled --labels labels.csv",
             "dupnet clean DIR --link CLEAN                      # a folder of links to what is kept",
         ],
@@ -46,22 +46,22 @@ def add(commands: Commands) -> None:
         "--keep",
         choices=("largest", "sharpest", "first", "labelled"),
         default="largest",
-        help="which of two to keep: more pixels (default), more detail, the first name, having a label",
+        help="which of two to keep: the one with more pixels (default), more detail, the first name, a label",
     )
     parser.add_argument(
         "--share",
         type=share,
         default=0.5,
         metavar="SHARE",
-        help="of the smaller image, from which on two are duplicates (default: 0.5; 0: any common ground)",
+        help="least common share of the smaller image to be a duplicate (default: 0.5; 0: any common ground)",
     )
     parser.add_argument(
         "--labels", metavar="LABELS", help="labels for --keep labelled, as for `dupnet labels`"
     )
+    parser.add_argument("--link", metavar="FOLDER", help="create this folder with links to the kept images")
     parser.add_argument(
-        "--link", metavar="FOLDER", help="make this folder, of links to the images that are kept"
+        "--images", metavar="FOLDER", help="where the images are now (default: as recorded in DIR)"
     )
-    parser.add_argument("--images", metavar="FOLDER", help="where the images are now (default: as DIR tells)")
     parser.add_argument(
         "-o", "--out", metavar="DIR", help="folder for keep.csv and remove.csv (default: DIR)"
     )

@@ -80,10 +80,10 @@ def _terminated() -> Iterator[None]:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="dupnet",
-        description="Find every duplicated tile of a satellite collection, rebuild the acquisitions, "
+        description="Find duplicated tiles in satellite collections, rebuild the acquisitions, "
         "split without a leak.",
-        epilog="exit status: 0 well, 1 if an audit finds a leak or labels disagree, 2 for bad use, 130 or "
-        "143 if stopped",
+        epilog="exit status: 0 success, 1 if an audit finds a leak or labels disagree, 2 for wrong use, "
+        "130 or 143 if stopped",
     )
     parser.add_argument("--version", action="version", version=f"dupnet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

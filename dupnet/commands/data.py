@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
     parser = add_command(
         commands,
         "data",
-        "fetch real imagery, and cut it into collections whose every overlap is known",
+        "fetch real imagery and cut it into collections with known overlaps",
         "Fetch an acquisition from a package registry (Airbus through Kaggle), show "
         "its licence, and cut it into a collection with exact truth. `cut` takes any large image.",
         [
@@ -43,10 +43,14 @@ def add(commands: Commands) -> None:
         "--raw", default="data/raw", metavar="DIR", help="folder for what is fetched (default: data/raw)"
     )
     parser.add_argument(
-        "-o", "--out", metavar="DIR", help="the collection (default: data/processed/NAME[-hard])"
+        "-o", "--out", metavar="DIR", help="folder for the collection (default: data/processed/NAME[-hard])"
     )
-    parser.add_argument("--n-images", type=whole_number(1), metavar="N", help="crops to make (default: all)")
-    parser.add_argument("--hard", action="store_true", help="each crop processed on its own, other days")
+    parser.add_argument(
+        "--n-images", type=whole_number(1), metavar="N", help="number of crops (default: all)"
+    )
+    parser.add_argument(
+        "--hard", action="store_true", help="process each crop on its own, and add crops of other days"
+    )
     add_seed(parser)
     parser.add_argument(
         "--image-size", type=whole_number(1), default=768, metavar="PX", help="side of a crop (default: 768)"
@@ -56,7 +60,7 @@ def add(commands: Commands) -> None:
         type=whole_number(1),
         default=256,
         metavar="PX",
-        help="between crops, and side of a tile (default: 256)",
+        help="distance between crops, and side of a tile (default: 256)",
     )
     add_workers(parser)
     add_habits(parser)

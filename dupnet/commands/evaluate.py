@@ -55,8 +55,8 @@ def add(commands: Commands) -> None:
         commands,
         "evaluate",
         "precision and recall of a network on a table of pairs, or on labels",
-        "Judge a network by a table of pairs, or by overlaps that a person labelled: counts, and "
-        "every label that it contradicts.",
+        "Measure a network on a table of pairs, or on overlaps labelled by a person: counts, and "
+        "every label that the network contradicts.",
         [
             "dupnet evaluate pairs.parquet IMAGES",
             "dupnet evaluate pairs.parquet IMAGES --weights run/dupnet.npz --split validation",
@@ -72,19 +72,21 @@ def add(commands: Commands) -> None:
         metavar="FILE",
         action=_LabelsOption,
         positional=positional,
-        help="labelled overlaps, as `dupnet review --export` writes them, in place of TABLE",
+        help="labelled overlaps of `dupnet review --export`, in place of TABLE",
     )
     parser.add_argument(
-        "-o", "--out", metavar="DIR", help="with --labels: write counts.csv and judged.csv there"
+        "-o", "--out", metavar="DIR", help="with --labels: folder for counts.csv and judged.csv"
     )
-    parser.add_argument("--model", metavar="MODEL.keras", help="a network of either kind, by Keras")
+    parser.add_argument(
+        "--model", metavar="MODEL.keras", help="a network saved by Keras, dupnet or dupnet_v0"
+    )
     add_weights(parser)
     parser.add_argument("--split", metavar="NAME", help="rows of TABLE to evaluate on (default: test)")
     parser.add_argument(
         "--threshold",
         type=score,
         metavar="SCORE",
-        help="score from which a pair is a duplicate (default: the network's own)",
+        help="least score of a duplicate (default: the threshold of the network)",
     )
     parser.add_argument(
         "--tile-size",

@@ -27,25 +27,27 @@ def add(commands: Commands) -> None:
     parser = add_command(
         commands,
         "find",
-        "every overlap in a folder of images, groups, mosaics and a report",
-        "Find every overlap in a folder of images. Writes tables, mosaics and a report into DIR. "
-        "Stopped at any moment, the same command goes on where it was.",
+        "overlaps in a folder of images, groups, mosaics and a report",
+        "Find the overlaps in a folder of images. Writes tables, mosaics and a report into DIR. "
+        "If it was stopped, the same command resumes.",
         [
             "dupnet find IMAGES                     # into IMAGES-dupnet, beside IMAGES",
-            "dupnet find IMAGES -o DIR --grid 256   # only whole tiles of 256 px, quicker",
+            "dupnet find IMAGES -o DIR --grid 256   # only whole tiles of 256 px, faster",
             "dupnet find MORE -o DIR --add          # more images of the collection in DIR",
-            "dupnet find NEW -o DIR --against OLD   # only what the two have in common",
-            "dupnet find IMAGES --turned --rescaled # also mirrored, turned, resized, rotated",
+            "dupnet find NEW -o DIR --against OLD   # only overlaps between the two",
+            "dupnet find IMAGES --turned --rescaled # also mirrored, resized and rotated copies",
         ],
     )
     parser.add_argument(
         "images",
         metavar="IMAGES",
         nargs="*",
-        help="folders of images, entered, or files (default: those that DIR remembers)",
+        help="folders of images, searched recursively, or files (default: those of DIR)",
     )
     parser.add_argument(
-        "--from-file", metavar="FILE", help="also the paths that FILE lists, one a line (- is standard input)"
+        "--from-file",
+        metavar="FILE",
+        help="also the paths listed in FILE, one per line (- is standard input)",
     )
     parser.add_argument(
         "--images",
@@ -53,7 +55,7 @@ def add(commands: Commands) -> None:
         nargs="+",
         dest="moved_to",
         default=[],
-        help="where the folders that DIR remembers are now, if they have moved",
+        help="where the images of DIR are now, if they have moved",
     )
     parser.add_argument(
         "-o", "--out", metavar="DIR", help="folder for the results (default: IMAGES-dupnet, beside IMAGES)"
@@ -62,8 +64,8 @@ def add(commands: Commands) -> None:
         "--grid",
         type=whole_number(1),
         metavar="PX",
-        help="search only whole tiles on a grid of PX pixels, a multiple of 32 and at least 64: quicker, and "
-        "blind to any other offset",
+        help="search only whole tiles on a grid of PX pixels, a multiple of 32 and at least 64: faster, but "
+        "finds no other offset",
     )
     parser.add_argument(
         "--tile-size", type=whole_number(1), metavar="PX", help="as --grid, side of a tile (default: 256)"
@@ -79,31 +81,33 @@ def add(commands: Commands) -> None:
         type=whole_number(1),
         nargs=3,
         metavar=("RED", "GREEN", "BLUE"),
-        help="of files of more than three (default: by their colours or names, or the first three)",
+        help="bands to use if there are more than three (default: by colour or name, or the first three)",
     )
     parser.add_argument(
         "--stretch",
         default="file",
         metavar="HOW",
-        help="black and white of files of more than 8 bits: file (default), collection, or LOW:HIGH",
+        help="how files of more than 8 bits are stretched: by file (default), collection, or LOW:HIGH",
     )
     parser.add_argument("--add", action="store_true", help="add IMAGES to the collection that DIR holds")
     parser.add_argument("--against", metavar="OTHER", help="only overlaps between IMAGES and this folder")
     add_transforms(parser)
     parser.add_argument(
-        "--check-content", action="store_true", help="tell a changed file by its bytes, not its time"
+        "--check-content", action="store_true", help="detect changed files by content, not by time"
     )
     parser.add_argument(
-        "--all-pairs", action="store_true", help="every pair of copies of one image, however many there are"
+        "--all-pairs",
+        action="store_true",
+        help="list every pair of copies of one image, even if there are many",
     )
     add_weights(parser)
     parser.add_argument(
-        "--no-report", action="store_true", help="no report.html and mosaics/, nor earlier ones"
+        "--no-report", action="store_true", help="no report.html and mosaics/; removes earlier ones"
     )
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="work on a Dask cluster; IMAGES and DIR may be URLs (docs/scaling.md)",
+        help="run on a Dask cluster; IMAGES and DIR may be URLs (docs/scaling.md)",
     )
     add_judgements(parser)
     add_workers(parser)

@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         commands,
         "labels",
         "duplicates whose labels disagree; exit status 1 if there are any",
-        "Compare the labels of images that show the same: labels of whole images where two share --share "
+        "Compare the labels of overlapping images: labels of whole images if two share at least --share "
         "of the smaller one; boxes and masks in any common region. LABELS is a table (image and labels, "
         "boxes, or the run lengths of the Airbus set), a folder of class folders, or COCO files. DIR is the "
         "output folder of `dupnet find`. Exit status 1 if any disagree.",
@@ -33,24 +33,24 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("labels", nargs="+", metavar="LABELS", help="a table, COCO files, or a folder")
     parser.add_argument("dir", metavar="DIR", help="output folder of `dupnet find`")
-    parser.add_argument("--image-column", metavar="NAME", help="column of images (default: the clear one)")
+    parser.add_argument("--image-column", metavar="NAME", help="column of images (default: guessed)")
     parser.add_argument("--label-column", metavar="NAME", help="column of labels (default: all others)")
     parser.add_argument(
         "--share",
         type=share,
         default=0.5,
         metavar="SHARE",
-        help="of the smaller image, from which on labels of whole images are compared (default: 0.5)",
+        help="least common share of the smaller image to compare labels of whole images (default: 0.5)",
     )
     parser.add_argument(
         "--iou",
         type=share,
         default=0.5,
         metavar="SHARE",
-        help="intersection over union from which on two boxes or masks are the same (default: 0.5)",
+        help="least intersection over union for two boxes or masks to match (default: 0.5)",
     )
     parser.add_argument(
-        "-o", "--out", metavar="CSV", help="for the conflicts (default: DIR/label_conflicts.csv)"
+        "-o", "--out", metavar="CSV", help="file for the conflicts (default: DIR/label_conflicts.csv)"
     )
     add_judgements(parser)
     add_habits(parser)

@@ -32,10 +32,10 @@ def add(commands: Commands) -> None:
     parser = add_command(
         commands,
         "pairs",
-        "labelled pairs of tiles for training, within the parts of a split",
+        "labelled pairs of tiles for training, each within one split",
         "Make the labelled table of tile pairs of a collection, as TABLE.parquet and TABLE.csv.",
         [
-            "dupnet pairs DIR -o pairs                     # keeps to DIR/splits.csv",
+            "dupnet pairs DIR -o pairs                     # within the splits of DIR/splits.csv",
             "dupnet pairs DIR -o pairs --rows 30000 --seed 1",
             "dupnet pairs DIR -o pairs --splits mine.csv --tile-size 128",
         ],
@@ -46,34 +46,34 @@ def add(commands: Commands) -> None:
         "--out",
         metavar="TABLE",
         required=True,
-        help="file for the table, with .csv, .parquet or neither",
+        help="file for the table, with or without .csv or .parquet",
     )
     parser.add_argument(
         "--rows",
         type=whole_number(1),
         default=150_000,
         metavar="N",
-        help="size of the sample (default: 150,000)",
+        help="number of rows (default: 150,000)",
     )
     parser.add_argument(
         "--splits",
         metavar="FILE",
-        help="the split to keep to, as `dupnet split` writes it (default: DIR/splits.csv, if it is there)",
+        help="the split to use, as `dupnet split` writes it (default: DIR/splits.csv, if it exists)",
     )
     parser.add_argument(
         "--ratios",
         type=float,
         nargs=3,
         metavar="SHARE",
-        help="without a split: split as `dupnet split` does, by these shares of train, validation and test "
+        help="if there is no split: shares of train, validation and test to split by as `dupnet split` does "
         "(default: 0.8 0.1 0.1)",
     )
     parser.add_argument(
         "--tile-size",
         type=whole_number(1),
         metavar="PX",
-        help="side of a tile, which divides the sides of the images (default: the step of the grid that "
-        "`dupnet find` saw, or 256)",
+        help="side of a tile, which must divide the sides of the images (default: the grid that "
+        "`dupnet find` detected, or 256)",
     )
     add_seed(parser)
     add_workers(parser)

@@ -14,31 +14,33 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "review",
         help="judge overlaps by eye in a browser, least certain first",
-        description="Judge overlaps by eye in a browser, least certain first. Answers are kept as they come, "
-        "and become labels with --export.",
+        description="Judge overlaps by eye in a browser, least certain first. Each answer is saved at once; "
+        "--export writes them as labels.",
     )
     parser.add_argument("dir", metavar="DIR", help="output folder of `dupnet find`, or a table of pairs")
-    parser.add_argument("--images", metavar="FOLDER", help="where the images are now (default: as DIR tells)")
+    parser.add_argument(
+        "--images", metavar="FOLDER", help="where the images are now (default: as recorded in DIR)"
+    )
     parser.add_argument("--judgements", metavar="CSV", help="file for the answers (default: in DIR)")
     parser.add_argument(
-        "--tile-size", type=whole_number(1), metavar="PX", help="with a table: side of a tile (256)"
+        "--tile-size", type=whole_number(1), metavar="PX", help="with a table: side of a tile (default: 256)"
     )
     add_weights(parser)
     parser.add_argument(
         "--near",
         action="store_true",
-        help="also what was refused: closely by the network, as contradictions, as revisits",
+        help="also pairs that were narrowly refused by the network, contradictions and revisits",
     )
-    parser.add_argument("--reviewer", metavar="NAME", default="", help="who judges, kept with the answers")
+    parser.add_argument("--reviewer", metavar="NAME", default="", help="your name, saved with the answers")
     parser.add_argument(
         "--port",
         type=whole_number(0, 65535),
         default=0,
-        help="port to listen on (default: a free one); over SSH, from any free port OWN of your machine: "
-        "ssh -N -L OWN:127.0.0.1:PORT HOST, and in the address OWN instead of PORT",
+        help="port to listen on (default: a free one); over SSH, with a free port LOCAL of your machine: "
+        "ssh -N -L LOCAL:127.0.0.1:PORT HOST, then open the address with LOCAL in place of PORT",
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
-    parser.add_argument("--export", metavar="CSV", help="write the answers so far as labels, and end")
+    parser.add_argument("--export", metavar="CSV", help="write the answers so far as labels, and exit")
     parser.set_defaults(command=run)
 
 

@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
         commands,
         "split",
         "split a collection without a leak, whole groups together; or repair a given split",
-        "Split what `dupnet find` wrote into DIR, whole groups together: DIR/splits.csv. With --from, move "
+        "Split the images of DIR, keeping groups whole; writes DIR/splits.csv. With --from, move "
         "the fewest images of a given split that leave no group torn; the moves go into moved.csv beside it.",
         [
             "dupnet split DIR                                  # 80 : 10 : 10",
@@ -59,26 +59,32 @@ def add(commands: Commands) -> None:
         help="names of the splits, as many as ratios (default: train [validation] test)",
     )
     add_seed(parser)
-    parser.add_argument("--stratify", metavar="CSV", help="one row an image, or one a ship")
-    parser.add_argument("--column", help="column of that CSV to stratify by (default: the first)")
     parser.add_argument(
-        "--keep-revisits", action="store_true", help="keep one ground at several times together, too"
+        "--stratify", metavar="CSV", help="balance the splits by this table: one row per image, or per object"
+    )
+    parser.add_argument("--column", help="column of that table to stratify by (default: the first)")
+    parser.add_argument(
+        "--keep-revisits", action="store_true", help="also keep revisits of the same ground together"
     )
     parser.add_argument(
         "--blocks",
         type=whole_number(1),
         metavar="PX",
-        help="divide groups larger than the smallest split by blocks of PX; what straddles is in `buffer`",
+        help="divide groups larger than the smallest split into blocks of PX; those on a border get `buffer`",
     )
     parser.add_argument(
         "--from",
         dest="given",
         nargs="+",
         metavar="SPLITS",
-        help="repair this split: a table, NAME=LIST, COCO files, data.yaml or a folder, as `dupnet audit`",
+        help="repair this split: a table, NAME=LIST, COCO files, data.yaml or a folder, as in `dupnet audit`",
     )
-    parser.add_argument("--image-column", metavar="NAME", help="of that table (default: the clear one)")
-    parser.add_argument("--split-column", metavar="NAME", help="of that table (default: the clear one)")
+    parser.add_argument(
+        "--image-column", metavar="NAME", help="with --from: column of images (default: guessed)"
+    )
+    parser.add_argument(
+        "--split-column", metavar="NAME", help="with --from: column of splits (default: guessed)"
+    )
     parser.add_argument("-o", "--out", metavar="CSV", help="file for the split (default: DIR/splits.csv)")
     add_judgements(parser)
     add_habits(parser)

@@ -25,24 +25,24 @@ def add(commands: Commands) -> None:
         commands,
         "tiles",
         "save every tile of every image as IMAGE_INDEX.jpg",
-        "Save every tile of every image as IMAGE_INDEX.jpg in DIR; goes on where it was stopped.",
+        "Save every tile of every image as IMAGE_INDEX.jpg in DIR; resumes if it was stopped.",
         [
             "dupnet tiles IMAGES                             # into IMAGES-tiles, beside IMAGES",
             "dupnet tiles IMAGES -o TILES --tile-size 128 --quality 100",
             "dupnet tiles --images MOVED -o TILES            # the images have moved",
         ],
     )
-    parser.add_argument("images", metavar="IMAGES", nargs="?", help="folder of images, entered")
+    parser.add_argument("images", metavar="IMAGES", nargs="?", help="folder of images, searched recursively")
     parser.add_argument(
         "--images",
         metavar="FOLDER",
         dest="moved_to",
-        help="where the images are now of which DIR holds tiles, if they have moved",
+        help="where the images of DIR are now, if they have moved",
     )
     parser.add_argument(
         "-o", "--out", metavar="DIR", help="folder for the tiles (default: IMAGES-tiles, beside IMAGES)"
     )
-    parser.add_argument("--quality", type=whole_number(1, 100), default=95, help="of the JPEGs (default: 95)")
+    parser.add_argument("--quality", type=whole_number(1, 100), default=95, help="JPEG quality (default: 95)")
     add_tile_size(parser)
     add_workers(parser)
     add_habits(parser)

@@ -25,17 +25,17 @@ def add(commands: Commands) -> None:
         commands,
         "train",
         "train a network on a table of pairs and its images",
-        "Train a network as the shipped one was trained: on hard pairs drawn from the images of "
-        "the table's splits, and on its rows. Goes on after the last epoch where it was stopped. "
-        "`dupnet find --weights DIR/dupnet.npz` uses what it wrote.",
+        "Train a network on the rows of a table and on hard pairs drawn from its images, split by "
+        "split, as the shipped network was trained. Resumes after the last epoch if it was stopped. "
+        "`dupnet find --weights DIR/dupnet.npz` uses the result.",
         [
-            "dupnet train pairs.parquet IMAGES -o run         # some 40 minutes",
+            "dupnet train pairs.parquet IMAGES -o run         # about 40 minutes",
             "dupnet train pairs.parquet IMAGES -o run --pairs 465000 --epochs 40",
             "dupnet train pairs.parquet IMAGES -o old --model dupnet_v0",
         ],
     )
     add_pair_table(parser)
-    parser.add_argument("-o", "--out", metavar="DIR", required=True, help="folder of the run")
+    parser.add_argument("-o", "--out", metavar="DIR", required=True, help="folder for the results")
     parser.add_argument(
         "--model", choices=["dupnet", "dupnet_v0"], default="dupnet", help="architecture (default: dupnet)"
     )
@@ -45,29 +45,33 @@ def add(commands: Commands) -> None:
         type=whole_number(1),
         default=100_000,
         metavar="N",
-        help="hard pairs drawn for dupnet, beside the rows of the table (default: 100,000, some 40 minutes)",
+        help="dupnet: hard pairs drawn in addition to the table (default: 100,000, about 40 minutes)",
     )
     parser.add_argument(
         "--rounds",
         type=whole_number(1),
         default=3,
         metavar="N",
-        help="rounds of dupnet's training; between two it looks for what it confuses (default: 3)",
+        help="dupnet: training rounds; between two, pairs that it confuses are added (default: 3)",
     )
     parser.add_argument(
-        "--epochs", type=whole_number(1), default=30, metavar="N", help="of the last round (default: 30)"
+        "--epochs",
+        type=whole_number(1),
+        default=30,
+        metavar="N",
+        help="epochs of the last round (default: 30)",
     )
     parser.add_argument(
         "--batch-size",
         type=whole_number(1),
         metavar="N",
-        help="pairs of a step (default: 128; dupnet_v0: 64)",
+        help="pairs per step (default: 128; dupnet_v0: 64)",
     )
     parser.add_argument(
         "--rows-per-epoch",
         type=whole_number(1),
         metavar="N",
-        help="pairs drawn anew for each epoch (default: all)",
+        help="pairs drawn at random for each epoch (default: all)",
     )
     add_seed(parser)
     add_workers(parser)
