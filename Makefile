@@ -64,7 +64,7 @@ test: $(STAMP) system-packages lint audit  ## lint, types, dependency audit, all
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal -m "not distributed and not soak"
 
 # Notebooks, long tests and what asks for the exact pins are left to `make test`.
-test-pythons:  ## the fast tests on other Pythons, each in a .venv-NAME of its own (PYTHONS="python3.12 python3.13")
+test-pythons:  ## the fast tests on other Pythons, each in its own .venv-NAME (PYTHONS="python3.12 python3.13")
 	@for name in $(or $(PYTHONS),python3.12 python3.13); do \
 		environment=.venv-$$(basename $$name); \
 		$$name -m venv $$environment; \
@@ -80,20 +80,20 @@ lint: $(STAMP)  ## ruff (check and format, notebooks too), mypy --strict, import
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
 
-audit: $(STAMP)  ## known vulnerabilities of the pinned versions (needs the network; says so when there is none)
+audit: $(STAMP)  ## known vulnerabilities of the pinned versions (needs the network)
 	@$(PYTHON) -m pip check
 	@$(PYTHON) tests/audit.py requirements.txt
 
-notebooks: $(STAMP)  ## write the committed notebooks, figures and results anew; each one's time goes into notebooks/README.md
+notebooks: $(STAMP)  ## rewrite the committed notebooks, figures and results; times go into notebooks/README.md
 	@$(PYTHON) notebooks/run.py --times
 	@$(PYTHON) docs/tables.py
 
 figures: notebooks  ## rebuild every figure and the numbers behind it: the notebooks write them
 
-screenshots: $(STAMP) system-packages  ## take the pictures of report and review anew, on data/sample: notebooks/figures/re*_*.png
+screenshots: $(STAMP) system-packages  ## retake the screenshots of report and review, on data/sample: notebooks/figures/re*_*.png
 	@$(PYTHON) tests/screenshots.py
 
-tables: $(STAMP)  ## write the tables in the documents anew from notebooks/results and benchmarks/results
+tables: $(STAMP)  ## update the numbers in the documents from notebooks/results and benchmarks/results
 	@$(PYTHON) docs/tables.py
 
 docs: $(STAMP)  ## the API page, from the docstrings: docs/api/dupnet.html
@@ -110,14 +110,14 @@ bench-accuracy: $(STAMP)  ## signals and peers on hard collections: benchmarks/r
 bench-learning: $(STAMP)  ## learning curves of dupnet and dupnet_v0, from the same pairs: benchmarks/results/learning.csv (AIRBUS=FOLDER)
 	@$(PYTHON) -m benchmarks.accuracy.learning $(if $(AIRBUS),--airbus $(AIRBUS)/images)
 
-bench-speed: $(STAMP)  ## `dupnet find` beside the decoder and other tools: benchmarks/results/speed*.csv (PEERS="python ...")
+bench-speed: $(STAMP)  ## `dupnet find` compared with decoding alone and other tools: benchmarks/results/speed*.csv (PEERS="python ...")
 	@$(PYTHON) -m benchmarks.speed $(if $(PEERS),--peer-python $(PEERS))
 
-bench-scaling: $(STAMP)  ## what a search costs by N, and a Dask cluster: benchmarks/results/scaling*.csv (IMAGES=folder, SIZES="N ...")
+bench-scaling: $(STAMP)  ## cost of a search by number of images, and of a Dask cluster: benchmarks/results/scaling*.csv (IMAGES=folder, SIZES="N ...")
 	@$(PYTHON) -m benchmarks.scaling.offsets $(if $(SIZES),--sizes $(SIZES))
 	@$(if $(IMAGES),$(PYTHON) -m benchmarks.scaling $(IMAGES),true)
 
-bench-crowds: $(STAMP)  ## large folders: copies, blanks, 50,000 chips under 4 GB: benchmarks/results/crowds.csv
+bench-crowds: $(STAMP)  ## large folders of copies, of blank images and of 50,000 chips, in under 4 GB: benchmarks/results/crowds.csv
 	@$(PYTHON) -m benchmarks.scaling.crowds
 
 bench-collections: $(STAMP)  ## whole collections against their exact truth: benchmarks/results/collections*.csv (AIRBUS=FOLDER)
@@ -126,33 +126,33 @@ bench-collections: $(STAMP)  ## whole collections against their exact truth: ben
 bench-free-offsets: $(STAMP)  ## overlaps at any offset: benchmarks/results/free_offsets*.csv (AIRBUS=FOLDER; PEERS="python ...")
 	@$(PYTHON) -m benchmarks.free_offsets $(if $(AIRBUS),--airbus $(AIRBUS)) $(if $(PEERS),--peer-python $(PEERS))
 
-bench-transforms: $(STAMP)  ## images that were mirrored, turned, resized: benchmarks/results/transforms*.csv (PEERS="python ...")
+bench-transforms: $(STAMP)  ## mirrored, turned and resized copies: benchmarks/results/transforms*.csv (PEERS="python ...")
 	@$(PYTHON) -m benchmarks.transforms $(if $(PEERS),--peer-python $(PEERS))
 
-bench-designs: $(STAMP)  ## heads of other widths, and heads that see less, on what `make train` drew: benchmarks/results/designs.csv
+bench-designs: $(STAMP)  ## heads of other widths and with fewer features, on the pairs that `make train` drew: benchmarks/results/designs.csv
 	@KERAS_BACKEND=jax $(PYTHON) -m benchmarks.designs $(if $(RUN),--run $(RUN))
 
 # JAX, because these small layers take TensorFlow several times as long.
 train: $(STAMP)  ## train dupnet from scratch into runs/dupnet (26 minutes on two cores; fetches its sources; AIRBUS=FOLDER)
 	@KERAS_BACKEND=jax $(PYTHON) -m dupnet.training.recipe --out runs/dupnet $(TRAIN) $(if $(AIRBUS),--airbus $(AIRBUS))
 
-# The shipped weights: make tune AIRBUS=FOLDER, half an hour of processor time, most of it drawing pairs.
-tune: $(STAMP)  ## tune the shipped weights of before on pairs of rare kinds into runs/tuned (fetches its sources; AIRBUS=FOLDER)
+# The shipped weights: make tune AIRBUS=FOLDER; half an hour of processor time, most of it for drawing pairs.
+tune: $(STAMP)  ## tune the weights of dupnet_start.npz on pairs of rare kinds into runs/tuned (fetches its sources; AIRBUS=FOLDER)
 	@KERAS_BACKEND=jax $(PYTHON) -m dupnet.training.recipe --out runs/tuned --start dupnet_start.npz $(TUNE) $(if $(AIRBUS),--airbus $(AIRBUS))
 
-test-distributed: $(STAMP)  ## find on a Dask cluster, with workers killed on the way
+test-distributed: $(STAMP)  ## find on a Dask cluster, while workers are killed
 	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q -m distributed
 
-soak: $(STAMP)  ## 320 random kills of runs, two on one machine and one on a cluster, each resumed and compared with the undisturbed result
+soak: $(STAMP)  ## 320 random kills of runs, on one machine and on a cluster, each resumed and compared with an undisturbed run
 	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q -m soak
 
-hostile: $(STAMP)  ## odd and hostile input, every row of the table; prints how many inputs were tried
+hostile: $(STAMP)  ## odd and malicious input, every row of the table; prints how many inputs were tried
 	@DUPNET_COUNTS=benchmarks/results $(PYTHON) -m pytest -q tests/test_hostile.py
 
-mutation: $(STAMP)  ## the share of small defects that tests notice: benchmarks/results/mutation.csv (SAMPLE=mutants a room, ROOMS=some of them)
+mutation: $(STAMP)  ## mutation testing, the share of small defects that tests detect: benchmarks/results/mutation.csv (SAMPLE=mutants per room, ROOMS=names)
 	@$(PYTHON) tests/mutation.py --sample $(or $(SAMPLE),25) $(ROOMS)
 
-options: $(STAMP)  ## whether a test notices each option that a command ignores: benchmarks/results/options.csv
+options: $(STAMP)  ## check that a test fails for each option that is ignored: benchmarks/results/options.csv
 	@$(PYTHON) tests/options.py
 
 fuzz: $(STAMP)  ## fuzz the readers of images, weights and records; keeps tests/corpus (SECONDS=a target; installs atheris)
@@ -180,7 +180,7 @@ system-packages:
 		|| { apt-get update -qq && apt-get install -y -qq chromium chromium-driver >/dev/null; }; \
 	else echo "chromium and chromedriver not found: the review tool's browser tests will be skipped." >&2; fi
 
-clean:  ## remove what the commands wrote outside the tree of git
+clean:  ## remove generated files that git ignores
 	rm -rf output docs/api build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
 distclean: clean  ## also remove .venv

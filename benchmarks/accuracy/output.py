@@ -42,9 +42,9 @@ def write_table(accuracy: pd.DataFrame, path: Path) -> None:
         ]
         lines += [*markdown(HEADINGS, cells), ""]
     lines += [
-        "Errors at each signal's own best threshold; in brackets, 95 % intervals by bootstrap over groups,",
-        "of errors no narrower than that of a binomial share.",
-        "A pair is compared from descriptions at hand; where none is kept, from pixels.",
+        "Errors at each signal's own best threshold; in brackets, 95 % intervals by bootstrap over groups;",
+        "those of errors are at least as wide as a binomial interval.",
+        "Pairs are compared by stored descriptors, or by pixels for signals without a descriptor.",
         "",
     ]
     with atomic_path(path) as beside:

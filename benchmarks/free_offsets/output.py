@@ -13,21 +13,23 @@ from dupnet.figures import lines
 from dupnet.files.atomic import atomic_path
 
 FOUND = (
-    "`dupnet find` on hard cuts of held-out parts: own colours and JPEG quality of each crop, solid ground, "
-    "a second version of another day for a tenth; *compressed* and *noisy* are crops of 400 px saved once "
-    "more, at a JPEG quality of 18 to 49 or with noise of 2 to 8 levels. To be found are pairs of one day "
-    "whose common region is at least 32 px wide and shows something; a found one is exact to the pixel. Of "
-    "another day are pairs of which at least 15 % of the common region differs; those of which less does are "
-    "counted apart. The floor: the processor time to decode every file in colour, the least of three runs "
-    "beside the lesser of two of `find`; it differs by half from run to run, and so does what is told by it."
+    "`dupnet find` on hard cuts of held-out parts: each crop has its own colours and JPEG quality, some "
+    "ground is solid, and a tenth of the crops have a second version of another day. *compressed* and "
+    "*noisy* are crops of 400 px saved again, at a JPEG quality of 18 to 49 or with noise of 2 to 8 "
+    "levels. *Pairs* counts pairs of one day whose common region is at least 32 px wide and has texture; "
+    "a pair counts as found only at the exact offset. *Other day* counts pairs in which at least 15 % of "
+    "the common region differs; pairs with less are counted separately. *Of floor* is the processor time "
+    "of `find` (the lower of two runs) divided by that of decoding every file in colour (the lowest of "
+    "three runs). The latter varies by half from run to run, and so does the ratio."
 )
 METHODS = (
-    "The same collections for every method, smaller: features with RANSAC and hashes compare all pairs. "
-    "Hashes and other tools tell no offset, and a pair counts as found without one."
+    "All methods on the same collections, in smaller versions, because features with RANSAC and hashes "
+    "compare all pairs. Hashes and the other tools give no offset; their pairs count as found without "
+    "one."
 )
-LOOKALIKES = "Images of which no two show the same ground: whatever is accepted is false."
+LOOKALIKES = "Images that look alike but show different ground: every accepted pair is false."
 ON_NARROW = (32, 64, 96)
-"""From which narrow side to the next recall is listed."""
+"""Lower bounds of the bins of the narrow side, by which recall is listed."""
 
 
 def write(folder: Path) -> None:

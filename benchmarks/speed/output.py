@@ -18,17 +18,20 @@ ALLOWED_MB, ALLOWED_BYTES_PER_TILE = 1000, 300
 ENOUGH = 0.9999
 """Recall of planted pairs from which indexes are compared by their time."""
 
-FLOOR = "Plain crops of Derna, 768 x 768 JPEG. The floor: decode every file in colour with two threads."
+FLOOR = (
+    "Plain crops of Derna, 768 x 768 JPEG. The floor is the time to decode every file in colour with two "
+    "threads; *allowed* is the memory limit that was set for `find`."
+)
 OTHER_TOOLS = (
     "Other tools on the tiles of {n_images:,} of these images (fastdup with ten neighbours a tile, all else "
     "by default); an overlap counts as found if all its tiles are paired."
 )
 SEARCH_ALONE = (
-    "The search alone: random descriptors of 256 bytes, planted pairs (cosine 0.75 to 1), equal ones."
+    "The search step only: random descriptors of 256 bytes, planted pairs (cosine 0.75 to 1), equal ones."
 )
 OTHER_INDEXES = (
-    "Beside other indexes; without equal descriptors, which `find` collapses before it searches, and of "
-    "which faiss returns every pair."
+    "Compared with other indexes, without equal descriptors: `find` collapses these before it searches, and "
+    "faiss would return every pair of them."
 )
 
 
@@ -151,8 +154,8 @@ def choice_of_index(indexes: pd.DataFrame) -> str:
     return (
         f"Processor time of those that find {ENOUGH:.2%} of the planted pairs: {times}. `find` compares "
         f"every pair up to {EXACT_UP_TO:,} different descriptors, which misses none; beyond, it compares "
-        "those that share a bucket of a hash table. Fixed directions name the buckets: nothing is trained, "
-        "and whether two tiles are compared depends on these two alone. So the result is the same whatever "
-        "was added, in which order, with how many workers; lists by k-means and graphs depend on all that "
-        "they hold."
+        "those that share a bucket of a hash table. Fixed directions define the buckets: nothing is trained, "
+        "and whether two tiles are compared depends only on these two. So the result does not depend on the "
+        "order in which images were added, nor on the number of workers; k-means lists and graphs depend on "
+        "all their entries."
     )

@@ -238,7 +238,7 @@ def write(out: Path) -> None:
             for method, reason in (
                 methods.dropna(subset=["left_out"]).groupby("method")["left_out"].first().items()
             ):
-                lines.append(f"Left out: {method}, {reason}.")
+                lines.append(f"{method} was left out: {reason}.")
     (out / "transforms.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
