@@ -168,7 +168,7 @@ def test_what_cannot_be_decided_is_no_leak_by_itself_and_is_said():
     seen = audit(splits_table("train", "test"), result)
     assert not seen.leaks
     assert seen.groups.empty and seen.pairs.empty
-    assert "Not decided: overlaps that places imply, where too little shows to judge by (1)." in seen.limits()
+    assert any(line.startswith("Not decided: 1 overlaps that follow") for line in seen.limits())
 
 
 def test_revisits_are_counted_apart():

@@ -160,6 +160,8 @@ def test_the_column_of_images(tmp_path: Path) -> None:
         ("i,anything\na,left\n", "anything"),
         ("i,set,fold\na,train,1\nb,Test ,2\n", "set"),
         ("i,set,fold\na,1,train\n", "fold"),
+        ("i,label\na,train\nb,val\n", "label"),
+        ("i,label,where\na,ship,1\nb,sea,2\n", "where"),
     ],
 )
 def test_the_column_of_splits(text: str, column: str, tmp_path: Path) -> None:
@@ -167,7 +169,16 @@ def test_the_column_of_splits(text: str, column: str, tmp_path: Path) -> None:
     assert split_column(read_text_table(str(tmp_path / "t.csv")), "i", "t.csv") == column
 
 
-@pytest.mark.parametrize("text", ["i,x,y\na,1,2\n", "i,set,fold\na,1,2\n", "i,x,y\na,train,val\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "i,x,y\na,1,2\n",
+        "i,set,fold\na,1,2\n",
+        "i,x,y\na,train,val\n",
+        "i,Class_Name\na,ship\nb,sea\n",
+        "i,EncodedPixels\na,1 2\n",
+    ],
+)
 def test_a_column_of_splits_that_is_not_clear(text: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(ValueError, match="which column holds the split is not clear"):

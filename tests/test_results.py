@@ -169,7 +169,7 @@ def test_the_summary_mentions_files_left_out_only_if_there_are_any() -> None:
     numbers |= {"groups_of_several": 2, "largest_group": 9, "unreadable": 0, "converted": 0}
     result = a_result(counts=numbers)
     counted = [
-        "11 images of 99 tiles, of which 12 show nothing to judge by",
+        "11 images; 99 whole tiles searched, 12 of them with too little texture",
         "34 overlaps: 30 duplicate, 1 altered, 3 undecidable; 5 contradictions, 6 revisits",
         "2 groups of several images, the largest of 9",
     ]
@@ -192,14 +192,15 @@ def test_coverage_says_what_was_searched_and_what_the_search_could_not_see() -> 
     assert lines[0] == whole_tiles
     assert lines[1:] == [
         "Not searched: 2 files that were left out (unreadable.csv).",
-        "Not decided: overlaps that places imply, where too little shows to judge by (1).",
+        "Not decided: 1 overlaps that follow from the places of the images, but have too little texture to "
+        "judge.",
     ]
     searched = {"offsets": "any", "grid": None, "smallest_region": 48, "against": False}
     assert a_result(**nothing, searched=searched).coverage() == ["Searched: any offset; regions from 48 px."]
     (both,) = a_result(**nothing, searched=searched | {"grid": 256}).coverage()
     assert both == (
         "Searched: any offset; regions from 48 px. "
-        "Images with few points or no sure overlap by tiles of 256 px, too."
+        "Images with few points or without a certain overlap were also searched by whole tiles of 256 px."
     )
 
 

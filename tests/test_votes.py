@@ -250,6 +250,6 @@ def test_what_was_asked_of_proposals_is_told():
     assert control["proposals"] == 1 and control["accidents"] == found.n_false
     assert control["least_shares"]["2"] >= 0.1 and control["least_shares"]["8"] == 0.03
     assert told(control | {"accidents": 3}) == (
-        "Control: the points propose 1 overlaps to the network, and with their places shuffled, so that all "
-        "are false, 3."
+        "Control: the points propose 1 overlaps to the network; with the points shuffled, so that every "
+        "proposal is false, they propose 3."
     )

@@ -34,12 +34,15 @@ def coverage_of(
     else:
         lines = [f"Searched: any offset; regions from {searched['smallest_region']} px."]
         if searched["grid"]:
-            lines[0] += f" Images with few points or no sure overlap by tiles of {searched['grid']} px, too."
+            lines[0] += (
+                f" Images with few points or without a certain overlap were also searched by whole tiles of "
+                f"{searched['grid']} px."
+            )
         changed = [words for option, words in CHANGED.items() if searched.get(option)]
         if changed:
             lines[0] += f" Also images that were {', '.join(changed)}."
     if searched["against"]:
-        lines.append("Not searched: pairs within either side, for only pairs across the two were.")
+        lines.append("Not searched: pairs within either side; only pairs across the two were.")
     if known := searched.get("georeferences"):
         left_out = f" ({known['skipped']} more, of stacks, were not)" if known["skipped"] else ""
         lines.append(
@@ -64,7 +67,7 @@ def coverage_of(
         lines.append(
             f"Not judged: {counts['proposals_skipped']} likely overlaps of images that have over "
             f"{MAX_PROPOSALS} of them, or over {MAX_STACK} copies; the strongest of each image were, and "
-            "what places imply."
+            "those that follow from the places of the images."
         )
     if large := counts.get("images_not_changed"):
         lines.append(
@@ -73,7 +76,8 @@ def coverage_of(
     n_undecidable = int((overlaps["verdict"] == "undecidable").sum())
     if n_undecidable:
         lines.append(
-            f"Not decided: overlaps that places imply, where too little shows to judge by ({n_undecidable})."
+            f"Not decided: {n_undecidable} overlaps that follow from the places of the images, but have too "
+            "little texture to judge."
         )
     if control := searched.get("control"):
         lines.append(told(control))

@@ -4,7 +4,7 @@ At any offset: images -> points -> join -> votes for an offset -> places -> each
 lattice of its group -> the network's verdict on what proposals and places say is common ground. On a grid:
 images -> tiles -> tiles that look alike -> votes -> the verdict tile by tile. Either way the same solver
 places the images, and the same tables come out. Where the points show that a collection lies on a grid, its
-tiles propose overlaps, too, of images with few points or no sure overlap.
+tiles propose overlaps, too, of images with few points or no certain overlap.
 
 Each image is read once for the search, and what is kept of it goes into a cache. All that follows is a
 function of the sorted images and of what is kept of them. So a run that was stopped and resumed, or to which

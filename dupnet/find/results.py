@@ -149,7 +149,7 @@ class FindResult:
             "{groups_of_several} groups of several images, the largest of {largest_group}",
         ]
         if "tiles" in counts:
-            lines[0] += " of {tiles} tiles, of which {tiles_undecidable} show nothing to judge by"
+            lines[0] += "; {tiles} whole tiles searched, {tiles_undecidable} of them with too little texture"
         if counts["unreadable"]:
             lines.append("{unreadable} files left out, listed with the reason")
         if counts.get("ignored"):

@@ -102,8 +102,8 @@ class Proposals(NamedTuple):
 def told(control: Mapping[str, Any]) -> str:
     """A sentence on :meth:`Proposals.control`; what was asked of proposals is in ``run.json``."""
     return (
-        f"Control: the points propose {control['proposals']} overlaps to the network, and with their places "
-        f"shuffled, so that all are false, {control['accidents']}."
+        f"Control: the points propose {control['proposals']} overlaps to the network; with the points "
+        f"shuffled, so that every proposal is false, they propose {control['accidents']}."
     )
 
 

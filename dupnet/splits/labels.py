@@ -16,6 +16,8 @@ import pandas as pd
 
 from dupnet.find.names import ImageNames
 from dupnet.splits.readers import (
+    CLASS_COLUMNS,
+    RUN_LENGTH_COLUMNS,
     SPLIT_WORDS,
     check_column,
     coco_name,
@@ -29,14 +31,8 @@ from dupnet.splits.readers import (
 
 __all__ = ["Labels", "Thing", "decode_counts", "read_labels"]
 
-RUN_LENGTH_COLUMNS = ("encodedpixels", "runlengths", "runlength", "rle", "maskrle", "rlemask")
-"""Columns of run lengths as the Airbus set has them; case, spaces, ``_`` and ``-`` do not count."""
-
 BOX_COLUMNS = (("ymin", "xmin", "ymax", "xmax"), ("y1", "x1", "y2", "x2"), ("top", "left", "bottom", "right"))
 """Columns of boxes: upper, left, lower and right edge in pixels."""
-
-CLASS_COLUMNS = ("class", "label", "category", "classname", "labelname", "categoryname", "name", "classid")
-"""Columns of the class of a box, most telling first."""
 
 _NO_CLASS = ("images", "image", "img", "imgs", "data", *SPLIT_WORDS)
 """Folders that are no class."""

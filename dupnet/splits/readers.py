@@ -22,7 +22,9 @@ from dupnet.files.atomic import is_utf8, plain_names, read_parquet, refuse_devic
 from dupnet.find.names import ImageNames
 
 __all__ = [
+    "CLASS_COLUMNS",
     "IMAGE_COLUMNS",
+    "RUN_LENGTH_COLUMNS",
     "SPLIT_COLUMNS",
     "SPLIT_WORDS",
     "check_column",
@@ -55,6 +57,12 @@ SPLIT_COLUMNS = (
     "split", "set", "subset", "fold", "partition", "phase", "dataset", "datasplit", "splitname", "usage",
 )  # fmt: skip
 """Columns that hold the splits, most telling first."""
+
+RUN_LENGTH_COLUMNS = ("encodedpixels", "runlengths", "runlength", "rle", "maskrle", "rlemask")
+"""Columns of run lengths as the Airbus set has them; case, spaces, ``_`` and ``-`` do not count."""
+
+CLASS_COLUMNS = ("class", "label", "category", "classname", "labelname", "categoryname", "name", "classid")
+"""Columns of the class of an image or a box, most telling first."""
 
 N_TRIED = 1000
 """Names of a column that are looked up to see whether it is the one of images."""
@@ -233,7 +241,7 @@ def image_column(table: pd.DataFrame, known: ImageNames, path: str) -> str:
 
 def split_column(table: pd.DataFrame, image: str, path: str) -> str:
     """The column of splits: the only one so called, else the only one that holds the usual names of splits,
-    else the only one beside that of the images.
+    else the only one beside that of the images, unless it is called as one of labels.
 
     Raises
     ------
@@ -242,7 +250,9 @@ def split_column(table: pd.DataFrame, image: str, path: str) -> str:
     """
     others = [str(column) for column in table if column != image]
     usual = [column for column in others if table[column].str.strip().str.lower().isin(SPLIT_WORDS).all()]
-    for columns in (_called(table[others], SPLIT_COLUMNS), usual, others):
+    labels = _called(table[others], (*CLASS_COLUMNS, *RUN_LENGTH_COLUMNS))
+    unnamed = [column for column in others if column not in labels]
+    for columns in (_called(table[others], SPLIT_COLUMNS), usual, unnamed):
         if len(columns) == 1:
             return columns[0]
         if len(set(columns) & set(usual)) == 1:  # of `set` and `fold`, the one with train and val in it
