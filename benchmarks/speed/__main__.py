@@ -1,11 +1,12 @@
 """``python -m benchmarks.speed [--derna FILE]``: time and memory of `dupnet find`, its search, and peers.
 
 Derna (fetched where it is missing) is cut plain into collections of 1,000, 2,000 and 4,356 images. On each,
-in one run: the floor (decode every JPEG in colour with two threads) and `dupnet find` without its report,
-each several times in turn; then what adding a tenth of the images costs: ``speed.csv``. Other tools on the
-smallest collection, with the reason where one was left out: ``speed_peers.csv``. The search alone on
-synthetic descriptors: ``speed_search.csv``; beside other indexes on fewer of them: ``speed_indexes.csv``. A
-size of 0 leaves the file of that part as it is. All that there is goes into ``speed.md`` and ``speed.png``.
+in one run: the floor (decode every JPEG in colour with two threads) and `dupnet find` without its report, on
+the grid and at any offset, each several times in turn; then what adding a tenth of the images costs on the
+grid: ``speed.csv``. Other tools on the smallest collection, with the reason where one was left out:
+``speed_peers.csv``. The search alone on synthetic descriptors: ``speed_search.csv``; beside other indexes on
+fewer of them: ``speed_indexes.csv``. A size of 0 leaves the file of that part as it is. All that there is
+goes into ``speed.md`` and ``speed.png``.
 """
 
 from __future__ import annotations
@@ -48,7 +49,11 @@ PEERS = {"imagededup": "imagededup pHash", "fastdup": "fastdup"}
 
 PEER_SECONDS = 900
 """Time that one of them is given."""
-KEY = ["image1", "image2", "row_offset", "col_offset"]
+KEY = ["image1", "image2", "y_offset", "x_offset"]
+
+GRID = f"grid={TILE_SIZE}"
+FIND = {output.ON_GRID: [GRID], output.ANYWHERE: []}
+"""Ways to search, and the options of each."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,11 +103,13 @@ def run_find(options: argparse.Namespace) -> pd.DataFrame:
         for _ in map(Path.read_bytes, images.iterdir()):  # from memory, for all alike
             pass
         for run in range(options.repeat):
-            for method, task in (("floor", ["floor", images]), ("dupnet find", ["find", images, found])):
-                rows.append({"method": method, "run": run, **measured(task)})
-                print(f"{n_images} images, {method}: {rows[-1]['seconds']:.2f} s", flush=True)
-        rows[-1].update(against_truth(found / "overlaps.csv", home / "truth.csv"))
-        rows.append({"method": "dupnet find --add", "run": 0, **add_a_tenth(images, options.work)})
+            rows.append({"method": "floor", "run": run, **measured(["floor", images])})
+            for method, settings in FIND.items():
+                row = measured(["find", images, found, *settings])
+                row |= against_truth(found / "overlaps.csv", home / "truth.csv")
+                rows.append({"method": method, "run": run, **row})
+                print(f"{n_images} images, {method}: {row['seconds']:.2f} s", flush=True)
+        rows.append({"method": output.ADD, "run": 0, **add_a_tenth(images, options.work)})
     return pd.DataFrame(rows)
 
 
@@ -117,7 +124,7 @@ def cut(n_images: int, options: argparse.Namespace) -> Path:
 
 
 def add_a_tenth(images: Path, work: Path) -> dict[str, Any]:
-    """Find all but a tenth of the images, then measure adding the rest."""
+    """Find all but a tenth of the images on the grid, then measure adding the rest."""
     parts = [work / "most", work / "rest"]
     for part in (*parts, work / "most-found"):
         shutil.rmtree(part, ignore_errors=True)
@@ -125,8 +132,8 @@ def add_a_tenth(images: Path, work: Path) -> dict[str, Any]:
         part = parts[number % 10 == 0]
         part.mkdir(exist_ok=True)
         os.link(file, part / file.name)
-    measured(["find", parts[0], work / "most-found"])
-    return measured(["add", parts[1], work / "most-found"])
+    measured(["find", parts[0], work / "most-found", GRID])
+    return measured(["add", parts[1], work / "most-found", GRID])
 
 
 class LeftOut(Exception):
@@ -137,8 +144,8 @@ def run_peers(options: argparse.Namespace) -> pd.DataFrame:
     """`find` and other tools: time, memory, recall and false overlaps, or why one was left out."""
     home = cut(options.peers, options)
     images, found, pairs = home / "images", home / "found", home / "pairs.npy"
-    row = measured(["find", images, found])
-    rows = [{"method": "dupnet find", **row, **against_truth(found / "overlaps.csv", home / "truth.csv")}]
+    row = measured(["find", images, found, GRID])
+    rows = [{"method": output.ON_GRID, **row, **against_truth(found / "overlaps.csv", home / "truth.csv")}]
     row = measured(["imagehash", images, pairs])
     counts = overlaps_of(np.load(pairs), list_images(images), home)
     rows.append({"method": "imagehash pHash, every pair of tiles", **row, **counts})
@@ -183,7 +190,6 @@ def overlaps_of(pairs: np.ndarray, names: list[str], home: Path) -> dict[str, An
     """Counts of the overlaps all of whose tiles are among the pairs of tile rows (n, 2)."""
     votes = vote(pairs[:, 0], pairs[:, 1], np.ones(len(pairs)))
     offsets = votes[["y_offset", "x_offset"]].to_numpy() // TILE_SIZE
-    votes = votes.assign(row_offset=offsets[:, 0], col_offset=offsets[:, 1])
     n_tiles = [overlap_at(row, col).n_tiles for row, col in offsets.tolist()]
     found = votes[votes["n_votes"] == n_tiles]
     table = found.assign(image1=np.array(names)[found["image1"]], image2=np.array(names)[found["image2"]])
@@ -192,8 +198,9 @@ def overlaps_of(pairs: np.ndarray, names: list[str], home: Path) -> dict[str, An
 
 
 def against_truth(found: Path, truth: Path) -> dict[str, Any]:
-    """Recall of overlaps, and the number of false ones."""
+    """Recall of overlaps, exact to the pixel, and the number of false ones."""
     table, true = pd.read_csv(found), pd.read_csv(truth)
+    true[["y_offset", "x_offset"]] = true[["row_offset", "col_offset"]] * TILE_SIZE
     called = set(table.loc[table["verdict"] == "duplicate", KEY].itertuples(index=False, name=None))
     are = set(true.loc[true["is_duplicate"] == 1, KEY].itertuples(index=False, name=None))
     return {"overlaps": len(are), "recall": len(called & are) / len(are), "false": len(called - are)}

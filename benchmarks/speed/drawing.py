@@ -13,7 +13,7 @@ from dupnet.files.atomic import atomic_path
 
 __all__ = ["draw"]
 
-NAMES = {"floor": "decode every file", "dupnet find": "dupnet find", "dupnet find --add": "dupnet find --add"}
+FLOOR = "decode every file"
 
 
 def draw(speed: pd.DataFrame, peers: pd.DataFrame | None, path: Path) -> None:
@@ -43,7 +43,7 @@ def draw(speed: pd.DataFrame, peers: pd.DataFrame | None, path: Path) -> None:
 def _by_size(axes: Axes, speed: pd.DataFrame) -> None:
     for number, (method, rows) in enumerate(speed.groupby("method", sort=False)):
         ordered = rows.sort_values("n_images")
-        name = NAMES.get(str(method), str(method))
+        name = FLOOR if method == "floor" else str(method)
         axes.plot(ordered["n_images"], ordered["seconds"], "osD^"[number % 4] + "-", label=name)
     sizes = sorted(speed["n_images"].unique())
     axes.set(xscale="log", yscale="log", xlabel="images of 768 x 768 px", ylabel="seconds")
@@ -53,7 +53,7 @@ def _by_size(axes: Axes, speed: pd.DataFrame) -> None:
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.3g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(visible=True, which="major")
-    axes.set_title("One grid, two cores")
+    axes.set_title("Images on one grid, two cores")
     axes.legend()
 
 
@@ -61,7 +61,7 @@ def _beside(axes: Axes, peers: pd.DataFrame) -> None:
     """One tool a bar, the quickest first, with its seconds and what it got wrong."""
     overlaps = peers["overlaps"].max()
     for level, row in enumerate(peers.to_dict("records")):
-        colour = figures.COLOURS["accent" if row["method"] == "dupnet find" else "undecidable"]
+        colour = figures.COLOURS["accent" if str(row["method"]).startswith("dupnet find") else "undecidable"]
         axes.barh(level, row["seconds"], color=colour)
         missed = round((1 - row["recall"]) * overlaps)
         wrong = ", ".join(

@@ -44,24 +44,29 @@ def floor(folder: str) -> Measured:
 
 
 def find(folder: str, out: str, *options: str) -> Measured:
-    """All of `dupnet find` but the report, from scratch; ``options``: names of those that are on."""
+    """All of `dupnet find` but the report, from scratch; options as ``name`` (on) or ``name=number``."""
     from dupnet.find.engine import find_overlaps
 
     shutil.rmtree(out, ignore_errors=True)
     start, before = time.perf_counter(), cpu_seconds()
-    result = find_overlaps(folder, out=out, report=False, workers=THREADS, **dict.fromkeys(options, True))
+    result = find_overlaps(folder, out=out, report=False, workers=THREADS, **_settings(options))
     spent = {"seconds": time.perf_counter() - start, "task_cpu_seconds": cpu_seconds() - before}
     steps = {f"seconds_{step}": round(value, 3) for step, value in result.seconds.items()}
     return {**spent, "n_images": result.counts["images"], **steps}
 
 
-def add(folder: str, out: str) -> Measured:
-    """Add a folder of images to the collection that ``out`` holds."""
+def add(folder: str, out: str, *options: str) -> Measured:
+    """Add a folder of images to the collection that ``out`` holds; options as of :func:`find`."""
     from dupnet.find.engine import find_overlaps
 
     start = time.perf_counter()
-    result = find_overlaps(folder, out=out, report=False, workers=THREADS, add=True)
+    result = find_overlaps(folder, out=out, report=False, workers=THREADS, add=True, **_settings(options))
     return {"seconds": time.perf_counter() - start, "n_images": result.counts["images"]}
+
+
+def _settings(options: Sequence[str]) -> dict[str, Any]:
+    parts = (option.partition("=") for option in options)
+    return {name: int(number) if number else True for name, _, number in parts}
 
 
 def imagehash(folder: str, pairs: str) -> Measured:
