@@ -106,11 +106,10 @@ def read_labels(
     for source in [sources] if isinstance(sources, str) else sources:
         if os.path.isdir(source):
             names = files_in(Path(source))
-            found = _matched(names, known, strange)
+            found = _matched(names, known, [])  # a folder holds more than images
             for name in names:
                 if name in found and (kind := _class_of(name)):
                     classes[found[name]].add(kind)
-            strange.clear()  # a folder holds more than images
             continue
         if source.lower().endswith(".json"):
             _read_coco(source, known, things, strange)
