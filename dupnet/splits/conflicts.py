@@ -81,6 +81,7 @@ def compare_labels(labels: Labels, result: Found, share: float = 0.5, iou: float
         except ValueError as error:
             raise ValueError(f"{images[number]!r}: {error}") from None
 
+    labelled = labels.labelled()
     rows, n_compared, n_unlabelled = [], 0, 0
     pairs = common_ground(result.overlaps, groups)
     for pair, changed in zip(pairs.itertuples(index=False), is_transformed(pairs).tolist(), strict=True):
@@ -111,7 +112,7 @@ def compare_labels(labels: Labels, result: Found, share: float = 0.5, iou: float
             parts = _part(masks[0], region1), _part(masks[1], region2)
             found += _compare_masks(*parts, "", iou)
         n_compared += compared
-        n_unlabelled += not (one in labels.labelled() and other in labels.labelled())
+        n_unlabelled += not (one in labelled and other in labelled)
         where = pair.y_offset, pair.x_offset, pair.height, pair.width, round(pair.share, 4)
         rows += [(one, other, groups["group"].iat[pair.number1], *where, *conflict) for conflict in found]
     table = pd.DataFrame(rows, columns=list(CONFLICT_COLUMNS)).sort_values(
