@@ -132,11 +132,12 @@ class FindResult:
             If a name fits no image of the collection, or several.
         """
         images = self.groups["image"].tolist()
-        matched = ImageNames(images).match(names).set_index("name")
-        found = pd.Index(images).get_indexer(matched["image"].loc[list(map(str, names))])
+        wanted = list(map(str, names))
+        matched = ImageNames(images).match(wanted).set_index("name")
+        found = pd.Index(images).get_indexer(matched["image"].loc[wanted])
         if (found < 0).any():
-            name = names[int(np.argmin(found))]
-            raise ValueError(f"{name!r} is not in the collection: {matched.loc[str(name), 'reason']}.")
+            name = wanted[int(np.argmin(found))]
+            raise ValueError(f"{name!r} is not in the collection: {matched.loc[name, 'reason']}.")
         return np.asarray(self.groups["group"].to_numpy(dtype=np.int64)[found])
 
     def summary(self) -> str:
