@@ -304,8 +304,10 @@ def write_all(
             written = write_mosaics(
                 result.groups, images, out / "mosaics", workers=workers, rendering=rendering
             )
-            for stale in set(os.listdir(out / "mosaics")) - set(written["file"]):
-                (out / "mosaics" / stale).unlink()
+            drawn = set(written["file"])
+            for path in (out / "mosaics").iterdir():
+                if path.is_file() and path.name not in drawn:
+                    path.unlink()
         with clock("report"):
             write(result, images, out / "report.html", rendering, out / "mosaics")
     write_run(result, out)
