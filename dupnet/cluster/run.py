@@ -8,6 +8,7 @@ collection, and score pairs of tiles. What comes out is what one machine finds.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm import tqdm
 
 from dupnet.cluster.kinds import Kind, Points, Tiles
 from dupnet.cluster.regions import compare_slices, judge_on, refine_on
@@ -151,7 +151,10 @@ class ClusterRun(Run):
         store = self.cache.folder(f"{kind.store}-{code}")
         for stale in self.cache.folders():
             if stale.startswith(f"{kind.store}-") and stale != store.name:
-                tqdm.write("dupnet: describing all images again, their shards were made by another version")
+                warnings.warn(
+                    "All images are described again: their shards were made by another version of dupnet.",
+                    stacklevel=2,
+                )
                 self.cache.remove(stale)
         share_weights(store, self.weights)
         described, places = describe_on(self.cluster, store, images, kind, code, self.images_a_task)
