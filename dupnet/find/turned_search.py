@@ -18,7 +18,8 @@ import pandas as pd
 from dupnet.find.cache import Cache
 from dupnet.find.collection import SCRATCH
 from dupnet.find.describe import Described
-from dupnet.find.join import Joined, Pairs, join
+from dupnet.find.join import Joined, join
+from dupnet.find.matches import Pairs, packed, unpacked
 from dupnet.find.overlaps import KEY, concatenate
 from dupnet.find.point_search import region_judge
 from dupnet.find.points import CODE_LENGTH
@@ -140,11 +141,8 @@ def _of_turn(
     for pairs in joined:
         of_turn = relative_turn[turns[pairs.first], turns[pairs.second]] == turn
         first, second = point[pairs.first[of_turn]], point[pairs.second[of_turn]]
-        packed = np.unique(first.astype(np.uint64) << np.uint64(32) | second.astype(np.uint64))
-        yield Pairs(
-            (packed >> np.uint64(32)).astype(np.int64),
-            (packed & np.uint64(2**32 - 1)).astype(np.int64) + n_points,
-        )
+        once = unpacked(np.unique(packed(first, second)))
+        yield Pairs(once.first, once.second + n_points)
 
 
 def _beside_turned(points: PointTable, turn: int) -> PointTable:
