@@ -40,7 +40,7 @@ COLUMNS = (
 )  # fmt: skip
 
 EXACT_FROM = 8
-"""Votes from which the offset is exact to the pixel; below, neighbouring offsets are worth a look."""
+"""Votes from which the offset is exact to the pixel, in 998 of 1,000; below, neighbours are worth a look."""
 
 MIN_VOTES, MIN_SHARE = 3, 0.03
 """Least votes of a proposal, and least share of those expected in the region that it claims."""
