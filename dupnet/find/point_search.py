@@ -39,6 +39,7 @@ __all__ = [
     "KEPT_BYTES",
     "SMALLEST_IMAGE",
     "PointSearch",
+    "pixel_bytes",
     "reader",
     "region_judge",
     "search_points",
@@ -252,7 +253,7 @@ def reader(
             return cast(Image, load_parts(path, rendering)[:2])
         return image.pixels, image.valid
 
-    recent = Recent(read, _pixel_bytes, PIXEL_BYTES)
+    recent = Recent(read, pixel_bytes, PIXEL_BYTES)
     if kept is None:
         return recent
 
@@ -288,7 +289,8 @@ def region_judge(
     )
 
 
-def _pixel_bytes(image: Image) -> int:
+def pixel_bytes(image: Image) -> int:
+    """Bytes of an image in memory, its mask included."""
     return image[0].nbytes + (0 if image[1] is None else image[1].nbytes)
 
 
