@@ -68,7 +68,6 @@ class TurnedPoints(NamedTuple):
 def find_turned_points(
     grey: Grey | GreyParts,
     valid: Mask | MaskParts | None = None,
-    directions: Directions | None = None,
     *,
     dense: bool = False,
 ) -> TurnedPoints:
@@ -76,7 +75,7 @@ def find_turned_points(
 
     Parameters, and what is raised, as of :func:`dupnet.find.points.find_points`, whose points these are.
     """
-    directions = directions or load_directions()
+    directions = load_directions()
     found = []
     for number, level in enumerate(LEVELS):
         y, x, minima, wide = raw_patches(grey, valid, level, dense, wide=True)
