@@ -28,7 +28,7 @@ from dupnet.find.turns import NONE
 from dupnet.find.verification import refine_offsets
 from dupnet.find.votes import PointTable, propose
 from dupnet.images.image import MAX_PIXELS
-from dupnet.images.transforms import N_TURNS, relative_turn, turn_matrix, turned, turned_sizes
+from dupnet.images.transforms import N_TURNS, TURNS, relative_turn, turn_matrix, turned, turned_sizes
 from dupnet.network.descriptors import Weights
 
 __all__ = ["judge_turned", "propose_turned", "turned_reader"]
@@ -148,7 +148,7 @@ def _of_turn(
 def _beside_turned(points: PointTable, turn: int) -> PointTable:
     """The points of the images as they are, and after them those of the images that were turned."""
     n_images = len(points.sizes)
-    linear = turn_matrix(turn, 1, 1)[:, :2]
+    linear = TURNS[turn]
     corner = (points.sizes - 1) @ linear.T
     shift = np.where(corner < 0, -corner, 0)[points.images]
     at = [linear[axis, 0] * points.y + linear[axis, 1] * points.x + shift[:, axis] for axis in (0, 1)]
