@@ -17,7 +17,7 @@ from dupnet.images.transforms import common_outline, is_transformed, matrix_of
 from dupnet.metrics.tile_metrics import decode_run_lengths
 from dupnet.splits.changed import inside, mask_carried, things_carried
 from dupnet.splits.ground import Found, common_ground
-from dupnet.splits.labels import Labels, Thing
+from dupnet.splits.labels import Labels, Thing, mask_of_counts
 
 __all__ = ["CONFLICT_COLUMNS", "Conflicts", "compare_labels"]
 
@@ -233,10 +233,7 @@ def _drawn(things: Sequence[Thing], region: tuple[int, ...]) -> Mask:
     mask = np.zeros((height, width), dtype=np.uint8)
     for thing in things:
         if isinstance(thing.outline, tuple):
-            counts, shape = thing.outline
-            values = np.arange(len(counts)) % 2 == 1
-            whole = np.repeat(values, counts).reshape(shape[1], shape[0]).T
-            mask |= _part(whole, region).astype(np.uint8)
+            mask |= _part(mask_of_counts(*thing.outline), region).astype(np.uint8)
         elif thing.outline is not None:
             points = [np.rint(polygon - (left, top)).astype(np.int32) for polygon in thing.outline]
             cv2.fillPoly(mask, points, 1)

@@ -27,7 +27,7 @@ from dupnet.splits.readers import (
     word_in,
 )
 
-__all__ = ["Labels", "Thing", "decode_counts", "read_labels"]
+__all__ = ["Labels", "Thing", "decode_counts", "mask_of_counts", "read_labels"]
 
 RUN_LENGTH_COLUMNS = ("encodedpixels", "runlengths", "runlength", "rle", "maskrle", "rlemask")
 """Columns of run lengths as the Airbus set has them; case, spaces, ``_`` and ``-`` do not count."""
@@ -183,6 +183,11 @@ def decode_counts(counts: str | bytes | Sequence[int]) -> list[int]:
     if shift:
         raise ValueError(f"counts {counts[:40]!r} are cut off.")
     return numbers
+
+
+def mask_of_counts(counts: Sequence[int], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """A COCO mask (height, width) bool from its run lengths, column by column, unmarked first."""
+    return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(shape[1], shape[0]).T
 
 
 def _matched(
