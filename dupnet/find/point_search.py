@@ -83,7 +83,7 @@ class PointSearch(NamedTuple):
     """The images that were joined, ascending; another stands for each of the rest."""
     ignored: npt.NDArray[np.bool_]
     """Those of them that belong to an overlay."""
-    counts: dict[str, int | float]
+    counts: dict[str, int]
     judge: Judge
     """The judge that was given, which knows what it has judged."""
     control: dict[str, Any]
@@ -156,7 +156,7 @@ def search_points(
             "matches_skipped": joined.n_skipped,
             "proposals": len(proposals),
             "proposals_skipped": found.n_skipped,
-            "proposals_false": round(found.n_false, 3),
+            "proposals_false": found.n_false,
         },
         recalling(judge, near.judged),
         found.control(),

@@ -162,8 +162,7 @@ def propose_rescaled(
             for of_image in bar(map_in_order(fitted, usable.tolist(), workers), desc="rescaled")
             for fit in of_image
         ]
-    counts = {"points_rescaled": len(together.codes), "images_not_changed": len(images) - len(usable)}
-    return _merged(fits, counts)
+    return _merged(fits, {"points_rescaled": len(together.codes)})
 
 
 def _fits(

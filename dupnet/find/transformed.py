@@ -15,6 +15,7 @@ from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, REVISIT
 from dupnet.find.rescaled_search import Sought, judge_rescaled, propose_rescaled
 from dupnet.find.steps import Run, Search, held_against
 from dupnet.find.turned_search import judge_turned, propose_turned
+from dupnet.images.image import MAX_PIXELS
 from dupnet.images.transforms import IDENTITY, transform_columns
 
 __all__ = ["Transformed", "search_transformed", "with_transformed"]
@@ -36,7 +37,8 @@ def search_transformed(run: Run, search: Search, resolution: Resolution) -> Tran
     described, points = search.described, search.points
     read = run.reader(described)
     found: list[pd.DataFrame] = []
-    counts: dict[str, Any] = {}
+    # What is read part by part is neither turned nor resized.
+    counts: dict[str, Any] = {"images_not_changed": int((described.sizes.prod(axis=1) > MAX_PIXELS).sum())}
     searched: dict[str, Any] = {}
     if run.turned:
         with run.clock("join turned points"):

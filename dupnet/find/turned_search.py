@@ -47,7 +47,7 @@ def propose_turned(
     is_against: Mask | None,
     workers: int,
     progress: bool = False,
-) -> tuple[pd.DataFrame, dict[str, int | float]]:
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Propose overlaps of images with turned ones.
 
     Parameters
@@ -92,7 +92,7 @@ def propose_turned(
         try:
             recurring = np.zeros(len(points.y), np.bool_)
             recurring[point[joined.recurring]] = True
-            found, skipped, false = [], 0, 0.0
+            found, skipped, false = [], 0, 0
             for turn in range(1, N_TURNS):
                 both = _beside_turned(points, turn)
                 matches = _of_turn(joined, point, turns, turn, len(points.y))
@@ -103,11 +103,10 @@ def propose_turned(
         finally:
             joined.close()
     proposals = pd.concat(found, ignore_index=True)
-    counts: dict[str, int | float] = {
+    counts = {
         "proposals_turned": len(proposals),
         "proposals_turned_skipped": skipped,
-        "proposals_turned_false": round(false, 3),
-        "images_not_changed": int((~small).sum()),
+        "proposals_turned_false": false,
     }
     return proposals, counts
 

@@ -76,7 +76,7 @@ class Proposals(NamedTuple):
     """
 
     table: pd.DataFrame
-    n_false: float
+    n_false: int
     false_matches: float
     thresholds: dict[int, float]
     n_skipped: int = 0
@@ -93,7 +93,7 @@ class Proposals(NamedTuple):
         return {
             "min_cosine": MIN_COSINE,
             "least_shares": shares,
-            "accidents": int(self.n_false),
+            "accidents": self.n_false,
             "proposals": len(self.table),
             "loose_matches": round(self.false_matches, 2),
         }
