@@ -79,7 +79,6 @@ class NearCopies(NamedTuple):
 def near_copies(
     cache: Cache,
     names: list[str],
-    images: Numbers,
     sizes: Numbers,
     sides: npt.NDArray[np.bool_] | None,
     judge: Judge,
@@ -92,8 +91,6 @@ def near_copies(
         With the points of all images.
     names : list of str
         Name of every image, by its number.
-    images : (n,) int64
-        Numbers of the images that are considered, ascending.
     sizes : (number of images, 2) int64
         Height and width of every image.
     sides : (number of images,) bool, optional
@@ -102,7 +99,7 @@ def near_copies(
         Judges overlaps; only its duplicates are set aside.
     """
     votes_of = _Points(cache, names)
-    left = images
+    left = np.arange(len(names))
     judged: list[pd.DataFrame] = []
     tried = np.zeros(0, np.int64)
     for number in range(MAX_ROUNDS):
