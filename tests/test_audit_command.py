@@ -256,6 +256,21 @@ def test_find_heeds_judgements(tmp_path: Path, capsys: Captured) -> None:
     assert "Judged by eye" not in capsys.readouterr().out
 
 
+def test_a_folder_that_is_searched_first_may_ignore_judgements(tmp_path: Path, capsys: Captured) -> None:
+    images, out = tmp_path / "images", tmp_path / "images-dupnet"
+    grey = textured(1, 300, contrast=25)[0]
+    for name, left in (("train/a", 0), ("val/b", 100)):
+        (images / name).parent.mkdir(parents=True)
+        Image.fromarray(grey[:, left : left + 200]).save(images / f"{name}.png")
+    assert cli.main(["audit", str(images)]) == 1
+    row = "now,train/a.png,val/b.png,,0,100,not_duplicate,"
+    (out / "judgements.csv").write_text(",".join(COLUMNS) + f"\n{row}\n")
+    assert cli.main(["audit", str(images)]) == 0
+    assert "Judged by eye: 1 overlaps" in capsys.readouterr().out
+    assert cli.main(["audit", str(images), "--ignore-judgements"]) == 1
+    assert "Judged by eye" not in capsys.readouterr().out
+
+
 # --- from nothing, against the truth --------------------------------------------------------------
 
 SPLITS = ("train", "val", "test")

@@ -376,6 +376,7 @@ def test_a_file_changed_within_one_tick_of_its_clock(tmp_path: Path) -> None:
     assert is_still(file, identity_to_keep(file, content=True), content=True)
     file.write_bytes(b"three")
     assert not is_still(file, old)
+    assert not is_still(tmp_path / "gone", old)
 
 
 @pytest.mark.parametrize("name", COLUMNS)

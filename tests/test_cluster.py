@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,3 +27,16 @@ def test_addresses_of_either_kind_are_tried(address: str) -> None:
     pytest.importorskip("distributed")
     with pytest.raises(OSError, match="dask scheduler"), Cluster(address, patience=0.1):
         pass
+
+
+def test_a_lost_scheduler_is_told_of_beside_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output is the result's, which may be JSON."""
+
+    def lost(*_: object, **__: object) -> None:
+        raise OSError("no route")
+
+    cluster = Cluster("tcp://127.0.0.1:9")
+    cluster._client = SimpleNamespace(submit=lost, status="closed", loop=None)
+    assert list(cluster._results(abs, [(1,)], [0])) == []
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "dupnet: no route\n")

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import cv2
 import fsspec
 import numpy as np
+import pandas as pd
 import pytest
 from test_find import TABLES, acquisition, table_bytes
 from test_sharded import Here, here  # noqa: F401
 
 from dupnet.cluster.distributed import find_on_cluster
+from dupnet.cluster.run import ClusterRun
+from dupnet.cluster.sharded_index import Image
 from dupnet.commands.cli import main
+from dupnet.files.identity import Identity
+from dupnet.find.describe import Described
 from dupnet.find.engine import find_overlaps
 from dupnet.find.portions import MOST_PAIRS
 from dupnet.find.verification import PAIRS_AT_A_TIME
@@ -85,6 +92,24 @@ def test_a_store_that_is_no_disk(here: Here, images: Path, expected: dict[str, b
     assert {name: store.cat_file(f"/anywhere/out/{name}") for name in TABLES} == expected
     assert result.folders == ()
     assert store.exists("/anywhere/out/report.html")
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_images_of_a_store_are_read_by_copies(
+    is_large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one too large to be decoded at once parts are read later: its copy is there as long as the run."""
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120), dtype=np.uint8)
+    tiff = cv2.imencode(".tif", pixels)[1].tobytes()
+    fsspec.filesystem("memory").pipe_file("/copied/a.tif", tiff)
+    images = {"a.tif": Image("memory://copied", "a.tif", Identity(len(tiff), 0))}
+    monkeypatch.setattr("dupnet.images.image.MAX_PIXELS", 1000 if is_large else 2**20)
+    run = SimpleNamespace(collection=SimpleNamespace(folders=()), images=images, work=tmp_path)
+    none = pd.DataFrame()
+    read = ClusterRun.reader(cast(ClusterRun, run), Described(["a.tif"], np.array([[90, 120]]), none, none))
+    for _ in range(2):
+        assert (read(0)[0][5:60, 7:100] == pixels[5:60, 7:100]).all()
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == is_large
 
 
 def test_two_folders_of_unlike_sizes_held_against_each_other(

@@ -64,6 +64,9 @@ def test_labels_of_class_folders(tmp_path: Path) -> None:
         (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / image).touch()
     assert read_labels(str(tmp_path), images).classes == {images[0]: {"cat"}, images[1]: {"dog"}}
+    (tmp_path / "labels.csv").write_text("image,label\nc.jpg,cat\nstray,dog\n")
+    labels = read_labels([str(tmp_path / "labels.csv"), str(tmp_path)], images)
+    assert labels.unmatched["name"].tolist() == ["stray"]
 
 
 def test_boxes_of_a_table(tmp_path: Path) -> None:

@@ -203,6 +203,13 @@ def test_an_image_in_two_splits_is_a_leak():
     assert seen.splits["images"].tolist() == [1, 2]
 
 
+def test_an_image_in_a_split_and_in_the_buffer_is_assigned_once():
+    result = found([(0, 0, 0), (1, 0, 0), (2, 0, 0)])
+    rows = [("000.jpg", "train"), ("000.jpg", "buffer"), ("001.jpg", "test")]
+    seen = audit(pd.DataFrame(rows, columns=["image", "split"]), result)
+    assert (seen.unassigned, seen.buffered) == (1, 1)
+
+
 def test_a_split_by_group_does_not_leak_and_a_random_one_does():
     rng = np.random.default_rng(0)
     n = 200

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dupnet.find.matches import LOW, Parts
+from dupnet.find.matches import Parts, unpacked
 
 
 @pytest.mark.parametrize("in_files", [False, True])
@@ -26,7 +26,7 @@ def test_each_pair_is_kept_once_and_images_stay_whole(in_files: bool, points: in
     read = [np.asarray(parts.read(part)) for part in range(parts.n_parts)]
     assert all((np.diff(part.astype(np.int64)) > 0).all() for part in read)
     together = np.concatenate(read)
-    pairs = np.column_stack([together >> np.uint64(32), together & LOW]).astype(int)
+    pairs = np.column_stack(unpacked(together))
     assert set(map(tuple, pairs.tolist())) == wanted and len(pairs) == len(wanted)
     of_part = [set(images[(part >> np.uint64(32)).astype(int)].tolist()) for part in read]
     assert sum(map(len, of_part)) == len(set.union(*of_part))  # no image in two parts

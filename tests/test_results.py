@@ -221,6 +221,8 @@ def test_groups_are_looked_up_for_a_table_of_ones_own() -> None:
     assert result.groups_for([]).tolist() == []
     with pytest.raises(ValueError, match="'missing' is not in the collection"):
         result.groups_for(["007", "missing", "other"])
+    with pytest.raises(ValueError, match="'missing' is not in the collection"):
+        result.groups_for(pd.Series(["007", "missing"], index=[7, 8]))
 
 
 def judged(*rows: tuple[object, ...]) -> pd.DataFrame:

@@ -266,7 +266,8 @@ def test_shards_without_their_last_file_do_not_count(
         path.unlink()
     assert len(read_shards(Folder(store))) == len(manifests) // 2
     of_another_version = shutil.copytree(store, store.with_name("shards-0123"))
-    find_on_cluster(images, "", out=tmp_path, tile_size=64, report=False, images_a_task=4)
+    with pytest.warns(UserWarning, match="described again"):
+        find_on_cluster(images, "", out=tmp_path, tile_size=64, report=False, images_a_task=4)
     assert table_bytes(tmp_path) == expected
     assert not of_another_version.exists()
 

@@ -67,7 +67,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
 def test_images_and_rows_are_read_back(store: Folder) -> None:
     shards = read_shards(store)
     assert [(shard.key, shard.n_rows) for shard in shards] == [("a", 4), ("b", 6)]
-    assert read_shards(store, ["b"]) == shards[1:]
     for shard in shards:
         content = SHARDS[shard.key]
         n_before = np.cumsum([0] + [entry.n_rows for entry, _ in content.values()]).tolist()
@@ -134,8 +133,6 @@ def test_rows_that_follow_one_another_are_read_at_once(lasting: Folder) -> None:
 def test_without_its_last_file_a_shard_does_not_count(store: Folder) -> None:
     store.remove("a.json")
     assert [shard.key for shard in read_shards(store)] == ["b"]
-    with pytest.raises(FileNotFoundError):
-        read_shards(store, ["a", "b"])
     assert read_shards(store.folder("none")) == []
 
 
@@ -149,7 +146,7 @@ def test_a_shard_whose_list_of_images_is_damaged_is_named(data: bytes, store: Fo
 @pytest.mark.parametrize("change", [-1, 1])
 @pytest.mark.parametrize("kind", ["search", "verify", "tiles"])
 def test_a_damaged_file_is_named_with_its_remedy(kind: str, change: int, store: Folder) -> None:
-    shard = read_shards(store, ["a"])[0]
+    shard = read_shards(store)[0]
     name = f"a.{kind}"
     store.write(name, store.read(name)[:change] if change < 0 else store.read(name) + b"x")
     last = np.array([shard.n_rows - (change < 0)])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from textures import textured
 
+from dupnet.find.engine import find_overlaps
 from dupnet.find.groups import Resolution
 from dupnet.find.overlaps import JUDGED
 from dupnet.find.transformed import Transformed, with_transformed
@@ -44,3 +49,19 @@ def test_they_are_listed_and_join_groups_and_mosaics_stay(upright: list[tuple[ob
     assert found.places["group"].tolist() == [0, 0, 0, 1]
     assert found.places["mosaic"].tolist() == [0, 0, 1, 2]
     assert found.revisits["image2"].tolist() == [3]
+
+
+def test_every_image_too_large_to_be_changed_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy, too, for which another stands in the search."""
+    monkeypatch.setattr("dupnet.find.near_copies.CROWD", 2)
+    monkeypatch.setattr("dupnet.find.near_copies.MAX_STACK", 1)
+    for module in ("transformed", "turned_search", "rescaled_search"):
+        monkeypatch.setattr(f"dupnet.find.{module}.MAX_PIXELS", 200**2, raising=False)
+    grey = textured(1, 300, contrast=25)[0]
+    for name, side in (("a", 300), ("a_again", 300), ("small", 150)):
+        Image.fromarray(grey[:side, :side]).save(tmp_path / f"{name}.png")
+    result = find_overlaps(tmp_path, turned=True, rescaled=True)
+    assert result.counts["images_not_changed"] == 2
+    assert any("whether 2 images" in line for line in result.coverage())

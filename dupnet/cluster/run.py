@@ -8,18 +8,17 @@ collection, and score pairs of tiles. What comes out is what one machine finds.
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm import tqdm
 
 from dupnet.cluster.kinds import Kind, Points, Tiles
 from dupnet.cluster.regions import compare_slices, judge_on, refine_on
@@ -35,7 +34,7 @@ from dupnet.find.footprints import Surveyed
 from dupnet.find.join import Compare
 from dupnet.find.overlaps import Judge
 from dupnet.find.point_index import COLUMNS
-from dupnet.find.point_search import PIXEL_BYTES, reader
+from dupnet.find.point_search import PIXEL_BYTES, pixel_bytes, reader
 from dupnet.find.recent import Recent
 from dupnet.find.scoring import ScoredOnce
 from dupnet.find.steps import Run, held_against
@@ -44,6 +43,8 @@ from dupnet.find.tile_search import SEARCH_THRESHOLD, TileSearch, propose_by_til
 from dupnet.network.comparison import decided_scores
 
 if TYPE_CHECKING:  # what the inherited fields are annotated with
+    from pathlib import Path  # noqa: F401
+
     from dupnet.files.workers import ProcessPool  # noqa: F401
     from dupnet.find.collection import Collection  # noqa: F401
     from dupnet.find.recent import Kept  # noqa: F401
@@ -117,12 +118,14 @@ class ClusterRun(Run):
 
         def read(number: int) -> regions.Image:
             name = described.images[number]
-            image = self.images[name]
-            with TemporaryDirectory(prefix="dupnet-", dir=self.work) as beside:
-                files = files_of(Folder(image.folder), {name: image}, Path(beside))
-                return reader(files, described)(number)
+            image, copy = self.images[name], self.work / "copies" / str(number)
+            copy.mkdir(parents=True, exist_ok=True)
+            found = reader(files_of(Folder(image.folder), {name: image}, copy), described)(number)
+            if isinstance(found[0], np.ndarray):  # else its parts are read where they are asked for
+                shutil.rmtree(copy)
+            return found
 
-        return Recent(read, lambda image: image[0].nbytes, PIXEL_BYTES)
+        return Recent(read, pixel_bytes, PIXEL_BYTES)
 
     def refine(
         self, proposals: pd.DataFrame, described: Described, read: Callable[[int], regions.Image]
@@ -151,7 +154,10 @@ class ClusterRun(Run):
         store = self.cache.folder(f"{kind.store}-{code}")
         for stale in self.cache.folders():
             if stale.startswith(f"{kind.store}-") and stale != store.name:
-                tqdm.write("dupnet: describing all images again, their shards were made by another version")
+                warnings.warn(
+                    "All images are described again: their shards were made by another version of dupnet.",
+                    stacklevel=2,
+                )
                 self.cache.remove(stale)
         share_weights(store, self.weights)
         described, places = describe_on(self.cluster, store, images, kind, code, self.images_a_task)

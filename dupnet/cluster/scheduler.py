@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -79,7 +80,7 @@ class Cluster:
                     del waiting[number]
                     bar.update()
                 if waiting:
-                    tqdm.write("dupnet: lost the scheduler; waiting for it")
+                    tqdm.write("dupnet: lost the scheduler; waiting for it", file=sys.stderr)
                     self._connect(self.patience)
         return results
 
@@ -106,7 +107,7 @@ class Cluster:
         except Exception as error:
             if client.status == "running":
                 raise
-            tqdm.write(f"dupnet: {error}")
+            tqdm.write(f"dupnet: {error}", file=sys.stderr)
             return
         for future in running:
             if future.status == "finished":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -92,19 +92,16 @@ def write_shard(
     store.write(f"{key}.json", json.dumps({"n_rows": n_rows, "images": entries}).encode())
 
 
-def read_shards(store: Folder, keys: Iterable[str] | None = None) -> list[Shard]:
-    """The shards of a store, or those of some keys, sorted by key; what is not whole is left out.
+def read_shards(store: Folder) -> list[Shard]:
+    """The shards of a store, sorted by key; what is not whole is left out.
 
     Raises
     ------
     OSError
-        If the store does not give a file that it lists, or that was asked for by key; or one is damaged.
+        If the store does not give a file that it lists, or one is damaged.
     """
-    if keys is None:
-        keys = (name.removesuffix(".json") for name in store.files() if name.endswith(".json"))
-    names = {f"{key}.json": key for key in sorted(keys)}
     shards = []
-    for name, data in store.read_many(names).items():
+    for name, data in store.read_many(name for name in store.files() if name.endswith(".json")).items():
         if isinstance(data, Exception):
             raise data
         try:
@@ -113,7 +110,7 @@ def read_shards(store: Folder, keys: Iterable[str] | None = None) -> list[Shard]
                 image: Entry(Identity(*identity), *rest)
                 for image, (identity, *rest) in record["images"].items()
             }
-            shards.append(Shard(names[name], entries, record["n_rows"]))
+            shards.append(Shard(name.removesuffix(".json"), entries, record["n_rows"]))
         except (AttributeError, KeyError, TypeError, ValueError):
             raise _damaged(store, name) from None
     return shards

@@ -16,7 +16,6 @@ __all__ = [
     "add_pair_table",
     "add_results",
     "add_seed",
-    "add_tile_size",
     "add_transforms",
     "add_weights",
     "add_workers",
@@ -172,17 +171,6 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add ``--seed``; numpy takes no negative ones."""
     parser.add_argument(
         "--seed", type=whole_number(0), default=0, metavar="N", help="seed of all random draws (default: 0)"
-    )
-
-
-def add_tile_size(parser: argparse.ArgumentParser, limits: str = "") -> None:
-    """Add ``--tile-size``; ``limits`` is what its help says of the sizes that the command takes."""
-    parser.add_argument(
-        "--tile-size",
-        type=whole_number(1),
-        default=256,
-        metavar="PX",
-        help=f"side of a tile{limits and f', {limits}'} (default: 256)",
     )
 
 

@@ -121,9 +121,10 @@ def _searched(options: argparse.Namespace) -> tuple[FindResult, Path]:
         turned=options.turned,
         rescaled=options.rescaled,
         workers=options.workers,
+        ignore_judgements=options.ignore_judgements,
         progress=progress_of(options),
     )
-    return heed(result, out, ignore=options.ignore_judgements), out
+    return result, out
 
 
 def _lists(options: argparse.Namespace, result: FindResult) -> Lists:

@@ -72,8 +72,8 @@ def add(commands: Commands) -> None:
         "--tile-size",
         type=whole_number(1),
         metavar="PX",
-        help="side of a tile, which must divide the sides of the images (default: the grid that "
-        "`dupnet find` detected, or 256)",
+        help="side of a tile, which must divide the sides of the images (default: the step of the grid that "
+        "`dupnet find` detected)",
     )
     add_seed(parser)
     add_workers(parser)
@@ -87,7 +87,6 @@ def run(options: argparse.Namespace) -> None:
     from dupnet.find.results import read_results
     from dupnet.images.transforms import is_transformed
     from dupnet.pairs.table import make_pairs, pair_files, save_pairs
-    from dupnet.tiles import TILE_SIZE
 
     result = read_results(options.dir)
     if len(result.folders) != 1:
@@ -107,7 +106,7 @@ def run(options: argparse.Namespace) -> None:
         splits,
         result.overlaps[~is_transformed(result.overlaps)],
         n_rows=options.rows,
-        tile_size=options.tile_size or (result.grid.tile_size if result.grid else TILE_SIZE),
+        tile_size=options.tile_size or result.grid.tile_size,
         seed=options.seed,
         workers=options.workers,
     )

@@ -9,7 +9,6 @@ from dupnet.commands.arguments import (
     Commands,
     add_command,
     add_habits,
-    add_tile_size,
     add_workers,
     default_out,
     whole_number,
@@ -43,7 +42,9 @@ def add(commands: Commands) -> None:
         "-o", "--out", metavar="DIR", help="folder for the tiles (default: IMAGES-tiles, beside IMAGES)"
     )
     parser.add_argument("--quality", type=whole_number(1, 100), default=95, help="JPEG quality (default: 95)")
-    add_tile_size(parser)
+    parser.add_argument(
+        "--tile-size", type=whole_number(1), default=256, metavar="PX", help="side of a tile (default: 256)"
+    )
     add_workers(parser)
     add_habits(parser)
     parser.set_defaults(command=run)

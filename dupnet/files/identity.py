@@ -56,20 +56,15 @@ def identity_to_keep(path: str | os.PathLike[str], content: bool = False) -> Ide
 
 
 def is_still(path: str | os.PathLike[str], known: Identity, content: bool = False) -> bool:
-    """Whether a file is the one whose identity was kept; ``content`` compares the hash, too.
-
-    Raises
-    ------
-    OSError
-        If there is no such file.
-    """
-    is_recent = known.content.startswith(RECENT)
-    now = identity_of(path)
-    if now[:2] != known[:2]:
+    """Whether a file is there and the one whose identity was kept; ``content`` compares the hash, too."""
+    try:
+        if identity_of(path)[:2] != known[:2]:
+            return False
+        if not (content or known.content.startswith(RECENT)):
+            return True
+        return identity_of(path, content=True).content == known.content.removeprefix(RECENT)
+    except OSError:
         return False
-    if not (content or is_recent):
-        return True
-    return identity_of(path, content=True).content == known.content.removeprefix(RECENT)
 
 
 def _digest() -> Any:

@@ -17,6 +17,7 @@ from dupnet.tiles import CELL_SIZE
 
 __all__ = [
     "Registration",
+    "correlation",
     "covered_pixels",
     "differing_share",
     "high_passed",
@@ -173,18 +174,12 @@ def differing_share(first: Float, second: Float) -> float:
     """
     power = float((first * first).sum()), float((second * second).sum())
     second = second * np.float32(np.sqrt(power[0] / max(power[1], 1e-6)))
-    half = WINDOW // 2
-
-    def mean(products: Float) -> Float:
-        means = cv2.boxFilter(products, -1, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT)
-        return np.asarray(means[half : -half + 1 : half, half : -half + 1 : half])
-
-    product, power1, power2 = mean(first * second), mean(first * first), mean(second * second)
+    product, power1, power2 = _window_means(first, second, WINDOW)
     residual = power1 + power2 - 2 * product
-    correlation = product / np.sqrt(np.maximum(power1 * power2, 0) + 0.1)
+    correlations = product / np.sqrt(np.maximum(power1 * power2, 0) + 0.1)
     differs = (
         (residual > OUTLIER * (np.median(residual) + RESIDUAL_FLOOR))
-        & (correlation < WINDOW_DIFFERS)
+        & (correlations < WINDOW_DIFFERS)
         & (power1 + power2 > WINDOW_POWER)
     )
     return float(differs.mean()) if differs.sum() >= 2 else 0.0
@@ -194,20 +189,31 @@ def lowest_window(first: Float, second: Float) -> float:
     """Lowest correlation of two images of a region, high-passed (height, width) each, in any window of
     :data:`LARGE_WINDOW` px that has texture in both; 1 if none has.
     """
-    half = LARGE_WINDOW // 2
     if min(first.shape) < LARGE_WINDOW:
         return 1.0
-
-    def mean(products: Float) -> Float:
-        means = cv2.boxFilter(products, -1, (LARGE_WINDOW, LARGE_WINDOW), borderType=cv2.BORDER_REFLECT)
-        return np.asarray(
-            means[half : first.shape[0] - half + 1 : half, half : first.shape[1] - half + 1 : half]
-        )
-
-    power1, power2 = mean(first * first), mean(second * second)
+    product, power1, power2 = _window_means(first, second, LARGE_WINDOW)
     seen = np.minimum(power1, power2) > LARGE_WINDOW_POWER
-    correlation = mean(first * second)[seen] / np.sqrt(power1[seen] * power2[seen])
-    return float(correlation.min()) if len(correlation) else 1.0
+    correlations = product[seen] / np.sqrt(power1[seen] * power2[seen])
+    return float(correlations.min(initial=1.0))
+
+
+def _window_means(first: Float, second: Float, side: int) -> tuple[Float, Float, Float]:
+    """Means of the product of two images (height, width), and of the square of each, in windows of ``side``
+    px that lie half a window apart."""
+    half = side // 2
+    inside = slice(half, -half + 1, half)
+
+    def mean(values: Float) -> Float:
+        means = cv2.boxFilter(values, -1, (side, side), borderType=cv2.BORDER_REFLECT)
+        return np.asarray(means[inside, inside], np.float32)
+
+    return mean(first * second), mean(first * first), mean(second * second)
+
+
+def correlation(first: Float, second: Float) -> float:
+    """Correlation of two high-passed images of one shape, -1 to 1; zero where either is flat."""
+    power = float((first * first).sum() * (second * second).sum())
+    return float((first * second).sum() / np.sqrt(max(power, 1e-12)))
 
 
 def register(first: Float, second: Float, radius: int) -> Registration | None:

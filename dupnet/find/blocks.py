@@ -6,12 +6,12 @@ A part holds as much around it as decides about what lies inside, so that no poi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Block", "Lines", "Sliced", "blocks", "cut"]
+__all__ = ["Block", "Lines", "Sliced", "blocks", "cut", "windows"]
 
 Grey = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -82,6 +82,13 @@ def cut(image: Sliced, rows: Lines, cols: Lines) -> Grey:
     if len(parts) == len(parts[0]) == 1:
         return np.ascontiguousarray(parts[0][0])
     return np.concatenate([np.concatenate(part, axis=1) for part in parts])
+
+
+def windows(image: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
+    """Every square of an image, as a view: (height - side + 1, width - side + 1, side, side)."""
+    # numpy's sliding_window_view does the same with checks that cost as much as a small image.
+    shape = (image.shape[0] - side + 1, image.shape[1] - side + 1, side, side)
+    return np.lib.stride_tricks.as_strided(image, shape, image.strides * 2, writeable=False)
 
 
 def _chunks(start: int, stop: int) -> list[Span]:

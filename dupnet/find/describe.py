@@ -245,7 +245,7 @@ def read_entry(
     """
     before = _identity(path, check_content)
     grey, valid, note = load_image(path, grey=True, tile_size=tile_size, rendering=rendering)
-    if not _is_still(path, before):
+    if not is_still(path, before):
         raise UnreadableImage(path, "changed while it was read; run again")
     height, width = grey.shape
     return Entry(before, height, width, 0, 0, note), grey, valid
@@ -271,12 +271,7 @@ def entry_in_parts(
 
 def _is_known(files: Mapping[str, Path], cache: Cache, check_content: bool, image: str) -> bool:
     entry = cache.entries.get(image)
-    if entry is None:
-        return False
-    try:
-        return is_still(files[image], entry.identity, check_content)
-    except OSError:  # reading it will tell why
-        return False
+    return entry is not None and is_still(files[image], entry.identity, check_content)
 
 
 def _identity(path: Path, content: bool) -> Identity:
@@ -285,10 +280,3 @@ def _identity(path: Path, content: bool) -> Identity:
     except OSError:
         load(path, grey=True)  # raises UnreadableImage, with the reason
         return Identity(-1, -1)
-
-
-def _is_still(path: Path, known: Identity) -> bool:
-    try:
-        return is_still(path, known)
-    except OSError:
-        return False

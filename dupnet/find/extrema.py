@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dupnet.find.blocks import Block, Lines, blocks, cut
+from dupnet.find.blocks import Block, Lines, blocks, cut, windows
 from dupnet.images.parts import GreyParts, MaskParts
 
 __all__ = [
@@ -188,7 +188,7 @@ def _in_block(
         # Offsets are whole pixels: the same pixels lie around the point in both images.
         # Mirrored beyond the last pixel, of which a wide patch has one more than must lie inside the image.
         wider = np.pad(image, (0, 1), "symmetric") if wide else image
-        around = _windows(wider, level.side + wide)[y - half, x - half]
+        around = windows(wider, level.side + wide)[y - half, x - half]
         at_y, at_x = np.zeros(len(y), np.float32), np.zeros(len(y), np.float32)
     else:
         at_y, at_x = _peak(band, y, x)
@@ -252,7 +252,7 @@ def solid_share(area: Grey, y: Numbers, x: Numbers, half: int) -> Float:
     above = cv2.dilate(area, _square(1), dst=_buffer("above", area.shape, np.uint8))
     below = cv2.erode(area, _square(1), dst=_buffer("below", area.shape, np.uint8))
     solid = cv2.compare(above, below, cv2.CMP_EQ, dst=above)
-    around = _windows(solid, 2 * half)[y - half, x - half].reshape(len(y), -1)
+    around = windows(solid, 2 * half)[y - half, x - half].reshape(len(y), -1)
     return np.asarray(np.count_nonzero(around, axis=1) / np.float32(around.shape[1]), np.float32)
 
 
@@ -327,13 +327,6 @@ def _gaussian(sigma: float) -> tuple[Float, Float]:
     """Along rows; and down columns, times :data:`UNITS`."""
     kernel = np.asarray(cv2.getGaussianKernel(_kernel(sigma), sigma, cv2.CV_32F), np.float32)
     return kernel, kernel * np.float32(UNITS)
-
-
-def _windows(image: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
-    """Every square of an image, as a view: (height - side + 1, width - side + 1, side, side)."""
-    # numpy's sliding_window_view does the same with checks that cost as much as a small image.
-    shape = (image.shape[0] - side + 1, image.shape[1] - side + 1, side, side)
-    return np.lib.stride_tricks.as_strided(image, shape, image.strides * 2, writeable=False)
 
 
 def _buffer(name: str, shape: tuple[int, int], kind: type[np.generic]) -> npt.NDArray[Any]:

@@ -22,8 +22,8 @@ from dupnet.files.workers import map_in_order
 from dupnet.find.agreement import CERTAIN, SMALLEST_TEMPLATE, refine_offset
 from dupnet.find.describe import Described
 from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, UNDECIDABLE, Judge, overlap_keys
-from dupnet.find.regions import Image
-from dupnet.find.verification import SURE_VOTES
+from dupnet.find.regions import Image, common_region
+from dupnet.find.votes import EXACT_FROM
 from dupnet.images.georeference import (
     Georeference,
     disagreements,
@@ -121,17 +121,14 @@ def propose(
     # A pair may have several proposals.
     both = table.reset_index().merge(proposals, on=KEY[:2], suffixes=("", "_found"))
     apart = np.maximum(*((both[name] - both[f"{name}_found"]).abs() for name in KEY[2:]))
-    known = both.loc[(apart <= RADIUS) | (both["n_votes"] >= SURE_VOTES), "index"].unique()
+    known = both.loc[(apart <= RADIUS) | (both["n_votes"] >= EXACT_FROM), "index"].unique()
     table = table.drop(index=known).reset_index(drop=True)
     sizes = described.sizes
 
     def refined(key: Sequence[int]) -> tuple[int, int, bool]:
         one, two, y, x = key
-        narrow = min(
-            min(int(sizes[one, axis]), offset + int(sizes[two, axis])) - max(offset, 0)
-            for axis, offset in enumerate((y, x))
-        )
-        radius = min(RADIUS, (narrow - SMALLEST_TEMPLATE) // 2)
+        region = common_region(sizes[one], sizes[two], y, x)
+        radius = min(RADIUS, (min(region.height, region.width) - SMALLEST_TEMPLATE) // 2)
         found = refine_offset(read(one), read(two), y, x, radius) if radius > 0 else None
         if found is None or found.correlation <= CERTAIN:
             return y, x, False

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
-from dupnet.find.matches import LOW, MIN_COSINE, Pairs, Parts
+from dupnet.find.matches import MIN_COSINE, Pairs, Parts, unpacked
 from dupnet.find.points import UNIT
 
 __all__ = [
@@ -121,12 +121,11 @@ class Joined:
 
     def __iter__(self) -> Iterator[Pairs]:
         for part in range(self.parts.n_parts):
-            packed = self.parts.read(part)
+            pairs = self.parts.read(part)
             start = 0
-            while start < len(packed):
-                stop = self.parts.end_of_image(packed, min(start + PAIRS_AT_A_TIME, len(packed)) - 1)
-                some = np.asarray(packed[start:stop])
-                yield Pairs((some >> np.uint64(32)).astype(np.int64), (some & LOW).astype(np.int64))
+            while start < len(pairs):
+                stop = self.parts.end_of_image(pairs, min(start + PAIRS_AT_A_TIME, len(pairs)) - 1)
+                yield unpacked(np.asarray(pairs[start:stop]))
                 start = stop
 
     def close(self) -> None:

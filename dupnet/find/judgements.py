@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from dupnet.find.overlaps import (
     common_size,
     image_index,
 )
+from dupnet.find.results import FindResult, counts_of
 from dupnet.find.verdicts import (
     FILE,
     NOT_DUPLICATE,
@@ -34,9 +34,6 @@ from dupnet.find.verdicts import (
     settle,
 )
 from dupnet.images.transforms import is_transformed, transform_columns
-
-if TYPE_CHECKING:
-    from dupnet.find.results import FindResult
 
 __all__ = ["apply_judgements", "heed"]
 
@@ -110,7 +107,7 @@ def apply_judgements(result: FindResult, judgements: pd.DataFrame) -> FindResult
         groups=applied.groups.assign(group=group),
         searched={**applied.searched, "judgements": count},
     )
-    return replace(new, counts={**result.counts, **_counts(new)})
+    return replace(new, counts={**result.counts, **counts_of(new)})
 
 
 def _applied(result: FindResult, judged: pd.DataFrame) -> FindResult:
@@ -152,18 +149,17 @@ def _applied(result: FindResult, judged: pd.DataFrame) -> FindResult:
         stays[kept.index] | (kept["verdict"] != UNDECIDABLE) | _holds(kept, groups) | (settled.of(kept) != "")
     ]
     far = rejected[~rejected["image1"].isin(near)]
-    order = ["image1", "image2", "y_offset", "x_offset"]
     new = replace(
         result,
-        overlaps=kept.sort_values(order, kind="stable", ignore_index=True),
+        overlaps=kept.sort_values(KEY, kind="stable", ignore_index=True),
         rejected=pd.concat([part for part in (far, contradicting) if len(part)] or [far]).sort_values(
-            order, kind="stable", ignore_index=True
+            KEY, kind="stable", ignore_index=True
         ),
         refused=refused.reset_index(drop=True),
         groups=groups,
         searched=searched,
     )
-    return replace(new, counts={**result.counts, **_counts(new)})
+    return replace(new, counts={**result.counts, **counts_of(new)})
 
 
 def _with_offsets(judgements: pd.DataFrame, result: FindResult) -> pd.DataFrame:
@@ -281,18 +277,3 @@ def _holds(overlaps: pd.DataFrame, groups: pd.DataFrame) -> npt.NDArray[np.bool_
         place = groups[axis].to_numpy(np.int64)
         agrees &= np.abs(place[second] - place[first] - overlaps[f"{axis}_offset"].to_numpy()) <= SAME_OFFSET
     return np.asarray(agrees)
-
-
-def _counts(result: FindResult) -> dict[str, int]:
-    sizes = result.groups["group"].value_counts()
-    verdicts = result.overlaps["verdict"].value_counts()
-    return {
-        "overlaps": len(result.overlaps),
-        **{verdict: int(verdicts.get(verdict, 0)) for verdict in ("duplicate", "altered", "undecidable")},
-        "rejected": len(result.rejected),
-        "refused_closely": len(result.refused),
-        "groups": len(sizes),
-        "groups_of_several": int((sizes > 1).sum()),
-        "largest_group": int(sizes.max()),
-        "images_in_groups": int(sizes[sizes > 1].sum()),
-    }

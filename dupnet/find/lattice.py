@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dupnet.find.blocks import windows
 from dupnet.images.parts import GreyParts, MaskParts
 from dupnet.network.descriptors import Weights, describe_cells, load_weights, verify_bytes
 from dupnet.tiles import CELL_SIZE, EVIDENCE_RMS
@@ -185,18 +186,9 @@ def blocks_at(
 
 def _cut(image: npt.NDArray[Any] | GreyParts | MaskParts, ys: Numbers, xs: Numbers) -> npt.NDArray[Any]:
     if isinstance(image, np.ndarray):
-        return np.asarray(_windows(image)[ys, xs])
+        return np.asarray(windows(image, CELL_SIZE)[ys, xs])
     places = zip(*(at.ravel().tolist() for at in np.broadcast_arrays(ys, xs)), strict=True)
     return np.stack([image[y : y + CELL_SIZE, x : x + CELL_SIZE] for y, x in places])
-
-
-def _windows(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Every 32 x 32 window of an image, as a view: (height - 31, width - 31, 32, 32)."""
-    # numpy's sliding_window_view does the same with checks that cost as much as a small region.
-    rows, cols = image.shape[0] - CELL_SIZE + 1, image.shape[1] - CELL_SIZE + 1
-    return np.lib.stride_tricks.as_strided(
-        image, (rows, cols, CELL_SIZE, CELL_SIZE), image.strides * 2, writeable=False
-    )
 
 
 def describe_blocks(blocks: Bytes, shown: Bytes, weights: Weights | None = None) -> Described:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.find.join import keys_of
-from dupnet.find.matches import MIN_COSINE
+from dupnet.find.matches import MIN_COSINE, packed, unpacked
 from dupnet.find.points import UNIT
 
 __all__ = ["N_TABLES", "Lookup", "Matches"]
@@ -49,33 +49,28 @@ class Lookup:
         Codes.
     kinds : (n,) uint8
         Only points of one kind match.
-    n_tables : int
-        More find more, at their cost.
     """
 
-    def __init__(self, codes: Codes, kinds: Kinds, n_tables: int = N_TABLES) -> None:
+    def __init__(self, codes: Codes, kinds: Kinds) -> None:
         self._codes = codes
         self._tables = []
-        for table in range(n_tables):
+        for table in range(N_TABLES):
             keys = keys_of(codes, kinds, table)
             order = np.argsort(keys, kind="stable")
             self._tables.append((keys[order], order))
 
-    def __call__(self, codes: Codes, kinds: Kinds, min_cosine: float = MIN_COSINE) -> Matches:
-        """Points with a code close to one of ``codes`` (m, 48) of ``kinds`` (m,)."""
-        packed = [np.zeros(0, np.uint64)]
+    def __call__(self, codes: Codes, kinds: Kinds) -> Matches:
+        """Points whose code has a cosine of :data:`~dupnet.find.matches.MIN_COSINE` and more with one of
+        ``codes`` (m, 48) of ``kinds`` (m,)."""
+        found = [np.zeros(0, np.uint64)]
         for table, (keys, order) in enumerate(self._tables):
             queried = keys_of(codes, kinds, table)
             by_key = np.argsort(queried, kind="stable")
             place = np.searchsorted(keys, queried[by_key])
-            packed.append(self._near(codes, by_key, place, order, np.float32(min_cosine * UNIT**2)))
-        every = np.unique(np.concatenate(packed))
-        queries, points = (every >> np.uint64(32)).astype(np.int64), (every & _LOW).astype(np.int64)
-        return Matches(queries, points)
+            found.append(self._near(codes, by_key, place, order))
+        return Matches(*unpacked(np.unique(np.concatenate(found))))
 
-    def _near(
-        self, codes: Codes, by_key: Numbers, place: Numbers, order: Numbers, least: np.float32
-    ) -> npt.NDArray[np.uint64]:
+    def _near(self, codes: Codes, by_key: Numbers, place: Numbers, order: Numbers) -> npt.NDArray[np.uint64]:
         n_blocks = -(-len(by_key) // BLOCK)
         found = []
         if not len(order):
@@ -91,12 +86,9 @@ class Lookup:
             one = codes[some].astype(np.float32)
             two = self._codes[around].astype(np.float32)
             # Products of whole numbers below 2^24: exact in any order of summing.
-            flat = np.flatnonzero(np.matmul(one, two.transpose(0, 2, 1)) >= least)
+            products = np.matmul(one, two.transpose(0, 2, 1))
+            flat = np.flatnonzero(products >= np.float32(MIN_COSINE * UNIT**2))
             block, rest = np.divmod(flat, BLOCK * WINDOW)
             row, column = np.divmod(rest, WINDOW)
-            queries, points = some[block, row], around[block, column]
-            found.append(queries.astype(np.uint64) << np.uint64(32) | points.astype(np.uint64))
+            found.append(packed(some[block, row], around[block, column]))
         return np.concatenate([np.zeros(0, np.uint64), *found])
-
-
-_LOW = np.uint64(2**32 - 1)

@@ -24,6 +24,7 @@ from dupnet.find.groups import MAX_STACK
 from dupnet.find.join import MIN_COSINE
 from dupnet.find.overlaps import DUPLICATE, KEY, PLACE, Judge, overlap_keys
 from dupnet.find.points import CODE_LENGTH, UNIT
+from dupnet.find.votes import EXACT_FROM
 from dupnet.tiles import CELL_SIZE
 
 __all__ = ["CROWD", "NearCopies", "near_copies", "recalling"]
@@ -35,12 +36,9 @@ CROWD = 100
 """Images that share a mark from which on there is a crowd. A hundred copies are joined within seconds, and
 the time grows with the square."""
 
-LEAST_VOTES = 8
-"""Points that a copy shares with the first of its crowd at least, as :data:`dupnet.find.votes.EXACT_FROM`:
-the offset is zero to the pixel."""
-
 LEAST_SHARE = 0.3
-"""And share of the points of the poorer of the two: saved at quality 60 and 95 they have half and more in
+"""Share of the points of the poorer of the two that a copy has in common with the first of its crowd, at
+least; and no fewer than tell an offset to the pixel. Saved at quality 60 and 95 they have half and more in
 common, at another time few. The judge has the last word."""
 
 N_MARKS = 64
@@ -81,7 +79,6 @@ class NearCopies(NamedTuple):
 def near_copies(
     cache: Cache,
     names: list[str],
-    images: Numbers,
     sizes: Numbers,
     sides: npt.NDArray[np.bool_] | None,
     judge: Judge,
@@ -94,8 +91,6 @@ def near_copies(
         With the points of all images.
     names : list of str
         Name of every image, by its number.
-    images : (n,) int64
-        Numbers of the images that are considered, ascending.
     sizes : (number of images, 2) int64
         Height and width of every image.
     sides : (number of images,) bool, optional
@@ -104,7 +99,7 @@ def near_copies(
         Judges overlaps; only its duplicates are set aside.
     """
     votes_of = _Points(cache, names)
-    left = images
+    left = np.arange(len(names))
     judged: list[pd.DataFrame] = []
     tried = np.zeros(0, np.int64)
     for number in range(MAX_ROUNDS):
@@ -270,7 +265,7 @@ class _Points:
         products = np.einsum("ij,ij->i", codes1[nearest], codes2[near])
         agree = products >= MIN_COSINE * UNIT**2
         n_votes = int(agree.sum())
-        if n_votes < max(LEAST_VOTES, LEAST_SHARE * min(len(codes1), len(codes2))):
+        if n_votes < max(EXACT_FROM, LEAST_SHARE * min(len(codes1), len(codes2))):
             return 0
         apart = np.abs((places1[nearest[agree]] - places2[near[agree]])[:, :2].mean(axis=0))
         return n_votes if (apart < LEAST_OFFSET).all() else 0

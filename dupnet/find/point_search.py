@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, cast
@@ -21,7 +21,6 @@ from dupnet.find.near_copies import near_copies, recalling
 from dupnet.find.overlaps import KEY, PLACE, Judge
 from dupnet.find.overlays import overlay_points
 from dupnet.find.placement import Relations, spanned
-from dupnet.find.point_index import COLUMNS
 from dupnet.find.point_table import PointTable, inner_fine
 from dupnet.find.points import CODE_LENGTH
 from dupnet.find.recent import Kept, Recent
@@ -39,6 +38,7 @@ __all__ = [
     "KEPT_BYTES",
     "SMALLEST_IMAGE",
     "PointSearch",
+    "pixel_bytes",
     "reader",
     "region_judge",
     "search_points",
@@ -58,12 +58,6 @@ LEAST_POINTS = 16
 """Points of a tile from which on an overlap that shows it is found by them, even if most are lost to
 compression: votes are enough from two on."""
 
-LEAST_EQUAL = 8
-"""Points from which on two images with equal ones are taken for copies; fewer could be alike by accident."""
-
-LEADERS_HELD = 64
-"""Images whose points are held while copies are compared with them."""
-
 KEPT_BYTES, PIXEL_BYTES, CELL_BYTES = 2**27, 2**27, 2**27
 """What is remembered of images: pixels from when their points were found, 220 images of 768 x 768 px; while
 regions are judged, those of as many others, and the cells of 3,500."""
@@ -82,7 +76,7 @@ class PointSearch(NamedTuple):
     """The images that were joined, ascending; another stands for each of the rest."""
     ignored: npt.NDArray[np.bool_]
     """Those of them that belong to an overlay."""
-    counts: dict[str, int | float]
+    counts: dict[str, int]
     judge: Judge
     """The judge that was given, which knows what it has judged."""
     control: dict[str, Any]
@@ -110,11 +104,9 @@ def search_points(
     :func:`dupnet.find.near_copies.near_copies`. ``compare``, ``slice_points``: see
     :func:`dupnet.find.join.join`.
     """
-    copies, leaders = _equal_images(cache, described, is_against)
-    n_images = len(described.images)
-    unequal = np.setdiff1d(np.arange(n_images), copies)
-    near = near_copies(cache, described.images, unequal, described.sizes, is_against, judge)
-    joined_images = np.setdiff1d(unequal, near.proposals["image2"]).astype(np.int32)
+    near = near_copies(cache, described.images, described.sizes, is_against, judge)
+    every = np.arange(len(described.images))
+    joined_images = np.setdiff1d(every, near.proposals["image2"]).astype(np.int32)
     names = [described.images[number] for number in joined_images]
     rows = cache.rows_of(names)
     images = np.repeat(joined_images, [cache.entries[name].n_rows for name in names])
@@ -141,8 +133,7 @@ def search_points(
             found = propose(joined, points, joined.recurring)
         finally:
             joined.close()
-    of_copies = _of_copies(cache, described, copies, leaders)
-    proposals = pd.concat([found.table, of_copies, near.proposals], ignore_index=True)
+    proposals = pd.concat([found.table, near.proposals], ignore_index=True)
     return PointSearch(
         proposals[[*KEY, "n_votes"]],
         grid_of(proposals, described.sizes),
@@ -155,55 +146,12 @@ def search_points(
             "matches_skipped": joined.n_skipped,
             "proposals": len(proposals),
             "proposals_skipped": found.n_skipped,
-            "proposals_false": round(found.n_false, 3),
+            "proposals_false": found.n_false,
         },
         recalling(judge, near.judged),
         found.control(),
         repeating_images(points, joined.recurring, overlay),
     )
-
-
-def _equal_images(
-    cache: Cache, described: Described, is_against: npt.NDArray[np.bool_] | None = None
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Images all of whose points equal those of an earlier image of their size, and that image of each; if
-    two sides are held against each other, an earlier one of its side.
-
-    They are joined once: a crowd of copies would fill every bucket that it falls into.
-    """
-    leaders: dict[tuple[int, ...], int] = {}
-
-    @lru_cache(maxsize=LEADERS_HELD)
-    def content(number: int) -> list[bytes]:
-        rows = cache.rows_of([described.images[number]])
-        return [cache.read(name, rows).tobytes() for name in COLUMNS]
-
-    copies, found = [], []
-    for number, image in enumerate(described.images):
-        entry = cache.entries[image]
-        if entry.n_rows < LEAST_EQUAL:
-            continue
-        side = 0 if is_against is None else int(is_against[number])
-        leader = leaders.setdefault((entry.checksum, entry.n_rows, entry.height, entry.width, side), number)
-        if leader == number:
-            continue
-        if content.__wrapped__(number) == content(leader):
-            copies.append(number)
-            found.append(leader)
-    return np.array(copies, np.int64), np.array(found, np.int64)
-
-
-def _of_copies(
-    cache: Cache,
-    described: Described,
-    copies: npt.NDArray[np.int64],
-    leaders: npt.NDArray[np.int64],
-) -> pd.DataFrame:
-    """The overlaps of copies with their leaders, as proposals: every point votes."""
-    votes = [cache.entries[described.images[number]].n_rows for number in copies]
-    zero = np.zeros(len(copies), np.int64)
-    columns = (leaders, copies, zero, zero)
-    return pd.DataFrame(dict(zip(KEY, columns, strict=True))).assign(n_votes=np.array(votes, np.int64))
 
 
 def weak_images(points: PointTable, step: int, proposals: pd.DataFrame) -> npt.NDArray[np.int64]:
@@ -252,7 +200,7 @@ def reader(
             return cast(Image, load_parts(path, rendering)[:2])
         return image.pixels, image.valid
 
-    recent = Recent(read, _pixel_bytes, PIXEL_BYTES)
+    recent = Recent(read, pixel_bytes, PIXEL_BYTES)
     if kept is None:
         return recent
 
@@ -288,7 +236,8 @@ def region_judge(
     )
 
 
-def _pixel_bytes(image: Image) -> int:
+def pixel_bytes(image: Image) -> int:
+    """Bytes of an image in memory, its mask included."""
     return image[0].nbytes + (0 if image[1] is None else image[1].nbytes)
 
 

@@ -47,7 +47,7 @@ POINTS_VERSION = 2
 """What cached points mean; raised whenever the same image gives other points or codes."""
 
 CODE_LENGTH = 48
-"""Numbers of a code (notes on any offset: 48 learned directions; more find hardly more)."""
+"""Numbers of a code: so many learned directions; more find hardly more."""
 
 UNIT = 127
 """Length of a code: one is a unit vector times this, rounded."""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dupnet.find.agreement import high_passed, middle
+from dupnet.find.agreement import correlation, high_passed, middle
 from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, REFUSED, Judge
 from dupnet.find.point_table import PointTable
 from dupnet.find.regions import Image, Region, common_region
@@ -106,9 +106,7 @@ def agreement_beside_repeats(image1: Image, image2: Image, region: Region) -> fl
     shift = _period(first)
     if shift is None:
         return 1.0
-    one, two = _difference(first, shift), _difference(second, shift)
-    power = float((one * one).sum() * (two * two).sum())
-    return float((one * two).sum() / np.sqrt(max(power, 1e-12)))
+    return correlation(_difference(first, shift), _difference(second, shift))
 
 
 def _difference(passed: Float, shift: tuple[int, int]) -> Float:

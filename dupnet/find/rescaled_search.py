@@ -28,7 +28,7 @@ from dupnet.find.regions import Image
 from dupnet.find.registration import MAX_RESIDUAL, Laid, Registered, laid_size, lay, registered
 from dupnet.find.scaled_points import ANGLES, FACTORS, ScaledPoints, Step, scaled_points
 from dupnet.images.image import MAX_PIXELS
-from dupnet.images.transforms import N_TURNS, bounds, decompose, inverse, turn_matrix
+from dupnet.images.transforms import TURNS, bounds, decompose, inverse
 from dupnet.network.descriptors import Weights
 
 __all__ = ["Candidates", "Sought", "judge_rescaled", "propose_rescaled", "steps_of"]
@@ -162,8 +162,7 @@ def propose_rescaled(
             for of_image in bar(map_in_order(fitted, usable.tolist(), workers), desc="rescaled")
             for fit in of_image
         ]
-    counts = {"points_rescaled": len(together.codes), "images_not_changed": len(images) - len(usable)}
-    return _merged(fits, counts)
+    return _merged(fits, {"points_rescaled": len(together.codes)})
 
 
 def _fits(
@@ -220,11 +219,8 @@ def _is_sought(matrix: Float) -> bool:
 def _is_changed(matrix: Float, size: Numbers) -> bool:
     """Whether a transform is more than a turn: by more than a pixel across image 2, of this size. What is no
     more was judged as it is."""
-    missed = np.abs(matrix[:, :2] - _TURNS).sum(axis=2).max(axis=1) * float(size.max()) / 2
+    missed = np.abs(matrix[:, :2] - TURNS).sum(axis=2).max(axis=1) * float(size.max()) / 2
     return bool(missed.min() > LEAST_CHANGE)
-
-
-_TURNS = np.stack([turn_matrix(number, 1, 1)[:, :2] for number in range(N_TURNS)])
 
 
 def _linear_of(
@@ -238,7 +234,7 @@ def _linear_of(
             back = np.array([[cosine, sine], [-sine, cosine]])
             every[number, which] = back @ np.diag([step.factor_y, step.factor_x])
     shown = every[queried.steps[rows], queried.angles[rows]]
-    turned_by = _TURNS[turns].transpose(0, 2, 1) @ _TURNS[queried.turns[rows]]
+    turned_by = TURNS[turns].transpose(0, 2, 1) @ TURNS[queried.turns[rows]]
     return np.asarray(turned_by @ shown)
 
 

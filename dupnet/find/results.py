@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ __all__ = [
     "Clock",
     "FindResult",
     "conclude",
+    "counts_of",
     "read_results",
     "read_table",
     "write_all",
@@ -132,11 +133,12 @@ class FindResult:
             If a name fits no image of the collection, or several.
         """
         images = self.groups["image"].tolist()
-        matched = ImageNames(images).match(names).set_index("name")
-        found = pd.Index(images).get_indexer(matched["image"].loc[list(map(str, names))])
+        wanted = list(map(str, names))
+        matched = ImageNames(images).match(wanted).set_index("name")
+        found = pd.Index(images).get_indexer(matched["image"].loc[wanted])
         if (found < 0).any():
-            name = names[int(np.argmin(found))]
-            raise ValueError(f"{name!r} is not in the collection: {matched.loc[str(name), 'reason']}.")
+            name = wanted[int(np.argmin(found))]
+            raise ValueError(f"{name!r} is not in the collection: {matched.loc[name, 'reason']}.")
         return np.asarray(self.groups["group"].to_numpy(dtype=np.int64)[found])
 
     def summary(self) -> str:
@@ -191,16 +193,12 @@ def conclude(
     index = image_index(described.images)
     # Of a search for transformed images, tables say of each pair how the second must be changed.
     more = tuple(name for name in TRANSFORM_COLUMNS if name in resolution.overlaps)
-    overlaps = as_table(resolution.overlaps, index, (*COLUMNS, *more), grid)
-    refused = as_table(close_refusals(resolution.refused), index, (*COLUMNS, *more), grid)
-    sizes = resolution.places["group"].value_counts()
-    verdicts = overlaps["verdict"].value_counts()
-    return FindResult(
-        overlaps=overlaps,
+    result = FindResult(
+        overlaps=as_table(resolution.overlaps, index, (*COLUMNS, *more), grid),
         groups=_groups(resolution.places, described, grid),
         revisits=as_table(resolution.revisits, index, (*REVISIT_COLUMNS, *more)),
         rejected=as_table(resolution.rejected, index, (*REJECTED_COLUMNS, *more), grid),
-        refused=refused,
+        refused=as_table(close_refusals(resolution.refused), index, (*COLUMNS, *more), grid),
         unreadable=described.unreadable,
         converted=described.converted,
         grid=grid,
@@ -212,20 +210,29 @@ def conclude(
             "unreadable": len(described.unreadable),
             "converted": len(described.converted),
             **counts,
-            "overlaps": len(overlaps),
-            **{verdict: int(verdicts.get(verdict, 0)) for verdict in ("duplicate", "altered", "undecidable")},
-            "revisits": len(resolution.revisits),
-            "rejected": len(resolution.rejected),
-            "refused_closely": len(refused),
             "stacked": resolution.n_stacked,
-            "groups": len(sizes),
-            "groups_of_several": int((sizes > 1).sum()),
-            "largest_group": int(sizes.max()),
-            "images_in_groups": int(sizes[sizes > 1].sum()),
         },
         seconds=seconds,
         versions=versions(weights),
     )
+    return replace(result, counts={**result.counts, **counts_of(result)})
+
+
+def counts_of(result: FindResult) -> dict[str, int]:
+    """How many overlaps and groups of each kind the tables of a result have, as its ``counts`` tell."""
+    sizes = result.groups["group"].value_counts()
+    verdicts = result.overlaps["verdict"].value_counts()
+    return {
+        "overlaps": len(result.overlaps),
+        **{verdict: int(verdicts.get(verdict, 0)) for verdict in ("duplicate", "altered", "undecidable")},
+        "revisits": len(result.revisits),
+        "rejected": len(result.rejected),
+        "refused_closely": len(result.refused),
+        "groups": len(sizes),
+        "groups_of_several": int((sizes > 1).sum()),
+        "largest_group": int(sizes.max()),
+        "images_in_groups": int(sizes[sizes > 1].sum()),
+    }
 
 
 def _groups(places: pd.DataFrame, described: Described, grid: Grid | None) -> pd.DataFrame:
@@ -303,8 +310,10 @@ def write_all(
             written = write_mosaics(
                 result.groups, images, out / "mosaics", workers=workers, rendering=rendering
             )
-            for stale in set(os.listdir(out / "mosaics")) - set(written["file"]):
-                (out / "mosaics" / stale).unlink()
+            drawn = set(written["file"])
+            for path in (out / "mosaics").iterdir():
+                if path.is_file() and path.name not in drawn:
+                    path.unlink()
         with clock("report"):
             write(result, images, out / "report.html", rendering, out / "mosaics")
     write_run(result, out)

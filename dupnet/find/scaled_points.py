@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dupnet.find.extrema import COARSE, FINE, LEVELS, SOLID_SHARE, UNITS, Level, solid_share
-from dupnet.find.points import CODE_LENGTH, Directions, codes_of, load_directions
+from dupnet.find.points import CODE_LENGTH, codes_of, load_directions
 from dupnet.find.turns import NONE, octants
 from dupnet.images.transforms import turned
 
@@ -70,7 +70,6 @@ def scaled_points(
     fine: bool,
     oriented: bool,
     twice: bool = True,
-    directions: Directions | None = None,
 ) -> ScaledPoints:
     """The points of an image at several steps.
 
@@ -88,10 +87,7 @@ def scaled_points(
         Turn each patch as its content says (:mod:`dupnet.find.turns`); some have two codes then.
     twice : bool
         Whether they have: of two images that are compared it is enough if those of one do.
-    directions : Directions, optional
-        The shipped ones by default.
     """
-    directions = directions or load_directions()
     parts = []
     count = 0
     for which, level in enumerate(LEVELS):
@@ -113,7 +109,7 @@ def scaled_points(
                 rows.append((patches, minima, *at, *labels, numbers))
         if rows:
             columns = [np.concatenate(of_column) for of_column in zip(*rows, strict=True)]
-            parts.append(_coded(which, oriented, twice, directions, *columns))
+            parts.append(_coded(which, oriented, twice, *columns))
     if not parts:
         none, empty = np.zeros(0, np.float32), np.zeros(0, np.uint8)
         codes = np.zeros((0, CODE_LENGTH), np.int8)
@@ -125,7 +121,6 @@ def _coded(
     number: int,
     oriented: bool,
     twice: bool,
-    directions: Directions,
     patches: Float,
     minima: Mask,
     y: Float,
@@ -146,7 +141,9 @@ def _coded(
     for turn in np.unique(turns).tolist():
         raw[turns == turn] = turned(patches[rows[turns == turn]], turn)
     # Plain patches alone: straight borders agree everywhere, and at any scale they are too many.
-    kind, keep, codes = codes_of(raw.reshape(len(rows), side * side), minima[rows], number, directions)[0]
+    kind, keep, codes = codes_of(
+        raw.reshape(len(rows), side * side), minima[rows], number, load_directions()
+    )[0]
     rows, turns = rows[keep], turns[keep]
     kinds = (2 * kind + minima[rows]).astype(np.uint8)
     return ScaledPoints(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
 from dupnet.find.agreement import (
     CERTAIN,
     SMALLEST_TEMPLATE,
+    correlation,
     differing_share,
     high_passed_both,
     is_elsewhere,
@@ -86,9 +85,7 @@ def pixels_agree(region: Region, images: Images, score: float, is_small: bool, i
     if (is_open or not is_sure) and is_misplaced(region, images):
         return Agreement(False, misplaced=True)
     is_tiny = not is_sure and region.height * region.width < TINY_AREA
-    if is_small and (
-        _differs(region, images, score) or (is_tiny and _correlation(region, images) < TINY_CORRELATION)
-    ):
+    if is_small and _differs(region, images, score, is_tiny):
         return Agreement(False)
     if is_open and is_elsewhere(images[0](), images[1](), region, ELSEWHERE_RADIUS):
         return Agreement(False, misplaced=True)
@@ -105,16 +102,12 @@ def is_misplaced(region: Region, images: Images) -> bool:
     return bool(found and found.correlation > max(found.proposed + BETTER, CERTAIN))
 
 
-def _differs(region: Region, images: Images, score: float) -> bool:
-    """Whether the pixels of a small region show something else in part, where both are valid."""
+def _differs(region: Region, images: Images, score: float, is_tiny: bool) -> bool:
+    """Whether the pixels of a small region show something else in part, or (``is_tiny``) on the whole."""
     first, second = high_passed_both(region, images[0](), images[1]())
     if differing_share(first, second) >= DIFFERING_WINDOWS:
         return True
     is_in_doubt = region.height * region.width <= SCANT_AREA and score < SCANT_SCORE
-    return is_in_doubt and lowest_window(first, second) >= DOUBTED_WINDOW
-
-
-def _correlation(region: Region, images: Images) -> float:
-    first, second = high_passed_both(region, images[0](), images[1]())
-    power = float((first * first).sum() * (second * second).sum())
-    return float((first * second).sum() / np.sqrt(max(power, 1e-12)))
+    if is_in_doubt and lowest_window(first, second) >= DOUBTED_WINDOW:
+        return True
+    return is_tiny and correlation(first, second) < TINY_CORRELATION

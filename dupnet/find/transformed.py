@@ -12,10 +12,10 @@ import pandas as pd
 
 from dupnet.find.groups import Resolution, joined_groups
 from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, REVISIT
-from dupnet.find.point_search import reader
 from dupnet.find.rescaled_search import Sought, judge_rescaled, propose_rescaled
 from dupnet.find.steps import Run, Search, held_against
 from dupnet.find.turned_search import judge_turned, propose_turned
+from dupnet.images.image import MAX_PIXELS
 from dupnet.images.transforms import IDENTITY, transform_columns
 
 __all__ = ["Transformed", "search_transformed", "with_transformed"]
@@ -35,9 +35,10 @@ def search_transformed(run: Run, search: Search, resolution: Resolution) -> Tran
     """Search a collection for images that were changed, beside what was found of it as it is."""
     assert search.points is not None
     described, points = search.described, search.points
-    read = reader(run.collection.files, described, run.rendering)
+    read = run.reader(described)
     found: list[pd.DataFrame] = []
-    counts: dict[str, Any] = {}
+    # What is read part by part is neither turned nor resized.
+    counts: dict[str, Any] = {"images_not_changed": int((described.sizes.prod(axis=1) > MAX_PIXELS).sum())}
     searched: dict[str, Any] = {}
     if run.turned:
         with run.clock("join turned points"):

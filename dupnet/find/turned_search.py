@@ -18,7 +18,8 @@ import pandas as pd
 from dupnet.find.cache import Cache
 from dupnet.find.collection import SCRATCH
 from dupnet.find.describe import Described
-from dupnet.find.join import Joined, Pairs, join
+from dupnet.find.join import Joined, join
+from dupnet.find.matches import Pairs, packed, unpacked
 from dupnet.find.overlaps import KEY, concatenate
 from dupnet.find.point_search import region_judge
 from dupnet.find.points import CODE_LENGTH
@@ -27,7 +28,7 @@ from dupnet.find.turns import NONE
 from dupnet.find.verification import refine_offsets
 from dupnet.find.votes import PointTable, propose
 from dupnet.images.image import MAX_PIXELS
-from dupnet.images.transforms import N_TURNS, relative_turn, turn_matrix, turned, turned_sizes
+from dupnet.images.transforms import N_TURNS, TURNS, relative_turn, turn_matrix, turned, turned_sizes
 from dupnet.network.descriptors import Weights
 
 __all__ = ["judge_turned", "propose_turned", "turned_reader"]
@@ -46,7 +47,7 @@ def propose_turned(
     is_against: Mask | None,
     workers: int,
     progress: bool = False,
-) -> tuple[pd.DataFrame, dict[str, int | float]]:
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Propose overlaps of images with turned ones.
 
     Parameters
@@ -91,7 +92,7 @@ def propose_turned(
         try:
             recurring = np.zeros(len(points.y), np.bool_)
             recurring[point[joined.recurring]] = True
-            found, skipped, false = [], 0, 0.0
+            found, skipped, false = [], 0, 0
             for turn in range(1, N_TURNS):
                 both = _beside_turned(points, turn)
                 matches = _of_turn(joined, point, turns, turn, len(points.y))
@@ -102,11 +103,10 @@ def propose_turned(
         finally:
             joined.close()
     proposals = pd.concat(found, ignore_index=True)
-    counts: dict[str, int | float] = {
+    counts = {
         "proposals_turned": len(proposals),
         "proposals_turned_skipped": skipped,
-        "proposals_turned_false": round(false, 3),
-        "images_not_changed": int((~small).sum()),
+        "proposals_turned_false": false,
     }
     return proposals, counts
 
@@ -140,17 +140,14 @@ def _of_turn(
     for pairs in joined:
         of_turn = relative_turn[turns[pairs.first], turns[pairs.second]] == turn
         first, second = point[pairs.first[of_turn]], point[pairs.second[of_turn]]
-        packed = np.unique(first.astype(np.uint64) << np.uint64(32) | second.astype(np.uint64))
-        yield Pairs(
-            (packed >> np.uint64(32)).astype(np.int64),
-            (packed & np.uint64(2**32 - 1)).astype(np.int64) + n_points,
-        )
+        once = unpacked(np.unique(packed(first, second)))
+        yield Pairs(once.first, once.second + n_points)
 
 
 def _beside_turned(points: PointTable, turn: int) -> PointTable:
     """The points of the images as they are, and after them those of the images that were turned."""
     n_images = len(points.sizes)
-    linear = turn_matrix(turn, 1, 1)[:, :2]
+    linear = TURNS[turn]
     corner = (points.sizes - 1) @ linear.T
     shift = np.where(corner < 0, -corner, 0)[points.images]
     at = [linear[axis, 0] * points.y + linear[axis, 1] * points.x + shift[:, axis] for axis in (0, 1)]

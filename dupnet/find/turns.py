@@ -18,7 +18,7 @@ from dupnet.find.extrema import LEVELS, raw_patches
 from dupnet.find.point_index import COLUMNS
 from dupnet.find.points import CODE_LENGTH, Directions, codes_of, load_directions
 from dupnet.images.parts import GreyParts, MaskParts
-from dupnet.images.transforms import N_TURNS, turn_matrix, turned
+from dupnet.images.transforms import N_TURNS, TURNS, turned
 
 __all__ = [
     "NONE",
@@ -68,7 +68,6 @@ class TurnedPoints(NamedTuple):
 def find_turned_points(
     grey: Grey | GreyParts,
     valid: Mask | MaskParts | None = None,
-    directions: Directions | None = None,
     *,
     dense: bool = False,
 ) -> TurnedPoints:
@@ -76,7 +75,7 @@ def find_turned_points(
 
     Parameters, and what is raised, as of :func:`dupnet.find.points.find_points`, whose points these are.
     """
-    directions = directions or load_directions()
+    directions = load_directions()
     found = []
     for number, level in enumerate(LEVELS):
         y, x, minima, wide = raw_patches(grey, valid, level, dense, wide=True)
@@ -116,7 +115,7 @@ def octants(around: Float, minima: Mask) -> tuple[Bytes, Bytes]:
     first, second = np.full(n, NONE, np.uint8), np.full(n, NONE, np.uint8)
     length = np.maximum(np.hypot(*moments.T), 1e-6)
     for number in range(N_TURNS):
-        y, x = (moments @ _linear(number).T).T / length
+        y, x = (moments @ TURNS[number].T).T / length
         inside = (x >= 0) & (x <= y)
         first[inside & (first == NONE)] = number
         # Beyond x = 0, and beyond x = y.
@@ -124,10 +123,6 @@ def octants(around: Float, minima: Mask) -> tuple[Bytes, Bytes]:
         beyond |= (y < x) & ((x - y) / np.sqrt(2) < NEAR_BORDER) & (y > 0)
         second[beyond & ~inside] = number
     return first, second
-
-
-def _linear(number: int) -> npt.NDArray[np.float64]:
-    return turn_matrix(number, 1, 1)[:, :2]
 
 
 def _turned_codes(

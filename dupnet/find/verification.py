@@ -25,6 +25,7 @@ from dupnet.find.lattice import OnLattice, all_tiles
 from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, PLACE, REFUSED, REVISIT, SCORE_DECIMALS, UNDECIDABLE
 from dupnet.find.regions import Compared, Image, common_region, compare_regions
 from dupnet.find.small_regions import SMALL_CELLS, SMALL_SIDE, is_misplaced, pixels_agree
+from dupnet.find.votes import EXACT_FROM
 from dupnet.network.comparison import decided_scores
 from dupnet.network.descriptors import Weights, join_cells, load_weights
 from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS
@@ -47,9 +48,6 @@ VERDICT_COLUMNS = ("height", "width", "n_tiles", "n_decidable", "n_differing", "
 
 PAIRS_AT_A_TIME = 64
 """Pairs judged together. Fixed, for the last digits of a score depend on what it is computed beside."""
-
-SURE_VOTES = 8
-"""Votes from which on an offset is exact to the pixel in 998 of 1,000."""
 
 REFINED_BY = 3
 """How far in pixels an offset of few votes may be off: points agree to within so much."""
@@ -171,10 +169,10 @@ def refine_offsets(
 ) -> pd.DataFrame:
     """Move offsets of few votes to where the images agree best, up to :data:`REFINED_BY` px away.
 
-    ``pairs`` with ``n_votes``, and ``read``, as for :func:`judge`. Offsets of :data:`SURE_VOTES` votes and
+    ``pairs`` with ``n_votes``, and ``read``, as for :func:`judge`. Offsets of :data:`EXACT_FROM` votes and
     more are exact, and stay; so do those of regions too narrow, or too flat, to correlate.
     """
-    few = np.flatnonzero(pairs["n_votes"].to_numpy(np.int64) < SURE_VOTES)
+    few = np.flatnonzero(pairs["n_votes"].to_numpy(np.int64) < EXACT_FROM)
     few = few[in_order(pairs.iloc[few])]
 
     def refined(key: list[int]) -> tuple[int, int]:
@@ -221,11 +219,11 @@ def _judge_part(
     verdict[n_decidable == 0] = UNDECIDABLE
     verdict[n_differing > 0] = REFUSED
     # What places say, without votes, is as exact as what they follow from.
-    votes = np.full(len(regions), SURE_VOTES) if wanted.votes is None else wanted.votes
+    votes = np.full(len(regions), EXACT_FROM) if wanted.votes is None else wanted.votes
     n_seen = _count(compared.evidence1 & compared.evidence2, compared)
     misplaced = np.zeros(len(regions), bool)
     for number in np.flatnonzero(verdict == DUPLICATE).tolist():
-        region, is_sure = regions[number], bool(votes[number] >= SURE_VOTES)
+        region, is_sure = regions[number], bool(votes[number] >= EXACT_FROM)
         is_small = min(region.height, region.width) < SMALL_SIDE or bool(n_seen[number] < SMALL_CELLS)
         found = pixels_agree(region, images[number], float(score[number]), is_small, is_sure)
         if not found.agree:

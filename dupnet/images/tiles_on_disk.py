@@ -98,7 +98,7 @@ def save_tiles(
 
     known = _known_images(out)
     for name in set(names).intersection(known):
-        if not _is_still(Path(folder, name), known[name]):
+        if not is_still(Path(folder, name), known[name]):
             del known[name]  # before its first tile is replaced: a stop may leave tiles of both
             _note(out, name, None)
 
@@ -168,13 +168,6 @@ def _note(out: str | os.PathLike[str], name: str, identity: Identity | None) -> 
     """Note that the tiles of an image are there, or (None) that they are no longer to be relied on."""
     with open(Path(out, IMAGES_RECORD), "ab") as file:
         file.write(json.dumps([name, *(identity or ())]).encode() + b"\n")
-
-
-def _is_still(path: Path, known: Identity) -> bool:
-    try:
-        return is_still(path, known)
-    except OSError:
-        return False
 
 
 def _record_of(out: str | os.PathLike[str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ __all__ = [
     "MATRIX_COLUMNS",
     "N_TURNS",
     "TRANSFORM_COLUMNS",
+    "TURNS",
     "Decomposed",
     "bounds",
     "common_outline",
@@ -84,14 +85,15 @@ def _linear(number: int) -> Numbers:
     return np.asarray(np.linalg.matrix_power(_QUARTER, number % 4) @ mirror, np.int64)
 
 
-_LINEAR = np.stack([_linear(number) for number in range(N_TURNS)])
+TURNS = np.stack([_linear(number) for number in range(N_TURNS)]).astype(np.float64)
+"""What each turn does to (y, x) around the centre: (8, 2, 2)."""
 
 
 def _number_of(linear: npt.NDArray[np.generic]) -> int:
-    return int(np.flatnonzero((linear == _LINEAR).all(axis=(1, 2)))[0])
+    return int(np.flatnonzero((linear == TURNS).all(axis=(1, 2)))[0])
 
 
-relative_turn: Numbers = np.array([[_number_of(one.T @ two) for two in _LINEAR] for one in _LINEAR], np.int64)
+relative_turn: Numbers = np.array([[_number_of(one.T @ two) for two in TURNS] for one in TURNS], np.int64)
 """``[a, b]``: the turn that takes image 2 onto image 1, if a turns the first as b turns the second."""
 
 
@@ -110,7 +112,7 @@ def turned_sizes(sizes: Numbers, number: int) -> Numbers:
 
 def turn_matrix(number: int, height: int, width: int, y: float = 0, x: float = 0) -> Float:
     """The transform (2, 3) of an image of this size that is turned, and then lies at (y, x) of image 1."""
-    linear = _LINEAR[number].astype(np.float64)
+    linear = TURNS[number]
     corner = linear @ np.array([height - 1, width - 1], np.float64)
     shift = np.where(corner < 0, -corner, 0) + np.array([y, x])
     return np.column_stack([linear, shift])

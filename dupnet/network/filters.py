@@ -48,14 +48,14 @@ def orientations(filters: Float) -> Float:
     return np.ascontiguousarray(np.stack(turns + [turn.transpose(0, 2, 1) for turn in turns], axis=1))
 
 
-def band_filters(n: int, size: int = CELL_SIZE, seed: int = 0) -> Float:
+def band_filters(n: int, size: int = CELL_SIZE) -> Float:
     """The encoder's filters: ``n`` random patterns (n, size, size) of length one, from coarse to fine.
 
     Each is limited to a ring of spatial frequency, in half waves a cell; between 3 and 23 of them (waves of
     21 to 2.8 px) the rings' edges grow by a constant factor. Compression takes the fine rings first, so what
     each ring keeps tells how much it took.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     waves = np.arange(size)
     basis = np.cos(np.pi * np.outer(waves, waves + 0.5) / size) * np.sqrt(2 / size)
     frequency = np.hypot(waves[:, None], waves)
@@ -68,14 +68,14 @@ def band_filters(n: int, size: int = CELL_SIZE, seed: int = 0) -> Float:
     return centred_filters(np.asarray(patterns, np.float32))
 
 
-def search_directions(seed: int = 1) -> npt.NDArray[np.int8]:
+def search_directions() -> npt.NDArray[np.int8]:
     """The random directions of the search descriptor: (4096, 256) int8, as shipped in
     ``search_projection.npy``.
 
     White noise, high-passed like the reduced tile would be (Gaussian of 3 px, so 12 px of the tile), without
     row and column means: projecting onto it is projecting the high-passed tile onto the noise.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
     noise = rng.standard_normal((SEARCH_BYTES, REDUCED_SIZE, REDUCED_SIZE)).astype(np.float32)
     slow = [cv2.GaussianBlur(plane, (0, 0), 3, borderType=cv2.BORDER_REFLECT) for plane in noise]
     planes = noise - np.asarray(slow, np.float32)

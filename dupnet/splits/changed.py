@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dupnet.images.transforms import common_outline, inverse, is_transformed, matrix_of, moved, resampled
-from dupnet.splits.labels import Thing
+from dupnet.splits.labels import Thing, mask_of_counts
 
 __all__ = ["areas_of_outlines", "inside", "mask_carried", "shares_of", "things_carried"]
 
@@ -113,9 +113,7 @@ def _outline_carried(outline: Any, matrix: Float, size1: Size) -> Any:
     if outline is None:
         return None
     if isinstance(outline, tuple):
-        counts, shape = outline
-        whole = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(shape[1], shape[0]).T
-        laid = mask_carried(whole, matrix, size1)
+        laid = mask_carried(mask_of_counts(*outline), matrix, size1)
         flat = laid.T.ravel().astype(np.int8)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], flat, [1 - flat[-1] if len(flat) else 0]])))
         runs = np.diff(np.concatenate([[0], edges]))

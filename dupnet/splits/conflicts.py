@@ -17,7 +17,7 @@ from dupnet.images.transforms import common_outline, is_transformed, matrix_of
 from dupnet.metrics.tile_metrics import decode_run_lengths
 from dupnet.splits.changed import inside, mask_carried, things_carried
 from dupnet.splits.ground import Found, common_ground
-from dupnet.splits.labels import Labels, Thing
+from dupnet.splits.labels import Labels, Thing, mask_of_counts
 
 __all__ = ["CONFLICT_COLUMNS", "Conflicts", "compare_labels"]
 
@@ -81,6 +81,7 @@ def compare_labels(labels: Labels, result: Found, share: float = 0.5, iou: float
         except ValueError as error:
             raise ValueError(f"{images[number]!r}: {error}") from None
 
+    labelled = labels.labelled()
     rows, n_compared, n_unlabelled = [], 0, 0
     pairs = common_ground(result.overlaps, groups)
     for pair, changed in zip(pairs.itertuples(index=False), is_transformed(pairs).tolist(), strict=True):
@@ -111,7 +112,7 @@ def compare_labels(labels: Labels, result: Found, share: float = 0.5, iou: float
             parts = _part(masks[0], region1), _part(masks[1], region2)
             found += _compare_masks(*parts, "", iou)
         n_compared += compared
-        n_unlabelled += not (one in labels.labelled() and other in labels.labelled())
+        n_unlabelled += not (one in labelled and other in labelled)
         where = pair.y_offset, pair.x_offset, pair.height, pair.width, round(pair.share, 4)
         rows += [(one, other, groups["group"].iat[pair.number1], *where, *conflict) for conflict in found]
     table = pd.DataFrame(rows, columns=list(CONFLICT_COLUMNS)).sort_values(
@@ -232,10 +233,7 @@ def _drawn(things: Sequence[Thing], region: tuple[int, ...]) -> Mask:
     mask = np.zeros((height, width), dtype=np.uint8)
     for thing in things:
         if isinstance(thing.outline, tuple):
-            counts, shape = thing.outline
-            values = np.arange(len(counts)) % 2 == 1
-            whole = np.repeat(values, counts).reshape(shape[1], shape[0]).T
-            mask |= _part(whole, region).astype(np.uint8)
+            mask |= _part(mask_of_counts(*thing.outline), region).astype(np.uint8)
         elif thing.outline is not None:
             points = [np.rint(polygon - (left, top)).astype(np.int32) for polygon in thing.outline]
             cv2.fillPoly(mask, points, 1)

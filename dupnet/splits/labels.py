@@ -29,7 +29,7 @@ from dupnet.splits.readers import (
     word_in,
 )
 
-__all__ = ["Labels", "Thing", "decode_counts", "read_labels"]
+__all__ = ["Labels", "Thing", "decode_counts", "mask_of_counts", "read_labels"]
 
 BOX_COLUMNS = (("ymin", "xmin", "ymax", "xmax"), ("y1", "x1", "y2", "x2"), ("top", "left", "bottom", "right"))
 """Columns of boxes: upper, left, lower and right edge in pixels."""
@@ -102,11 +102,10 @@ def read_labels(
     for source in [sources] if isinstance(sources, str) else sources:
         if os.path.isdir(source):
             names = files_in(Path(source))
-            found = _matched(names, known, strange)
+            found = _matched(names, known, [])  # a folder holds more than images
             for name in names:
                 if name in found and (kind := _class_of(name)):
                     classes[found[name]].add(kind)
-            strange.clear()  # a folder holds more than images
             continue
         if source.lower().endswith(".json"):
             _read_coco(source, known, things, strange)
@@ -180,6 +179,11 @@ def decode_counts(counts: str | bytes | Sequence[int]) -> list[int]:
     if shift:
         raise ValueError(f"counts {counts[:40]!r} are cut off.")
     return numbers
+
+
+def mask_of_counts(counts: Sequence[int], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """A COCO mask (height, width) bool from its run lengths, column by column, unmarked first."""
+    return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(shape[1], shape[0]).T
 
 
 def _matched(

@@ -140,6 +140,7 @@ def audit(splits: Splits, result: Found) -> Audit:
     """
     groups = result.groups.reset_index(drop=True)
     entries, unmatched = entries_of(splits, groups["image"].tolist())
+    unassigned = len(groups) - entries["number"].nunique()
     buffered = int((entries["split"] == BUFFER).sum())
     entries = entries[entries["split"] != BUFFER].reset_index(drop=True)
 
@@ -170,7 +171,7 @@ def audit(splits: Splits, result: Found) -> Audit:
         revisits=_named(revisits, entries, groups),
         doubtful=_named(doubtful, entries, groups),
         unmatched=unmatched,
-        unassigned=len(groups) - entries["number"].nunique() - buffered,
+        unassigned=unassigned,
         buffered=buffered,
         coverage=list(result.coverage()),
     )
