@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
+import cv2
+import numpy as np
 import pandas as pd
 
+from dupnet import find_overlaps
 from dupnet.find.coverage import coverage_of
 
 SEARCHED = {"offsets": "any", "grid": None, "smallest_region": 32, "against": False}
@@ -39,3 +43,18 @@ def test_what_was_left_out_stands_beside_it() -> None:
     files = {"images": 3, "pairs": 2, "skipped": 1}
     (line,) = said({"georeferences": files})[1:]
     assert "3 images have one" in line and "1 more, of stacks" in line and "on 0 pairs" in line
+
+
+def test_images_that_show_too_little_to_be_found_by_are_counted() -> None:
+    assert "Hardly searched: 3 images" in said(counts={"images_with_few_points": 3})[1]
+    assert said(counts={"images_with_few_points": 0}) == said()
+    by_tiles = said({"grid": 256}, {"images_with_few_points": 3})
+    assert by_tiles == said({"grid": 256}), "tiles see them, too"
+
+
+def test_of_blank_images_no_search_says_that_it_searched_them(tmp_path: Path) -> None:
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((128, 128, 3), 30, np.uint8))
+    result = find_overlaps(tmp_path, out=tmp_path / "out", report=False)
+    assert result.counts["images_with_few_points"] == 2 and result.overlaps.empty
+    assert any("Hardly searched: 2 images" in line for line in result.coverage())

@@ -58,6 +58,11 @@ def coverage_of(
             f"{judged['implied']} follow from them, {judged['contradictions']} judgements contradict "
             "earlier ones."
         )
+    if (few := counts.get("images_with_few_points")) and not searched["grid"]:
+        lines.append(
+            f"Hardly searched: {few} images show too little to be found by, equal files among them; "
+            "their overlaps may be missing."
+        )
     if counts.get("stacked"):
         lines.append(
             f"Not listed: pairs within stacks of over {MAX_STACK} copies; {counts['stacked']} of "

@@ -110,6 +110,7 @@ def search_points(
     names = [described.images[number] for number in joined_images]
     rows = cache.rows_of(names)
     images = np.repeat(joined_images, [cache.entries[name].n_rows for name in names])
+    n_points = np.array([cache.entries[name].n_rows for name in described.images], np.int64)
     kinds = cache.read("kinds", rows)[:, 0]
     y, x = (cache.read(name, rows).reshape(-1).view(np.float32) for name in ("y", "x"))
     points = PointTable(y, x, kinds, images, described.sizes, dense)
@@ -143,6 +144,7 @@ def search_points(
         {
             "points": len(rows),
             "points_of_overlays": int(overlay.sum()),
+            "images_with_few_points": int((n_points < LEAST_POINTS).sum()),
             "matches_skipped": joined.n_skipped,
             "proposals": len(proposals),
             "proposals_skipped": found.n_skipped,
