@@ -17,6 +17,7 @@ from dupnet.tiles import CELL_SIZE
 
 __all__ = [
     "Registration",
+    "agreeing_share",
     "correlation",
     "covered_pixels",
     "differing_share",
@@ -51,6 +52,9 @@ WINDOW_POWER = 8.0
 LARGE_WINDOW, LARGE_WINDOW_POWER = 16, 2.0
 """Side in pixels of windows that say whether two images agree everywhere, and the power of each, in squared
 grey levels, from which on they have texture to say so."""
+
+LARGE_WINDOW_AGREES, LEAST_WINDOWS = 0.6, 128
+"""Correlation from which on such a window agrees, and how many must have texture to speak of their share."""
 
 OUTLIER = 2.0
 """A window differs where its residual is so many times the median of the region: what compression leaves is
@@ -183,6 +187,20 @@ def differing_share(first: Float, second: Float) -> float:
         & (power1 + power2 > WINDOW_POWER)
     )
     return float(differs.mean()) if differs.sum() >= 2 else 0.0
+
+
+def agreeing_share(first: Float, second: Float) -> float:
+    """Share of the windows of :data:`LARGE_WINDOW` px with texture in either image in which two images of a
+    region, high-passed (height, width) each, correlate by :data:`LARGE_WINDOW_AGREES`; 0 if they are few.
+    """
+    if min(first.shape) < LARGE_WINDOW:
+        return 0.0
+    product, power1, power2 = _window_means(first, second, LARGE_WINDOW)
+    seen = np.maximum(power1, power2) > LARGE_WINDOW_POWER
+    if np.count_nonzero(seen) < LEAST_WINDOWS:
+        return 0.0
+    correlations = product[seen] / np.sqrt(power1[seen] * power2[seen] + 0.1)
+    return float(np.mean(correlations > LARGE_WINDOW_AGREES))
 
 
 def lowest_window(first: Float, second: Float) -> float:
