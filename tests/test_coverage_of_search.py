@@ -28,9 +28,15 @@ def said(
 
 
 def test_changed_copies_are_named_only_where_they_were_looked_for() -> None:
-    assert said() == ["Searched: any offset; regions from 32 px."]
-    assert "mirrored or turned by quarters" in said({"turned": True})[0]
-    assert "mirrored" not in said({"rescaled": True})[0] and "resized" in said({"rescaled": True})[0]
+    searched, others = said()
+    assert searched == "Searched: any offset; regions from 32 px."
+    assert "mirrored or turned by quarters (--turned), or resized" in others and "(--rescaled)." in others
+    turned, others = said({"turned": True})
+    assert "mirrored or turned by quarters" in turned and "mirrored" not in others and "resized" in others
+    rescaled, others = said({"rescaled": True})
+    assert "mirrored" not in rescaled and "resized" in rescaled and "mirrored" in others
+    assert len(said({"turned": True, "rescaled": True})) == 1
+    assert said({"offsets": "grid", "grid": 256}) == ["Searched: whole tiles on a grid of 256 px only."]
 
 
 def test_what_was_left_out_stands_beside_it() -> None:
@@ -41,12 +47,12 @@ def test_what_was_left_out_stands_beside_it() -> None:
     judged = {"heeded": 4, "implied": 1, "contradictions": 2}
     assert "Judged by eye: 4 overlaps" in said({"judgements": judged})[1]
     files = {"images": 3, "pairs": 2, "skipped": 1}
-    (line,) = said({"georeferences": files})[1:]
+    line = said({"georeferences": files})[1]
     assert "3 images have one" in line and "1 more, of stacks" in line and "on 0 pairs" in line
 
 
 def test_images_that_show_too_little_to_be_found_by_are_counted() -> None:
-    assert "Hardly searched: 3 images" in said(counts={"images_with_few_points": 3})[1]
+    assert "Barely searched: 3 images" in said(counts={"images_with_few_points": 3})[1]
     assert said(counts={"images_with_few_points": 0}) == said()
     by_tiles = said({"grid": 256}, {"images_with_few_points": 3})
     assert by_tiles == said({"grid": 256}), "tiles see them, too"
@@ -57,4 +63,4 @@ def test_of_blank_images_no_search_says_that_it_searched_them(tmp_path: Path) ->
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((128, 128, 3), 30, np.uint8))
     result = find_overlaps(tmp_path, out=tmp_path / "out", report=False)
     assert result.counts["images_with_few_points"] == 2 and result.overlaps.empty
-    assert any("Hardly searched: 2 images" in line for line in result.coverage())
+    assert any("Barely searched: 2 images" in line for line in result.coverage())

@@ -18,7 +18,7 @@ CHANGED = {
     "turned": "mirrored or turned by quarters",
     "rescaled": "resized by 0.4 to 2.5 or rotated by up to 15 degrees",
 }
-"""What was looked for beside images as they are, by option."""
+"""Changed images that a search looks for only if it is asked to, by option."""
 
 
 def coverage_of(
@@ -60,8 +60,8 @@ def coverage_of(
         )
     if (few := counts.get("images_with_few_points")) and not searched["grid"]:
         lines.append(
-            f"Hardly searched: {few} images show too little to be found by, equal files among them; "
-            "their overlaps may be missing."
+            f"Barely searched: {few} images have too few points to be found by, even by a copy of the same "
+            "file; their overlaps may be missing."
         )
     if counts.get("stacked"):
         lines.append(
@@ -86,4 +86,7 @@ def coverage_of(
         )
     if control := searched.get("control"):
         lines.append(told(control))
+    others = [f"{words} (--{option})" for option, words in CHANGED.items() if not searched.get(option)]
+    if others and searched["offsets"] == "any":
+        lines.append(f"Not searched: images that were {', or '.join(others)}.")
     return lines

@@ -22,10 +22,14 @@ from dupnet.find.describe import Described, describe_all
 from dupnet.find.footprints import Surveyed
 from dupnet.find.join import SLICE_POINTS, Compare
 from dupnet.find.overlaps import KEY, Judge, concatenate
+from dupnet.find.overlay_masks import hiding, means_of, reading_without
 from dupnet.find.point_index import COLUMNS, describe_points, open_points
 from dupnet.find.point_search import (
     KEPT_BYTES,
+    PIXEL_BYTES,
     SMALLEST_IMAGE,
+    PointSearch,
+    pixel_bytes,
     reader,
     region_judge,
     search_points,
@@ -34,7 +38,7 @@ from dupnet.find.point_search import (
 )
 from dupnet.find.points import find_points, needs_dense
 from dupnet.find.portions import ByProcesses
-from dupnet.find.recent import Kept
+from dupnet.find.recent import Kept, Recent
 from dupnet.find.regions import Image
 from dupnet.find.repeats import doubting
 from dupnet.find.results import Clock
@@ -246,7 +250,8 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
         counts |= {**more, "proposals_skipped": skipped}
     with run.clock("refine offsets"):
         proposals = concatenate([run.refine(proposals, described, read)])
-    judge = doubting(found.judge, found.repeating, read, described.sizes)
+    judge = _beside_overlays(run, found, described, read)
+    judge = doubting(judge, found.repeating, read, described.sizes)
     with run.clock("georeferences"):
         surveyed = run.survey(described)
         if surveyed:
@@ -270,6 +275,18 @@ def search_by_points(run: Run, stack: ExitStack) -> Search:
     proposals = with_places(proposals, len(described.images))
     kept = Points(cache, found.points, found.ignored, found.joined)
     return Search(described, proposals, judge, CELL_SIZE, grid, searched, counts, surveyed, kept)
+
+
+def _beside_overlays(
+    run: Run, found: PointSearch, described: Described, read: Callable[[int], Image]
+) -> Judge:
+    """A judge that takes overlays for no data. Images that may carry one are judged on this machine."""
+    holders = np.unique(found.points.images[found.ignored]).astype(np.int64)
+    means = means_of(read, holders, described.sizes)
+    hidden = Recent(reading_without(read, means), pixel_bytes, PIXEL_BYTES)
+    of_marked = region_judge(hidden, described, run.weights, run.workers, run.progress)
+    is_marked = np.array([tuple(size) in means for size in described.sizes.tolist()], np.bool_)
+    return hiding(found.judge, of_marked, is_marked)
 
 
 def _points(run: Run, stack: ExitStack) -> tuple[Cache, Described, bool]:

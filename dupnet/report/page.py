@@ -74,7 +74,7 @@ COUNTS = {
     "proposals_false": "proposals that are accidents, by the control",
     "proposals_skipped": "proposals of crowds that were skipped",
     "matches_skipped": "pairs of like points that were not compared",
-    "points_ignored": "points of overlays, ignored",
+    "points_of_overlays": "points of overlays, ignored",
     "points": "points",
     "stacked": "copies listed with the first of their stack alone",
     "duplicate": "duplicate overlaps",
