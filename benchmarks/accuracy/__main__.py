@@ -82,14 +82,14 @@ def main(arguments: list[str] | None = None) -> int:
         measure_throughput(tiles, options.out)
         return 0
     signals = all_signals()
-    rows, thresholds = [], {}
-    scores_of_all = []
+    thresholds, scores_of_all = {}, []
     for name, (folder, groups) in collections.items():
         scores = score_collection(name, folder, groups, signals, options)
         scores_of_all.append(scores.assign(collection=name, group=name + " " + scores["group"].astype(str)))
-        rows += judge(name, scores_of_all[-1], signals)
     together = pd.concat(scores_of_all, ignore_index=True)
-    rows = judge("all", together, signals) + rows if len(collections) > 1 else rows
+    by_collection = dict(zip(collections, scores_of_all, strict=True))
+    parts = {"all": together, **by_collection} if len(collections) > 1 else by_collection
+    rows = [row for name, scores in parts.items() for row in judge(name, scores, signals)]
     for signal in signals:
         scored = together.dropna(subset=[signal.name])
         thresholds[signal.name], _ = threshold_for_precision(
@@ -200,7 +200,8 @@ def score_collection(
 
 
 def judge(collection: str, scores: pd.DataFrame, signals: list[Signal]) -> list[dict[str, object]]:
-    """Quality and cost of each signal, then of all metrics together, by a cross-validated random forest."""
+    """Quality of each signal, and its cost over all collections; then of all metrics together, by a
+    cross-validated random forest."""
     rows: list[dict[str, object]] = []
     for signal in signals:
         scored = scores.dropna(subset=[signal.name])

@@ -44,7 +44,8 @@ def write_table(accuracy: pd.DataFrame, path: Path) -> None:
     lines += [
         "Errors at each signal's own best threshold; in brackets, 95 % intervals by bootstrap over groups;",
         "those of errors are at least as wide as a binomial interval.",
-        "Pairs are compared by stored descriptors, or by pixels for signals without a descriptor.",
+        "Pairs are compared by stored descriptors, or by pixels for signals without a descriptor; times are",
+        "means over all collections.",
         "",
     ]
     with atomic_path(path) as beside:
