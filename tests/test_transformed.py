@@ -51,6 +51,14 @@ def test_they_are_listed_and_join_groups_and_mosaics_stay(upright: list[tuple[ob
     assert found.revisits["image2"].tolist() == [3]
 
 
+def test_a_changed_copy_is_no_revisit() -> None:
+    """Its points agree at several offsets, in as many revisits."""
+    apart = [(*TURNED[:2], 5 * k, 0, *TURNED[4:10], "revisit", 9) for k in range(3)]
+    known = resolution()._replace(revisits=table(*apart, REVISIT))
+    found = with_transformed(known, Transformed(changed(TURNED), {}, {}))
+    assert found.revisits[["image1", "image2"]].to_numpy().tolist() == [[0, 3]]
+
+
 def test_every_image_too_large_to_be_changed_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,12 +105,18 @@ def _best_of_pairs(judged: pd.DataFrame, upright: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_transformed(resolution: Resolution, found: Transformed) -> Resolution:
-    """What is known of a collection, with the transformed overlaps in its tables and groups."""
+    """What is known of a collection, with the transformed overlaps in its tables and groups.
+
+    Points of a resized copy agree at several offsets, which looks like another day: such pairs are no revisits.
+    """
     joining = found.judged[found.judged["verdict"].isin([DUPLICATE, ALTERED])]
     revisits = found.judged[found.judged["verdict"] == REVISIT]
+    pairs, copies = (
+        pd.MultiIndex.from_frame(table[KEY[:2]].astype(np.int64)) for table in (resolution.revisits, joining)
+    )
     return resolution._replace(
         overlaps=_joined(resolution.overlaps, joining),
-        revisits=_joined(resolution.revisits, revisits),
+        revisits=_joined(resolution.revisits[~pairs.isin(copies)], revisits),
         rejected=_joined(resolution.rejected, joining.iloc[:0]),
         refused=_joined(resolution.refused, joining.iloc[:0]),
         places=resolution.places.assign(
