@@ -107,7 +107,7 @@ def _best_of_pairs(judged: pd.DataFrame, upright: pd.DataFrame) -> pd.DataFrame:
 def with_transformed(resolution: Resolution, found: Transformed) -> Resolution:
     """What is known of a collection, with the transformed overlaps in its tables and groups.
 
-    Points of a resized copy agree at several offsets, which looks like another day: such pairs are no revisits.
+    Points of a resized copy agree at several offsets, as on another day: such pairs are no revisits.
     """
     joining = found.judged[found.judged["verdict"].isin([DUPLICATE, ALTERED])]
     revisits = found.judged[found.judged["verdict"] == REVISIT]
