@@ -70,5 +70,5 @@ def _beside(axes: Axes, peers: pd.DataFrame) -> None:
         axes.text(row["seconds"], level, f" {row['seconds']:.1f} s{wrong and ', '}{wrong}", va="center")
     axes.set_yticks(range(len(peers)), [name.replace(", every", ",\nevery") for name in peers["method"]])
     axes.set_ylim(len(peers) - 0.4, -0.6)
-    axes.set_xlim(0, 1.45 * peers["seconds"].max())
+    axes.set_xlim(0, 1.7 * peers["seconds"].max())
     axes.set_xlabel(f"seconds for {int(peers['n_images'].max()):,} of these images")
