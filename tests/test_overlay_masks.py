@@ -61,6 +61,8 @@ def test_means_are_of_sizes_with_enough_holders_and_readers_hide_them(plain) -> 
     images = {number: (grey(legend(picture)), None) for number, picture in enumerate(plain)}
     sizes = np.full((16, 2), SIDE)
     assert not means_of(images.__getitem__, np.arange(7), sizes)
+    unmarked = {number: (grey(picture), None) for number, picture in enumerate(plain)}
+    assert not means_of(unmarked.__getitem__, np.arange(16), sizes)
     means = means_of(images.__getitem__, np.arange(8), sizes)
     assert list(means) == [(SIDE, SIDE)]
     shown = reading_without(images.__getitem__, means)(9)

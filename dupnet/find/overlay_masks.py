@@ -99,14 +99,17 @@ def means_of(
         Numbers of the images that hold points of an overlay.
     sizes : (n_images, 2) int64
         Height and width of every image. Of a size with fewer than
-        :data:`~dupnet.find.overlays.LEAST_IMAGES` holders, or too large to be decoded at once, there is none.
+        :data:`~dupnet.find.overlays.LEAST_IMAGES` holders, or too large to be decoded at once, and
+        where the mean shows nothing, there is none.
     """
     means = {}
     for size in np.unique(sizes[holders], axis=0):
         alike = holders[(sizes[holders] == size).all(axis=1)]
         if len(alike) >= LEAST_IMAGES and size.prod() <= MAX_PIXELS:
             sample = alike[np.linspace(0, len(alike) - 1, min(SAMPLE, len(alike))).astype(np.int64)]
-            means[int(size[0]), int(size[1])] = mean_of(map(read, sample.tolist()))
+            mean = mean_of(map(read, sample.tolist()))
+            if mean.stands_out.any():
+                means[int(size[0]), int(size[1])] = mean
     return means
 
 
