@@ -39,7 +39,8 @@ def test_score_is_invariant_to_joint_flips_and_turns(mixed_pairs: tuple[Bytes, B
 
 def test_score_is_symmetric(mixed_pairs: tuple[Bytes, Bytes]) -> None:
     one, two = (describe(tiles).verify for tiles in mixed_pairs)
-    np.testing.assert_allclose(score_pairs(one, two), score_pairs(two, one), atol=1e-6)
+    # In float32 sums in another order differ in the last digits: by 5e-6 where scores are steepest.
+    np.testing.assert_allclose(score_pairs(one, two), score_pairs(two, one), rtol=0, atol=1e-5)
 
 
 def test_score_tells_copies_from_others(mixed_pairs: tuple[Bytes, Bytes]) -> None:
