@@ -57,10 +57,11 @@ class Mean(NamedTuple):
 
 def mean_of(images: Iterable[Image]) -> Mean:
     """The mean of images of one size, at least one."""
-    passed = [high_passed(*image) for image in images]
-    n = np.float32(len(passed))
-    mean = np.asarray(sum(passed[1:], start=passed[0]) / n)
-    of_images = np.asarray(sum((one * one for one in passed[1:]), start=passed[0] * passed[0]) / n)
+    total, squares, n = np.zeros(1, np.float32), np.zeros(1, np.float32), 0
+    for image in images:  # added up as they come: images can be large
+        passed = high_passed(*image)
+        total, squares, n = total + passed, squares + passed * passed, n + 1
+    mean, of_images = total / np.float32(n), squares / np.float32(n)
     power, of_images = _mean_around(mean * mean), _mean_around(of_images)
     least = np.maximum((ABOVE_GROUND / n + LEAST_SHARE) * of_images, LARGE_WINDOW_POWER)
     return Mean(mean, np.asarray(power > least))
