@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_find import TABLES, acquisition, table_bytes
+from test_overlay_masks import marked_collection
 from test_sharded import Here, here  # noqa: F401
 
+from benchmarks.free_offsets.lookalikes import watermark
 from dupnet.cluster.distributed import find_on_cluster
 from dupnet.cluster.run import ClusterRun
 from dupnet.cluster.sharded_index import Image
@@ -110,6 +112,16 @@ def test_images_of_a_store_are_read_by_copies(
     for _ in range(2):
         assert (read(0)[0][5:60, 7:100] == pixels[5:60, 7:100]).all()
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == is_large
+
+
+def test_images_that_carry_an_overlay(here: Here, tmp_path: Path) -> None:  # noqa: F811
+    images = tmp_path / "images"
+    images.mkdir()
+    marked_collection(images, watermark)
+    found = find_overlaps(images, out=tmp_path / "local", report=False)
+    assert found.counts["points_of_overlays"] > 0 and len(found.overlaps) == 5
+    find_on_cluster(images, "", out=tmp_path / "cluster", report=False, **SMALL)
+    assert table_bytes(tmp_path / "cluster") == table_bytes(tmp_path / "local")
 
 
 def test_two_folders_of_unlike_sizes_held_against_each_other(
