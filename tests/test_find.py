@@ -20,7 +20,7 @@ import dupnet
 from benchmarks.collections import kills
 from dupnet.acquisitions.scenes import cut_collection
 from dupnet.find import cache as cache_module
-from dupnet.find import describe, steps, tile_index
+from dupnet.find import describe, steps, tile_index, verification
 from dupnet.find.engine import find_overlaps
 from dupnet.find.results import FindResult, read_results
 from dupnet.find.scoring import PAIRS_AT_A_TIME, ScoredOnce
@@ -798,3 +798,23 @@ def test_a_difference_after_kills_is_noticed(
     monkeypatch.setattr(kills, "RUN", other)
     counts = kills.kill_and_resume(collection / "images", tmp_path, kills=1, seed=0)
     assert counts["differences"] == counts["runs_finished"] > 0
+
+
+@pytest.mark.parametrize(("side", "expected"), [(400, {1}), (512, {2})])
+def test_small_images_are_described_and_judged_by_one_thread(
+    side: int, expected: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = acquisition(3)
+    for number, (y, x) in enumerate([(0, 0), (37, 101), (90, 11)]):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), ground[y : y + side, x : x + side])
+    asked: list[int] = []
+    for module in (describe, verification):
+
+        def noted(function: Any, items: Any, workers: int) -> Any:
+            asked.append(workers)
+            return map(function, items)
+
+        monkeypatch.setattr(module, "map_in_order", noted)
+    result = find_overlaps(tmp_path, workers=2)
+    assert len(result.overlaps) == 3
+    assert set(asked) == expected and len(asked) >= 3

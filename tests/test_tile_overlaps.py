@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dupnet.find import tile_overlaps
 from dupnet.find.overlaps import JUDGED, KEY, SCORE_DECIMALS
 from dupnet.find.tile_overlaps import judge_tiles, vote
 from dupnet.tiles import Grid, overlap_at, overlaps
@@ -186,6 +187,16 @@ def test_few_tiles_are_scored_at_a_time_and_each_once():
     judge(table, 12, scores, batch_size=4)
     assert scores.largest == 4
     assert len(scores.asked) == len(set(scores.asked)) == 11 * 9
+
+
+def test_of_images_of_many_tiles_fewer_overlaps_are_judged_at_a_time(monkeypatch):
+    """The numbers of all tiles of 16,384 overlaps of large images would take gigabytes."""
+    table = proposals(*[(0, image, 0, 0) for image in range(1, 12)])
+    scores, all_at_once = Scores(), Scores()
+    expected = records(judge(table, 12, all_at_once))
+    monkeypatch.setattr(tile_overlaps, "TILES_AT_A_TIME", 30)
+    assert records(judge(table, 12, scores)) == expected
+    assert (all_at_once.largest, scores.largest) == (11, 30 // 9)
 
 
 def test_a_disagreeing_tile_ends_the_judging_of_its_overlap_only():

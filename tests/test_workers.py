@@ -189,3 +189,9 @@ def test_the_watch_for_a_parent_keeps_no_process_from_ending(monkeypatch: pytest
     parents.append(2)
     watch.join(30)
     assert exits == [1]
+
+
+def test_one_worker_is_this_thread() -> None:
+    used = set(map_in_order(lambda _: threading.get_ident(), range(10), 1))
+    assert used == {threading.get_ident()}
+    assert threading.get_ident() not in set(map_in_order(lambda _: threading.get_ident(), range(10), 2))

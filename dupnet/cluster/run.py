@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,9 +107,10 @@ class ClusterRun(Run):
         """The workers compare the points of slices."""
         return partial(compare_slices, self.cluster, self.cache)
 
+    @cached_property
     def sides(self) -> list[int]:
         """As on one machine, of images that are files here; of those in a store nothing is known."""
-        return super().sides() if self.collection.folders else []
+        return super().sides if self.collection.folders else []
 
     def reader(self, described: Described) -> Callable[[int], regions.Image]:
         """As on one machine; of images in a store by copies."""

@@ -62,8 +62,12 @@ def end_with(parent: int) -> None:
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """Results of ``function`` in the order of ``items``, computed by threads that run a few items ahead.
 
-    Unlike ``Executor.map`` it does not queue everything at once: memory stays bounded by the workers.
+    Unlike ``Executor.map`` it does not queue everything at once: memory stays bounded by the workers. One
+    worker is this thread.
     """
+    if workers == 1:
+        yield from map(function, items)
+        return
     with ThreadPoolExecutor(workers) as pool:
         yield from _in_order(pool, function, items, 4 * workers)
 

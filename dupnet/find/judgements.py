@@ -131,35 +131,40 @@ def _applied(result: FindResult, judged: pd.DataFrame) -> FindResult:
 
     # All overlaps of the groups concerned are placed again; what was found of the others holds.
     was = pd.concat([result.overlaps[said != ""], result.rejected[said_of_rejected != ""], added])
-    concerned = set(was["image1"]) | set(was["image2"])
-    is_near = result.groups["group"].isin(
-        result.groups.loc[result.groups["image"].isin(concerned), "group"].unique()
-    )
+    is_near = _in_groups_of(set(was["image1"]) | set(was["image2"]), result.groups)
     near = set(result.groups.loc[is_near, "image"])
-    some = [part for part in (overlaps, rejected[list(overlaps)], added) if len(part)]
-    anew = pd.concat(some or [overlaps], ignore_index=True)
+    anew = _joined([overlaps, rejected[list(overlaps)], added]).reset_index(drop=True)
     stays = ~anew["image1"].isin(near)
     none = result.overlaps[said == NOT_DUPLICATE].assign(verdict=REFUSED, score=0.0, n_refusing=SURE)
-    groups, contradicting = _placed(result, [anew[~stays], none], is_near, settled)
-    keys = pd.MultiIndex.from_frame(contradicting[KEY])
-    at_odds = pd.MultiIndex.from_frame(anew[KEY]).isin(keys)
-    was_rejected = pd.MultiIndex.from_frame(anew[KEY]).isin(pd.MultiIndex.from_frame(rejected[KEY]))
-    kept = anew[~at_odds & ~(was_rejected & stays)]
-    kept = kept[
-        stays[kept.index] | (kept["verdict"] != UNDECIDABLE) | _holds(kept, groups) | (settled.of(kept) != "")
-    ]
+    groups, contradicting = _placed(result, _joined([anew[~stays], none]), is_near, settled)
+
+    is_open = stays | (anew["verdict"] != UNDECIDABLE) | _holds(anew, groups) | (settled.of(anew) != "")
+    is_rejected = _are_among(anew, contradicting) | (stays & _are_among(anew, rejected))
     far = rejected[~rejected["image1"].isin(near)]
     new = replace(
         result,
-        overlaps=kept.sort_values(KEY, kind="stable", ignore_index=True),
-        rejected=pd.concat([part for part in (far, contradicting) if len(part)] or [far]).sort_values(
-            KEY, kind="stable", ignore_index=True
-        ),
+        overlaps=anew[is_open & ~is_rejected].sort_values(KEY, kind="stable", ignore_index=True),
+        rejected=_joined([far, contradicting]).sort_values(KEY, kind="stable", ignore_index=True),
         refused=refused.reset_index(drop=True),
         groups=groups,
         searched=searched,
     )
     return replace(new, counts={**result.counts, **counts_of(new)})
+
+
+def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables below each other; an empty one would only change the kinds of columns."""
+    return pd.concat([table for table in tables if len(table)] or [tables[0]])
+
+
+def _are_among(overlaps: pd.DataFrame, others: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which overlaps another table has, too: (n,)."""
+    return np.asarray(pd.MultiIndex.from_frame(overlaps[KEY]).isin(pd.MultiIndex.from_frame(others[KEY])))
+
+
+def _in_groups_of(images: set[str], groups: pd.DataFrame) -> pd.Series:
+    """Which images of the table of groups are in a group with one of these, (n_images,) bool."""
+    return groups["group"].isin(groups.loc[groups["image"].isin(images), "group"].unique())
 
 
 def _with_offsets(judgements: pd.DataFrame, result: FindResult) -> pd.DataFrame:
@@ -220,51 +225,43 @@ def _not_found(
 
 
 def _placed(
-    result: FindResult, tables: Sequence[pd.DataFrame], is_near: pd.Series, settled: Settled
+    result: FindResult, judged: pd.DataFrame, is_near: pd.Series, settled: Settled
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The groups table with the groups concerned solved anew, and the overlaps that contradict the places."""
-    near, judged = result.groups[is_near], pd.concat([table for table in tables if len(table)] or [tables[0]])
+    near = result.groups[is_near]
     index = image_index(near["image"].tolist())
-    by_eye = (settled.of(judged) == DUPLICATE).to_numpy()
-    revisits = result.revisits[
-        result.revisits["image1"].isin(index) & result.revisits["image2"].isin(index)
-    ].assign(verdict=REVISIT, n_decidable=1, n_differing=0)
-    table = pd.concat(
-        [
-            judged.assign(
-                score=judged["score"].where(~by_eye, 1.0),
-                n_decidable=judged["n_decidable"].where(~by_eye, SURE),
-                n_differing=judged["n_differing"].where(~by_eye, 0),
-            ),
-            *([revisits] if len(revisits) else []),
-        ]
-    )
-    numbered = table.assign(
-        image1=index.get_indexer(table["image1"]), image2=index.get_indexer(table["image2"])
-    )
-    placement = place(numbered.reset_index(drop=True), len(near))
-    places, grid = placement.places, result.grid
-    step = grid.tile_size if grid else 1
-    on_grid = (places["y"] % step == 0) & (places["x"] % step == 0) & (grid is not None)
-    tiles = {
-        name: pd.array((places[axis] // step).where(on_grid), dtype="Int64")
-        for name, axis in (("row", "y"), ("col", "x"))
-    }
-    groups = result.groups.copy()
-    above = {name: int(groups[name].max()) + 1 for name in ("group", "mosaic")}
-    for name in ("group", "mosaic"):
-        groups.loc[is_near, name] = places[name].to_numpy() + above[name]
-        groups[name] = pd.factorize(groups[name])[0]  # numbered by first image again
-    for name in ("y", "x"):
-        groups.loc[is_near, name] = places[name].to_numpy()
-    for name, values in tiles.items():
-        groups[name] = groups[name].astype("Int64")
-        groups.loc[is_near, name] = values
-    refused = as_table(placement.rejected, index, tuple(result.rejected), grid)
+    weighed = _weighed(result, judged, settled)
+    weighed = weighed[weighed["image1"].isin(index) & weighed["image2"].isin(index)]
+    numbers = {end: index.get_indexer(weighed[end]) for end in KEY[:2]}
+    placement = place(weighed.assign(**numbers).reset_index(drop=True), len(near))
+    contradicting = as_table(placement.rejected, index, tuple(result.rejected), result.grid)
     # As they were measured, not as they were weighed.
     measured = ["n_tiles", "n_decidable", "n_differing", "score"]
-    refused = refused.drop(columns=measured).merge(judged[[*KEY, *measured]], on=KEY, how="left")
-    return groups, refused[list(result.rejected)]
+    contradicting = contradicting.drop(columns=measured).merge(judged[[*KEY, *measured]], on=KEY, how="left")
+    return _with_places(result, is_near, placement.places), contradicting[list(result.rejected)]
+
+
+def _weighed(result: FindResult, judged: pd.DataFrame, settled: Settled) -> pd.DataFrame:
+    """Overlaps and revisits as :func:`dupnet.find.groups.place` takes them, those judged by eye as sure."""
+    by_eye = (settled.of(judged) == DUPLICATE).to_numpy()
+    sure = {"score": 1.0, "n_decidable": SURE, "n_differing": 0}
+    overlaps = judged.assign(**{name: judged[name].where(~by_eye, value) for name, value in sure.items()})
+    return _joined([overlaps, result.revisits.assign(verdict=REVISIT, n_decidable=1, n_differing=0)])
+
+
+def _with_places(result: FindResult, is_near: pd.Series, places: pd.DataFrame) -> pd.DataFrame:
+    """The groups table with new ``places`` of the images concerned."""
+    step = result.grid.tile_size if result.grid else 1
+    on_grid = (places["y"] % step == 0) & (places["x"] % step == 0) & (result.grid is not None)
+    groups = result.groups.copy()
+    for name in ("group", "mosaic"):
+        groups.loc[is_near, name] = places[name].to_numpy() + int(groups[name].max()) + 1
+        groups[name] = pd.factorize(groups[name])[0]  # numbered by first image again
+    for name, axis in (("row", "y"), ("col", "x")):
+        groups.loc[is_near, axis] = places[axis].to_numpy()
+        groups[name] = groups[name].astype("Int64")
+        groups.loc[is_near, name] = pd.array((places[axis] // step).where(on_grid), dtype="Int64")
+    return groups
 
 
 def _holds(overlaps: pd.DataFrame, groups: pd.DataFrame) -> npt.NDArray[np.bool_]:

@@ -33,6 +33,9 @@ __all__ = ["ScorePairs", "judge_tiles", "vote"]
 Integers = npt.NDArray[np.int64]
 ScorePairs = Callable[[Integers, Integers], npt.NDArray[np.floating]]
 
+TILES_AT_A_TIME = 2**22
+"""Tiles of either image that proposals judged together have at most: some 0.2 GB of their numbers."""
+
 
 def vote(
     rows1: npt.ArrayLike,
@@ -176,8 +179,9 @@ def judge_tiles(
     code = _offset_code(offsets[:, 0], offsets[:, 1], grid)
     score = np.full(len(code), np.nan, dtype=np.float64)
     n_decidable = np.zeros(len(code), dtype=np.int64)
-    for start in range(0, len(code), batch_size):
-        part = slice(start, start + batch_size)
+    step = max(1, min(batch_size, TILES_AT_A_TIME // grid.n_tiles))
+    for start in range(0, len(code), step):
+        part = slice(start, start + step)
         rows1 = image1[part, None] * grid.n_tiles + tiles1[code[part]]
         rows2 = image2[part, None] * grid.n_tiles + tiles2[code[part]]
         judged = (tiles1[code[part]] >= 0) & is_decidable[rows1] & is_decidable[rows2]

@@ -10,7 +10,8 @@ piece. Of another day, a *revisit*, most does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -208,6 +209,47 @@ def in_order(pairs: pd.DataFrame) -> Numbers:
     return np.lexsort([image2, image1, x, y // BAND, pairs["group"].to_numpy(np.int64)])
 
 
+@dataclass
+class _Part:
+    """Pairs that are judged together, and what is known of each: arrays (n,), by the names of their columns.
+
+    ``votes``: what places say, without votes, is as exact as what they follow from. ``misplaced``: refused,
+    since the two images agree better elsewhere.
+    """
+
+    regions: list[Region]
+    images: Sequence[tuple[Callable[[], Image], Callable[[], Image]]]
+    compared: Compared
+    votes: Numbers
+    n_tiles: Numbers
+    n_decidable: Numbers
+    n_differing: Numbers
+    score: npt.NDArray[np.float64]
+    verdict: npt.NDArray[np.object_]
+    misplaced: Mask
+
+    def having(self, verdict: str, also: Mask | bool = True) -> list[int]:
+        """Numbers of the pairs of this verdict, of which ``also`` holds."""
+        return np.flatnonzero((self.verdict == verdict) & also).tolist()
+
+    def count(self, cells: Mask) -> Numbers:
+        """How many cells of each region are true."""
+        return np.diff(np.append(0, np.cumsum(cells))[self.compared.starts])
+
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """By the names of :data:`VERDICT_COLUMNS`."""
+        sides = np.array([(region.height, region.width) for region in self.regions], np.int64).reshape(-1, 2)
+        counts = {name: getattr(self, name) for name in ("n_tiles", "n_decidable", "n_differing")}
+        score = self.score.round(SCORE_DECIMALS)
+        return {
+            "height": sides[:, 0],
+            "width": sides[:, 1],
+            **counts,
+            "score": score,
+            "verdict": self.verdict,
+        }
+
+
 def _judge_part(
     wanted: _Wanted,
     shapes: Numbers,
@@ -215,6 +257,24 @@ def _judge_part(
     cells: Callable[[int, tuple[int, int]], OnLattice],
     weights: Weights,
 ) -> dict[str, npt.NDArray[Any]]:
+    part = _judged_by_tiles(wanted, shapes, read, cells, weights)
+    _refuse_by_pixels(part)
+    _find_covered(part)
+    _find_altered(part, weights)
+    if wanted.votes is not None:
+        are_of_one_place = ~part.misplaced & (wanted.votes >= REVISIT_VOTES)
+        part.verdict[part.having(REFUSED, are_of_one_place)] = REVISIT
+    return part.columns()
+
+
+def _judged_by_tiles(
+    wanted: _Wanted,
+    shapes: Numbers,
+    read: Callable[[int], Image],
+    cells: Callable[[int, tuple[int, int]], OnLattice],
+    weights: Weights,
+) -> _Part:
+    """By the network alone: duplicates if every tile with something to judge by agrees."""
     regions, images, lattices, phases = [], [], [], []
     for (one, two, y, x), place in zip(wanted.keys.tolist(), wanted.places.tolist(), strict=True):
         regions.append(common_region(shapes[one], shapes[two], y, x))
@@ -228,41 +288,45 @@ def _judge_part(
     verdict = np.full(len(regions), DUPLICATE, object)
     verdict[n_decidable == 0] = UNDECIDABLE
     verdict[n_differing > 0] = REFUSED
-    # What places say, without votes, is as exact as what they follow from.
     votes = np.full(len(regions), EXACT_FROM) if wanted.votes is None else wanted.votes
-    n_seen = _count(compared.evidence1 & compared.evidence2, compared)
     misplaced = np.zeros(len(regions), bool)
-    for number in np.flatnonzero(verdict == DUPLICATE).tolist():
-        region, is_sure = regions[number], bool(votes[number] >= EXACT_FROM)
+    return _Part(
+        regions, images, compared, votes, n_tiles, n_decidable, n_differing, score, verdict, misplaced
+    )
+
+
+def _refuse_by_pixels(part: _Part) -> None:
+    """Refuse what the pixels of a small region, or of one whose offset is not sure, do not bear out."""
+    n_seen = part.count(part.compared.evidence1 & part.compared.evidence2)
+    for number in part.having(DUPLICATE):
+        region, is_sure = part.regions[number], bool(part.votes[number] >= EXACT_FROM)
         is_small = min(region.height, region.width) < SMALL_SIDE or bool(n_seen[number] < SMALL_CELLS)
-        found = pixels_agree(region, images[number], float(score[number]), is_small, is_sure)
+        found = pixels_agree(region, part.images[number], float(part.score[number]), is_small, is_sure)
         if not found.agree:
-            verdict[number], misplaced[number] = REFUSED, found.misplaced
-            n_differing[number] = n_decidable[number]
-    may_be_covered = (verdict == DUPLICATE) & (_count(compared.valid_in_one, compared) > 0)
-    for number in np.flatnonzero(may_be_covered).tolist():
-        n_pixels = regions[number].height * regions[number].width
-        n_covered = covered_pixels(regions[number], *(read() for read in images[number]))
+            part.verdict[number], part.misplaced[number] = REFUSED, found.misplaced
+            part.n_differing[number] = part.n_decidable[number]
+
+
+def _find_covered(part: _Part) -> None:
+    """Call those altered of which a collar or a frame in one image covers what the other shows."""
+    for number in part.having(DUPLICATE, part.count(part.compared.valid_in_one) > 0):
+        region = part.regions[number]
+        n_covered = covered_pixels(region, *(read() for read in part.images[number]))
         if n_covered >= COVERED_PIXELS:
-            verdict[number], n_differing[number], score[number] = ALTERED, 1, 1 - n_covered / n_pixels
-    refused = np.flatnonzero((verdict == REFUSED) & ~misplaced).tolist()
-    for number, share in zip(refused, _agreeing_shares(compared, refused, weights), strict=True):
-        if share < ALTERED_SHARE and votes[number] >= EXACT_FROM:
-            windows = _agreeing_windows(regions[number], images[number])
+            part.verdict[number], part.n_differing[number] = ALTERED, 1
+            part.score[number] = 1 - n_covered / (region.height * region.width)
+
+
+def _find_altered(part: _Part, weights: Weights) -> None:
+    """Call those altered that the network refused for some tiles, while most of the ground agrees."""
+    refused = part.having(REFUSED, ~part.misplaced)
+    for number, share in zip(refused, _agreeing_shares(part.compared, refused, weights), strict=True):
+        region, images = part.regions[number], part.images[number]
+        if share < ALTERED_SHARE and part.votes[number] >= EXACT_FROM:
+            windows = _agreeing_windows(region, images)
             share = windows if windows >= ALTERED_WINDOWS else 0.0
-        if share >= ALTERED_SHARE and not is_misplaced(regions[number], images[number]):
-            verdict[number], score[number] = ALTERED, share
-        elif wanted.votes is not None and votes[number] >= REVISIT_VOTES:
-            verdict[number] = REVISIT
-    return {
-        "height": np.array([region.height for region in regions], np.int64),
-        "width": np.array([region.width for region in regions], np.int64),
-        "n_tiles": n_tiles,
-        "n_decidable": n_decidable,
-        "n_differing": n_differing,
-        "score": score.round(SCORE_DECIMALS),
-        "verdict": verdict,
-    }
+        if share >= ALTERED_SHARE and not is_misplaced(region, images):
+            part.verdict[number], part.score[number] = ALTERED, share
 
 
 def _agreeing_windows(region: Region, images: tuple[Callable[[], Image], Callable[[], Image]]) -> float:
@@ -270,11 +334,6 @@ def _agreeing_windows(region: Region, images: tuple[Callable[[], Image], Callabl
     if min(region.height, region.width) < ALTERED_SIDE or region.height * region.width > ALTERED_AREA:
         return 0.0
     return agreeing_share(*high_passed_both(region, images[0](), images[1]()))
-
-
-def _count(cells: Mask, compared: Compared) -> Numbers:
-    """How many cells of each region are true."""
-    return np.diff(np.append(0, np.cumsum(cells))[compared.starts])
 
 
 def _score_tiles(
