@@ -70,16 +70,24 @@ def test_undecidable_overlaps_join_nothing():
     assert rejected.empty
 
 
-def test_altered_overlaps_join_and_what_differs_proves_nothing():
-    altered = table_of((0, 1, 0, 1, 0.9, 6), verdict="altered")
+def test_altered_overlaps_join_by_the_ground_that_agrees():
+    altered = table_of((0, 1, 0, 1, 0.5, 6), verdict="altered")
     found, rejected = place(altered, 2)
     assert (places(found), rejected.empty) == ([[0, 0, 0], [0, 0, 1]], True)
     assert found["group"].tolist() == [0, 0]
-    # Two tiles of six agree: three of another overlap outweigh them, and they outweigh one.
-    altered["n_differing"] = 4
-    for n_decidable, given_up in ((3, "altered"), (1, "duplicate")):
-        both = pd.concat([altered, table_of((0, 1, 1, 0, 0.9, n_decidable))])
-        assert place(both, 2).rejected["verdict"].tolist() == [given_up]
+    # Half of 512 x 768 px is three tiles of 256 px; and the smallest counts for one.
+    for size, weaker, stronger in (((512, 768), (1.0, 2), (1.0, 4)), ((40, 40), (0.9, 1), (1.0, 2))):
+        altered[["height", "width"]] = size
+        for other, given_up in ((weaker, "duplicate"), (stronger, "altered")):
+            both = pd.concat([altered, table_of((0, 1, 1, 0, *other))])
+            assert place(both, 2).rejected["verdict"].tolist() == [given_up]
+
+
+def test_an_altered_copy_stays_where_one_neighbour_shows_little_but_the_mark():
+    joining = [table_of((0, 1, 0, 1, 0.9, 1), verdict="altered"), table_of((0, 2, 1, 0), (2, 3, 1, 0))]
+    parting = table_of((1, 2, 1, -1, 0.01, 1), verdict="revisit")
+    joining[0][["height", "width"]] = 400
+    assert place(pd.concat([*joining, parting]), 4).places["mosaic"].tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

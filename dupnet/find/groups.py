@@ -34,7 +34,7 @@ from dupnet.find.overlaps import (
     overlap_keys,
 )
 from dupnet.find.placement import Relations, residual, solve
-from dupnet.tiles import neighbours
+from dupnet.tiles import TILE_SIZE, neighbours
 
 __all__ = ["Placement", "Resolution", "close_refusals", "evidence", "joined_groups", "place", "resolve"]
 
@@ -110,10 +110,7 @@ def place(judged: pd.DataFrame, n_images: int) -> Placement:
     judged = judged.drop_duplicates(KEY).sort_values(KEY, kind="stable", ignore_index=True)
     joining = judged[judged["verdict"].isin([DUPLICATE, ALTERED])].reset_index(drop=True)
     parting = judged[judged["verdict"].isin([REFUSED, REVISIT])]
-    # Thousandths, at least one: a score of zero still joins where nothing speaks against it.
-    agreeing = joining["n_decidable"] - joining["n_differing"]
-    weight = np.maximum(_thousandths(joining["score"], agreeing), 1)
-    joined = _relations(joining, weight, n_images)
+    joined = _relations(joining, _weight(joining), n_images)
     tiles = parting["n_refusing"].fillna(1) if "n_refusing" in parting else np.ones(len(parting))
     parted = _relations(parting, -_thousandths(1 - parting["score"], tiles), n_images)
     both = Relations(*(np.concatenate(columns) for columns in zip(joined, parted, strict=True)))
@@ -272,6 +269,20 @@ def _implied(
     at = position[first] - position[origin]
     table = table.assign(**dict(zip(PLACE, (origin, *at.T), strict=True)))
     return table[~overlap_keys([table]).isin(overlap_keys([known]))].reset_index(drop=True)
+
+
+def _weight(joining: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """What overlaps prove, in thousandths; at least one, for a score of zero still joins where nothing speaks
+    against it.
+
+    An altered one proves as much as sure tiles of :data:`~dupnet.tiles.TILE_SIZE` of the ground that agrees
+    would, at least one: where a mark covers most of what an image shares with one neighbour, which is refused
+    then, what it shares with others must outweigh that.
+    """
+    is_altered = joining["verdict"] == ALTERED
+    agreeing = joining["score"] * joining["height"] * joining["width"] / TILE_SIZE**2
+    n_tiles = joining["n_decidable"].astype(np.float64).mask(is_altered, agreeing.clip(lower=1))
+    return np.maximum(_thousandths(joining["score"].mask(is_altered, 1.0), n_tiles), 1)
 
 
 def _thousandths(score: pd.Series, n_decidable: npt.ArrayLike) -> npt.NDArray[np.int64]:
