@@ -151,3 +151,13 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     for path in (pickled, garbage, other, endless, tmp_path / "missing.npz"):
         with pytest.raises(ValueError, match="holds no weights of dupnet"):
             load_weights(path)
+
+
+def test_weights_that_are_no_archive_are_called_so(tmp_path):
+    (tmp_path / "image.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
+    with pytest.raises(
+        ValueError, match=r"image.jpg holds no weights of dupnet \(it is no archive of arrays\)"
+    ):
+        load_weights(tmp_path / "image.jpg")
+    with pytest.raises(ValueError, match=r"holds no weights of dupnet .*No such file"):
+        load_weights(tmp_path / "missing.npz")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from dupnet.commands import cli
+from dupnet.find.engine import tiling_of
 
 
 @pytest.fixture
@@ -104,3 +105,10 @@ def test_images_of_tiles_that_have_moved(monkeypatch: pytest.MonkeyPatch) -> Non
     assert seen == [("old", "out", False), ("new", "out", True)]
     assert cli.main(["tiles", "--out", "out"]) == 2
     assert cli.main(["tiles", "old", "--images", "new", "--out", "out"]) == 2
+
+
+def test_a_grid_of_an_impossible_size_is_called_a_grid():
+    with pytest.raises(ValueError, match="grid is 100; it must be a multiple of 32 pixels"):
+        tiling_of(100, None, None)
+    with pytest.raises(ValueError, match="tile_size is 100; it must be"):
+        tiling_of(None, 100, None)

@@ -261,7 +261,7 @@ def tiling_of(grid: int | None, tile_size: int | None, stride: int | None) -> Ti
         )
     if tile_size is not None or stride is not None:
         raise ValueError("grid stands for a tile_size and a stride of so many pixels; leave these out.")
-    return Tiling.checked(grid, None)
+    return Tiling.checked(grid, None, "grid")
 
 
 def across(resolution: Resolution, is_against: npt.NDArray[np.bool_] | None) -> Resolution:

@@ -114,7 +114,8 @@ def search_points(
     kinds = cache.read("kinds", rows)[:, 0]
     y, x = (cache.read(name, rows).reshape(-1).view(np.float32) for name in ("y", "x"))
     points = PointTable(y, x, kinds, images, described.sizes, dense)
-    with TemporaryDirectory(prefix=SCRATCH, dir=scratch) as folder:
+    # On Windows codes that are still mapped stay; the next run removes them.
+    with TemporaryDirectory(prefix=SCRATCH, dir=scratch, ignore_cleanup_errors=True) as folder:
         codes = _codes(cache, rows, Path(folder))
         overlay = overlay_points(y, x, codes, kinds, images, described.sizes)
         joined = join(

@@ -38,8 +38,8 @@ class Tiling(NamedTuple):
     stride: int
 
     @classmethod
-    def checked(cls, tile_size: int, stride: int | None) -> Tiling:
-        """A tiling, with the tile size as the default of the stride.
+    def checked(cls, tile_size: int, stride: int | None, name: str = "tile_size") -> Tiling:
+        """A tiling, with the tile size, which an error calls by ``name``, as the default of the stride.
 
         Raises
         ------
@@ -48,7 +48,7 @@ class Tiling(NamedTuple):
         """
         if tile_size < SMALLEST_TILE or tile_size % CELL_SIZE:
             raise ValueError(
-                f"tile_size is {tile_size}; it must be a multiple of {CELL_SIZE} pixels, at least "
+                f"{name} is {tile_size}; it must be a multiple of {CELL_SIZE} pixels, at least "
                 f"{SMALLEST_TILE}."
             )
         stride = tile_size if stride is None else stride

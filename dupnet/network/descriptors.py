@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+from zipfile import is_zipfile
 
 import cv2
 import numpy as np
@@ -212,6 +213,10 @@ def _shipped() -> Weights:
 
 def _read_weights(source: Path | IO[bytes]) -> Weights:
     try:
+        if isinstance(source, Path):
+            source.stat()  # an error that says what is missing
+        if not is_zipfile(source):
+            raise ValueError("it is no archive of arrays")
         with np.load(source, allow_pickle=False) as archive:
             config = json.loads(str(archive["dupnet.json"]))["config"]
             arrays = {
