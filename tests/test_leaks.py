@@ -182,6 +182,16 @@ def test_revisits_are_counted_apart():
     assert any("1 pairs show one ground at two times" in limit for limit in seen.limits())
 
 
+def test_a_revisit_that_agrees_in_most_of_its_ground_is_not_passed_over_in_silence():
+    result = found([(0, 0, 0), (1, 0, 0)], overlaps=[], revisits=[(0, 1, 0, 10)])
+    for share, said in ((0.5, True), (0.49, False), (np.nan, False)):
+        result.revisits["agreeing_share"] = share
+        seen = audit(splits_table("train", "test"), result)
+        assert not seen.leaks
+        assert (", but 1 pairs to look at: see the notes. Searched" in seen.verdict()) == said
+        assert any("1 of these agree to the pixel in most of" in limit for limit in seen.limits()) == said
+
+
 def test_contradicted_overlaps_are_listed_and_not_counted():
     result = found([(0, 0, 0), (1, 0, 0)], overlaps=[], rejected=[(0, 1, 0, 20)], groups=[0, 0])
     seen = audit(splits_table("train", "test"), result)

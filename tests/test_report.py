@@ -362,7 +362,16 @@ def test_rejected_overlaps_and_revisits_are_listed(collection):
         [names[0], names[1], "0, -32", "0.700", "loop", "+32, -5"],
         [names[0], names[2], "1, 2", "0.600", "neighbours", ""],
     ]
-    assert rows_of(text, "revisits") == [[names[3], names[6], "17, -4", "79 x 92", "0.125"]]
+    assert rows_of(text, "revisits") == [[names[3], names[6], "17, -4", "79 x 92", ""]]
+
+
+def test_revisits_that_may_be_edited_copies_come_first(collection):
+    result, folder = collection
+    three = pd.concat([result.revisits] * 3, ignore_index=True)
+    result.revisits = three.assign(agreeing_share=[np.nan, 0.1, 0.844])
+    text = report.render(result, folder)
+    assert [row[-1] for row in rows_of(text, "revisits")] == ["84 %", "10 %", ""]
+    assert "revisit, pixels agree in 84 %" in text and "revisit, pixels agree in nan" not in text
 
 
 def test_an_altered_overlap_says_what_differs(collection, monkeypatch):

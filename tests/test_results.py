@@ -245,7 +245,7 @@ def concluded(grid: Grid | None) -> FindResult:
         overlaps=judged(*overlaps),
         places=pd.DataFrame(places),
         rejected=rejected,
-        revisits=judged((1, 3, 0, 5, 48, 43, 9, 8, 3, 0.2, "revisit", 6)),
+        revisits=judged((1, 3, 0, 5, 48, 43, 9, 8, 3, 0.2, "revisit", 6)).assign(agreeing_share=0.75),
         refused=judged(
             (0, 3, 1, 1, 47, 47, 9, 9, 9, 0.019, "refused", 3),
             (1, 3, 2, 1, 46, 47, 9, 9, 1, 0.02, "refused", 3),
@@ -289,7 +289,7 @@ def test_a_resolution_becomes_tables_with_names() -> None:
     ]
     assert list(result.rejected.columns) == list(REJECTED_COLUMNS)
     assert result.rejected[["image1", "image2", "reason"]].values.tolist() == [["c", "d", "neighbours"]]
-    assert result.revisits.values.tolist() == [["b", "d", 0, 5, 48, 43, 6, 0.2]]
+    assert result.revisits.values.tolist() == [["b", "d", 0, 5, 48, 43, 6, 0.2, 0.75]]
     # Not the one whose tiles all differ and whose score is low.
     closely = result.refused[["image1", "image2", "y_offset", "verdict"]].values.tolist()
     assert closely == [["b", "d", 2, "refused"], ["c", "d", 3, "refused"]]

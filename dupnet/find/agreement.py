@@ -25,6 +25,7 @@ __all__ = [
     "high_passed_both",
     "is_elsewhere",
     "lowest_window",
+    "middle",
     "most_textured",
     "refine_offset",
     "register",
@@ -191,14 +192,14 @@ def differing_share(first: Float, second: Float) -> float:
 
 def agreeing_share(first: Float, second: Float) -> float:
     """Share of the windows of :data:`LARGE_WINDOW` px with texture in either image in which two images of a
-    region, high-passed (height, width) each, correlate by :data:`LARGE_WINDOW_AGREES`; 0 if they are few.
+    region, high-passed (height, width) each, correlate by :data:`LARGE_WINDOW_AGREES`; NaN if they are few.
     """
     if min(first.shape) < LARGE_WINDOW:
-        return 0.0
+        return np.nan
     product, power1, power2 = _window_means(first, second, LARGE_WINDOW)
     seen = np.maximum(power1, power2) > LARGE_WINDOW_POWER
     if np.count_nonzero(seen) < LEAST_WINDOWS:
-        return 0.0
+        return np.nan
     correlations = product[seen] / np.sqrt(power1[seen] * power2[seen] + 0.1)
     return float(np.mean(correlations > LARGE_WINDOW_AGREES))
 

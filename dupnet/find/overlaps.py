@@ -68,7 +68,13 @@ COLUMNS = (
 and column offset count in tiles of the grid, and are empty off it."""
 
 REVISIT_COLUMNS = ("image1", "image2", "y_offset", "x_offset", "height", "width", "n_votes", "score")
-"""Columns of the table of revisits: the same ground at another time."""
+"""Columns of the table of revisits: the same ground at another time. One more may follow,
+:data:`AGREEING_SHARE`."""
+
+AGREEING_SHARE = "agreeing_share"
+"""Of a revisit the share of its windows of 16 px with texture in which the pixels agree, of its middle where
+it is large; empty where they are few, or the offset is not sure. Photographed revisits reach 0.13, copies of
+256 px and wider of which up to 6 % was changed 0.8 and more."""
 
 REJECTED_COLUMNS = (*COLUMNS, "reason", "y_residual", "x_residual")
 """Columns of the table of rejected overlaps: each that was given up although its tiles agree, why, and by how

@@ -24,7 +24,14 @@ from dupnet.find.coverage import coverage_of
 from dupnet.find.describe import Described, versions
 from dupnet.find.groups import Resolution, close_refusals
 from dupnet.find.names import ImageNames
-from dupnet.find.overlaps import COLUMNS, REJECTED_COLUMNS, REVISIT_COLUMNS, as_table, image_index
+from dupnet.find.overlaps import (
+    AGREEING_SHARE,
+    COLUMNS,
+    REJECTED_COLUMNS,
+    REVISIT_COLUMNS,
+    as_table,
+    image_index,
+)
 from dupnet.images.georeference import DISAGREEMENT_COLUMNS
 from dupnet.images.listing import locate
 from dupnet.images.reading import Sources
@@ -193,10 +200,13 @@ def conclude(
     index = image_index(described.images)
     # Of a search for transformed images, tables say of each pair how the second must be changed.
     more = tuple(name for name in TRANSFORM_COLUMNS if name in resolution.overlaps)
+    revisits = resolution.revisits
+    if AGREEING_SHARE not in revisits:  # on a grid, tile by tile, there are none
+        revisits = revisits.assign(**{AGREEING_SHARE: np.nan})
     result = FindResult(
         overlaps=as_table(resolution.overlaps, index, (*COLUMNS, *more), grid),
         groups=_groups(resolution.places, described, grid),
-        revisits=as_table(resolution.revisits, index, (*REVISIT_COLUMNS, *more)),
+        revisits=as_table(revisits, index, (*REVISIT_COLUMNS, AGREEING_SHARE, *more)),
         rejected=as_table(resolution.rejected, index, (*REJECTED_COLUMNS, *more), grid),
         refused=as_table(close_refusals(resolution.refused), index, (*COLUMNS, *more), grid),
         unreadable=described.unreadable,

@@ -21,9 +21,26 @@ import pandas as pd
 from tqdm import tqdm
 
 from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
-from dupnet.find.agreement import CERTAIN, agreeing_share, covered_pixels, high_passed_both, refine_offset
+from dupnet.find.agreement import (
+    CERTAIN,
+    agreeing_share,
+    covered_pixels,
+    high_passed_both,
+    middle,
+    refine_offset,
+)
 from dupnet.find.lattice import OnLattice, all_tiles
-from dupnet.find.overlaps import ALTERED, DUPLICATE, KEY, PLACE, REFUSED, REVISIT, SCORE_DECIMALS, UNDECIDABLE
+from dupnet.find.overlaps import (
+    AGREEING_SHARE,
+    ALTERED,
+    DUPLICATE,
+    KEY,
+    PLACE,
+    REFUSED,
+    REVISIT,
+    SCORE_DECIMALS,
+    UNDECIDABLE,
+)
 from dupnet.find.regions import Compared, Image, Region, common_region, compare_regions
 from dupnet.find.small_regions import SMALL_CELLS, SMALL_SIDE, is_misplaced, pixels_agree
 from dupnet.find.votes import EXACT_FROM
@@ -44,7 +61,12 @@ __all__ = [
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
-VERDICT_COLUMNS = ("height", "width", "n_tiles", "n_decidable", "n_differing", "score", "verdict")
+_KINDS: dict[str, Any] = {
+    "height": np.int64, "width": np.int64, "n_tiles": np.int64, "n_decidable": np.int64,
+    "n_differing": np.int64, "score": np.float64, "verdict": object, AGREEING_SHARE: np.float64,
+}  # fmt: skip
+
+VERDICT_COLUMNS = tuple(_KINDS)
 """Columns that :func:`judge` adds to a table of pairs."""
 
 PAIRS_AT_A_TIME = 64
@@ -67,9 +89,12 @@ a chip of 256 px leaves none. 180 copies of 256 px, of Derna and Kitsap, of whic
 replaced, reach 0.89; 147 of another day, of which 23 % and more changed, stay below 0.79, and 12 photographed
 revisits below 0.13."""
 
-ALTERED_SIDE, ALTERED_AREA = 192, 1024 * 1024
-"""Narrow side from which on, and pixels up to which, a region's windows are asked: of 128 px, one of 205 of
-another day reached 0.91, and a larger region has room for tiles."""
+ALTERED_SIDE = 192
+"""Narrow side in pixels from which on a region's windows decide so: of 128 px, one of 205 of another day
+reached 0.91."""
+
+LONGEST_ASKED = 1024
+"""Side in pixels of the middle of a region whose windows are asked; a larger one has room for tiles."""
 
 ALTERED_CELLS = 32
 """Cells with evidence that it takes: two tiles apart."""
@@ -129,7 +154,8 @@ def judge(
         The pairs in their order, and :data:`VERDICT_COLUMNS`: ``height, width`` of the common region;
         ``n_tiles``, ``n_decidable`` of them, ``n_differing`` of those; ``score``, the lowest of the decidable
         tiles, of an altered overlap the share of its ground that agrees, NaN if undecidable; ``verdict``:
-        ``duplicate``, ``altered``, ``undecidable``, ``revisit`` or ``refused``.
+        ``duplicate``, ``altered``, ``undecidable``, ``revisit`` or ``refused``; ``agreeing_share``, of pairs
+        refused at a sure offset, the share of their ground in which the pixels agree, NaN if unknown.
     """
     weights = weights or load_weights()
     order = in_order(pairs)
@@ -167,12 +193,6 @@ class _Wanted(NamedTuple):
     def part(self, start: int) -> _Wanted:
         rows = slice(start, start + PAIRS_AT_A_TIME)
         return _Wanted(self.keys[rows], self.places[rows], None if self.votes is None else self.votes[rows])
-
-
-_KINDS: dict[str, Any] = {
-    "height": np.int64, "width": np.int64, "n_tiles": np.int64, "n_decidable": np.int64,
-    "n_differing": np.int64, "score": np.float64, "verdict": object,
-}  # fmt: skip
 
 
 def refine_offsets(
@@ -227,6 +247,7 @@ class _Part:
     score: npt.NDArray[np.float64]
     verdict: npt.NDArray[np.object_]
     misplaced: Mask
+    agreeing_share: npt.NDArray[np.float64]
 
     def having(self, verdict: str, also: Mask | bool = True) -> list[int]:
         """Numbers of the pairs of this verdict, of which ``also`` holds."""
@@ -239,15 +260,9 @@ class _Part:
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """By the names of :data:`VERDICT_COLUMNS`."""
         sides = np.array([(region.height, region.width) for region in self.regions], np.int64).reshape(-1, 2)
-        counts = {name: getattr(self, name) for name in ("n_tiles", "n_decidable", "n_differing")}
-        score = self.score.round(SCORE_DECIMALS)
-        return {
-            "height": sides[:, 0],
-            "width": sides[:, 1],
-            **counts,
-            "score": score,
-            "verdict": self.verdict,
-        }
+        named = {name: getattr(self, name) for name in VERDICT_COLUMNS[2:]}
+        rounded = {name: named[name].round(SCORE_DECIMALS) for name in ("score", AGREEING_SHARE)}
+        return {"height": sides[:, 0], "width": sides[:, 1], **named, **rounded}
 
 
 def _judge_part(
@@ -289,9 +304,19 @@ def _judged_by_tiles(
     verdict[n_decidable == 0] = UNDECIDABLE
     verdict[n_differing > 0] = REFUSED
     votes = np.full(len(regions), EXACT_FROM) if wanted.votes is None else wanted.votes
-    misplaced = np.zeros(len(regions), bool)
+    misplaced, agreeing = np.zeros(len(regions), bool), np.full(len(regions), np.nan)
     return _Part(
-        regions, images, compared, votes, n_tiles, n_decidable, n_differing, score, verdict, misplaced
+        regions,
+        images,
+        compared,
+        votes,
+        n_tiles,
+        n_decidable,
+        n_differing,
+        score,
+        verdict,
+        misplaced,
+        agreeing,
     )
 
 
@@ -323,17 +348,14 @@ def _find_altered(part: _Part, weights: Weights) -> None:
     for number, share in zip(refused, _agreeing_shares(part.compared, refused, weights), strict=True):
         region, images = part.regions[number], part.images[number]
         if share < ALTERED_SHARE and part.votes[number] >= EXACT_FROM:
-            windows = _agreeing_windows(region, images)
-            share = windows if windows >= ALTERED_WINDOWS else 0.0
+            asked = middle(region, LONGEST_ASKED, LONGEST_ASKED)
+            windows = agreeing_share(*high_passed_both(asked, images[0](), images[1]()))
+            part.agreeing_share[number] = windows
+            is_wide = min(region.height, region.width) >= ALTERED_SIDE
+            if asked == region and is_wide and windows >= ALTERED_WINDOWS:
+                share = windows
         if share >= ALTERED_SHARE and not is_misplaced(region, images):
             part.verdict[number], part.score[number] = ALTERED, share
-
-
-def _agreeing_windows(region: Region, images: tuple[Callable[[], Image], Callable[[], Image]]) -> float:
-    """Share of the windows of a region in which its pixels agree; zero if it is small or large."""
-    if min(region.height, region.width) < ALTERED_SIDE or region.height * region.width > ALTERED_AREA:
-        return 0.0
-    return agreeing_share(*high_passed_both(region, images[0](), images[1]()))
 
 
 def _score_tiles(

@@ -161,6 +161,9 @@ def render(
     folded = fold(result.overlaps, result.groups)
     ordered = in_order(folded.overlaps)
     duplicates = result.overlaps[result.overlaps["verdict"] == "duplicate"]
+    # Those that may be edited copies first.
+    unknown = {} if "agreeing_share" in result.revisits else {"agreeing_share": np.nan}
+    revisits = result.revisits.assign(**unknown).sort_values("agreeing_share", ascending=False, kind="stable")
     table = table_data(ordered, result.groups, folded.stacks)
     names = pd.unique(ordered[["image1", "image2"]].to_numpy().ravel())[: len(table["names"])]
     groups = list(
@@ -196,9 +199,9 @@ def render(
             n_converted=len(result.converted),
             rejected=_rejected(result.rejected),
             n_rejected=len(result.rejected),
-            revisits=result.revisits.head(MAX_ROWS).to_dict("records"),
-            revisit_cards=list(cards(result.revisits, read, N_REVISITS)),
-            n_revisits=len(result.revisits),
+            revisits=revisits.head(MAX_ROWS).to_dict("records"),
+            revisit_cards=list(cards(revisits, read, N_REVISITS)),
+            n_revisits=len(revisits),
             max_rows=MAX_ROWS,
             label_marks=LABELS,
         )

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.find.overlaps import AGREEING_SHARE
 from dupnet.images.transforms import TRANSFORM_COLUMNS, is_transformed
 from dupnet.splits.changed import shares_of
 from dupnet.tiles import neighbours
@@ -130,7 +131,15 @@ def relations(table: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     known = (numbers["number1"] >= 0) & (numbers["number2"] >= 0)
     kept = [
         column
-        for column in ("y_offset", "x_offset", "height", "width", "verdict", *TRANSFORM_COLUMNS)
+        for column in (
+            "y_offset",
+            "x_offset",
+            "height",
+            "width",
+            "verdict",
+            AGREEING_SHARE,
+            *TRANSFORM_COLUMNS,
+        )
         if column in table
     ]
     found = table[kept].assign(**numbers)[known]

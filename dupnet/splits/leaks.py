@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dupnet.find.overlaps import AGREEING_SHARE
 from dupnet.images.transforms import is_transformed
 from dupnet.splits.changed import areas_of_outlines, shares_of
 from dupnet.splits.entries import BUFFER, Splits, entries_of
@@ -34,6 +35,10 @@ smaller image, and what tells of it: an overlap (``duplicate`` or ``altered``), 
 in one mosaic, or ``listed twice``, one file in two splits."""
 
 Integers = npt.NDArray[np.int64]
+
+ALIKE_SHARE = 0.5
+"""Share of the ground of a revisit in which the pixels agree from which on it may be a copy that was edited:
+photographed ones reach 0.13 (:data:`dupnet.find.overlaps.AGREEING_SHARE`)."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,22 @@ class Audit:
         """Whether there is any."""
         return len(self.pairs) > 0
 
+    @property
+    def n_alike(self) -> int:
+        """Revisits that may be copies of which a part was edited."""
+        return (
+            int((self.revisits[AGREEING_SHARE] >= ALIKE_SHARE).sum())
+            if AGREEING_SHARE in self.revisits
+            else 0
+        )
+
     def verdict(self) -> str:
         """One sentence: what leaks, or that nothing was found, and always what was searched."""
         searched = self.coverage[0] if self.coverage else "What was searched is unknown."
         if not self.leaks:
             number = int(self.splits["images"].sum())
-            return f"No leak found among {number} images in {len(self.splits)} splits. {searched}"
+            but = f", but {self.n_alike} pairs to look at: see the notes" if self.n_alike else ""
+            return f"No leak found among {number} images in {len(self.splits)} splits{but}. {searched}"
         worst = self.splits.sort_values(["image_share", "split"], ascending=[False, True]).iloc[0]
         return (
             f"Leak: {len(self.pairs)} pairs of images share ground across splits; "
@@ -99,6 +114,11 @@ class Audit:
             said.append(
                 f"{len(self.revisits)} pairs show one ground at two times in two splits, which is not "
                 "counted as a leak (`dupnet split --keep-revisits` keeps them together)"
+            )
+        if self.n_alike:
+            said.append(
+                f"{self.n_alike} of these agree to the pixel in most of their ground, as a copy does that "
+                f"was edited or marked: look at them (`{AGREEING_SHARE}` from {ALIKE_SHARE} in revisits.csv)"
             )
         return said
 
