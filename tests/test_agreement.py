@@ -16,7 +16,7 @@ from dupnet.find.agreement import (
     refine_offset,
     register,
 )
-from dupnet.find.regions import common_region
+from dupnet.find.regions import Region, common_region
 from dupnet.images.jpeg import encode_jpeg
 from dupnet.images.reading import decode
 
@@ -116,3 +116,18 @@ def test_what_shows_little_is_not_looked_for():
         found["most"] += is_elsewhere((one, most), (two, None), region, 64)
     assert found["strip"] == 0
     assert found["most"] >= 4
+
+
+def test_what_is_flat_agrees_with_nothing() -> None:
+    """Whatever its level: rounding errors of a flat area would correlate with anything."""
+    rng = np.random.default_rng(0)
+    for level in (1, 130, 255):
+        assert not high_passed(np.full((60, 50), level, np.uint8)).any()
+        ground = np.full((200, 300), level, np.uint8)
+        ground[60:140, 30:110] = rng.integers(0, 255, (80, 80))
+        region = Region(60, 30, 60, 30, 80, 80)
+        assert not is_elsewhere((ground, None), (ground, None), region, 64)
+        found = register(
+            high_passed(ground[60:100, 30:70]), high_passed(np.full((40, 40), level, np.uint8)), 4
+        )
+        assert found is not None and found.correlation == found.proposed == -1

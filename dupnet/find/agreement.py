@@ -6,7 +6,7 @@ changes, which processing alters, do not count.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -37,6 +37,17 @@ Float = npt.NDArray[np.float32]
 BLUR, BLUR_SIZE = 3.0, 15
 """Standard deviation of the Gaussian mean that is taken off, and side of its kernel, in pixels: texture of
 waves up to 20 px stays."""
+
+
+def _dyadic(kernel: npt.NDArray[Any]) -> Float:
+    """A kernel in multiples of 1 / 4096, whose float32 sums are exact: what is flat is zero once its mean is
+    taken off, and no remainder of rounding that would correlate."""
+    parts = np.rint(kernel * 4096)
+    parts[len(parts) // 2] += 4096 - parts.sum()
+    return np.asarray(parts / 4096, np.float32)
+
+
+_GAUSSIAN = _dyadic(cv2.getGaussianKernel(BLUR_SIZE, BLUR, cv2.CV_32F))
 
 WINDOW = 8
 """Side in pixels of the windows in which agreement is measured: as fine as the blocks of a JPEG file."""
@@ -108,16 +119,16 @@ class Registration(NamedTuple):
     """The best one at least :data:`APART` px from the best; -1 if none was looked at."""
 
 
-def high_passed(grey: npt.NDArray[np.generic], valid: npt.NDArray[np.generic] | None = None) -> Float:
+def high_passed(grey: npt.NDArray[Any], valid: npt.NDArray[np.generic] | None = None) -> Float:
     """A grey image (height, width) less its Gaussian mean, mirrored at the rim: float32.
 
     Zero wherever a pixel that is not ``valid``, bool of that shape, comes into the mean.
     """
-    pixels = np.asarray(grey, np.float32)
-    kernel = (BLUR_SIZE, BLUR_SIZE)
-    passed = np.asarray(pixels - cv2.GaussianBlur(pixels, kernel, BLUR, borderType=cv2.BORDER_REFLECT))
+    mean = cv2.sepFilter2D(grey, cv2.CV_32F, _GAUSSIAN, _GAUSSIAN, borderType=cv2.BORDER_REFLECT)
+    passed = np.asarray(cv2.subtract(grey, mean, dst=mean, dtype=cv2.CV_32F), np.float32)
     if valid is not None:
-        passed[cv2.erode(np.asarray(valid, np.uint8), np.ones(kernel, np.uint8)) == 0] = 0
+        reach = np.ones((BLUR_SIZE, BLUR_SIZE), np.uint8)
+        passed[cv2.erode(np.asarray(valid, np.uint8), reach) == 0] = 0
     return passed
 
 
@@ -220,11 +231,12 @@ def _window_means(first: Float, second: Float, side: int) -> tuple[Float, Float,
     """Means of the product of two images (height, width), and of the square of each, in windows of ``side``
     px that lie half a window apart."""
     half = side // 2
-    inside = slice(half, -half + 1, half)
+    height, width = (length // half for length in first.shape)
 
     def mean(values: Float) -> Float:
-        means = cv2.boxFilter(values, -1, (side, side), borderType=cv2.BORDER_REFLECT)
-        return np.asarray(means[inside, inside], np.float32)
+        whole = values[: height * half, : width * half]
+        quarters = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.boxFilter(quarters, -1, (2, 2))[1:, 1:], np.float32)
 
     return mean(first * second), mean(first * first), mean(second * second)
 
@@ -245,7 +257,7 @@ def register(first: Float, second: Float, radius: int) -> Registration | None:
     if radius < 0 or min(height, width) - 2 * radius < SMALLEST_TEMPLATE:
         return None
     template = first[radius : height - radius, radius : width - radius]
-    surface = cv2.matchTemplate(second, np.ascontiguousarray(template), cv2.TM_CCOEFF_NORMED)
+    surface = _correlations(second, np.ascontiguousarray(template))
     row, col = divmod(int(surface.argmax()), surface.shape[1])
     steps = np.arange(2 * radius + 1)
     apart = np.maximum(np.abs(steps[:, None] - row), np.abs(steps - col)) >= APART
@@ -343,6 +355,16 @@ def is_elsewhere(first: Image, second: Image, region: Region, radius: int) -> bo
     return there >= here
 
 
+def _correlations(image: Float, template: Float) -> Float:
+    """Correlation of a template with every window of a high-passed image; -1 where the window is flat, whose
+    correlation would be that of rounding errors."""
+    surface = cv2.matchTemplate(image, template, cv2.TM_CCOEFF_NORMED)
+    size = template.shape[1], template.shape[0]
+    power = cv2.boxFilter(image * image, -1, size, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    surface[power[: surface.shape[0], : surface.shape[1]] < FLAT**2] = -1
+    return np.asarray(surface, np.float32)
+
+
 def _half(grey: npt.NDArray[np.generic], valid: npt.NDArray[np.generic] | None) -> Float:
     """An image at half size, high-passed, zero where it is not valid."""
     shown = None if valid is None else _halved(np.asarray(valid, np.uint8) * 255) == 255
@@ -363,9 +385,8 @@ def _best_apart(template: Float, image: Image, top: int, left: int, region: Regi
     y, x = top - up, left - to_left
     around = np.s_[y : top + region.height + radius, x : left + region.width + radius]
     grey, valid = image
-    surface = cv2.matchTemplate(
-        _half(grey[around], None if valid is None else valid[around]), template, cv2.TM_CCOEFF_NORMED
-    )
+    shown = _half(grey[around], None if valid is None else valid[around])
+    surface = _correlations(shown, template)
     rows, cols = np.arange(surface.shape[0])[:, None] - up // 2, np.arange(surface.shape[1]) - to_left // 2
     apart = np.maximum(np.abs(rows), np.abs(cols)) >= APART
     return float(surface[apart].max()) if apart.any() else -1.0

@@ -93,7 +93,7 @@ ALTERED_SIDE = 192
 """Narrow side in pixels from which on a region's windows decide so: of 128 px, one of 205 of another day
 reached 0.91."""
 
-LONGEST_ASKED = 1024
+LONGEST_ASKED = 512
 """Side in pixels of the middle of a region whose windows are asked; a larger one has room for tiles."""
 
 ALTERED_CELLS = 32
