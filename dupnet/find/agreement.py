@@ -251,13 +251,16 @@ def register(first: Float, second: Float, radius: int) -> Registration | None:
     """How far one image of a region must be moved to agree best with another, both high-passed alike.
 
     The offsets are those by which what the second shows lies too far up and left. None where the region, less
-    the radius on each side, is narrower than :data:`SMALLEST_TEMPLATE`.
+    the radius on each side, is narrower than :data:`SMALLEST_TEMPLATE`, or flat in either image.
     """
     height, width = first.shape
     if radius < 0 or min(height, width) - 2 * radius < SMALLEST_TEMPLATE:
         return None
-    template = first[radius : height - radius, radius : width - radius]
-    surface = _correlations(second, np.ascontiguousarray(template))
+    inner = np.s_[radius : height - radius, radius : width - radius]
+    template = np.ascontiguousarray(first[inner])
+    if min(float(template.std()), float(second[inner].std())) < FLAT:
+        return None
+    surface = _correlations(second, template)
     row, col = divmod(int(surface.argmax()), surface.shape[1])
     steps = np.arange(2 * radius + 1)
     apart = np.maximum(np.abs(steps[:, None] - row), np.abs(steps - col)) >= APART
