@@ -12,11 +12,12 @@ from dupnet.find.agreement import (
     differing_share,
     high_passed,
     is_elsewhere,
-    lowest_window,
+    median_window,
     refine_offset,
     register,
 )
 from dupnet.find.regions import Region, common_region
+from dupnet.find.small_regions import CLEAN_WINDOW
 from dupnet.images.jpeg import encode_jpeg
 from dupnet.images.reading import decode
 
@@ -66,14 +67,16 @@ def test_flat_regions_do_not_differ():
     assert differing_share(high_passed(flat), high_passed(flat + 1)) == 0
 
 
-def test_the_lowest_window_is_where_something_else_shows(ground):
+def test_the_median_window_tells_noise_from_a_change(ground):
     one, two = resaved(ground[200:260, 300:350], 90), resaved(ground[200:260, 300:350], 80)
-    assert lowest_window(high_passed(one), high_passed(two)) > 0.6
     changed = two.copy()
-    changed[16:40, 16:40] = ground[16:40, 16:40]
-    assert lowest_window(high_passed(one), high_passed(changed)) < 0.3
+    changed[:60, :14] = ground[:60, :14]
+    assert median_window(high_passed(one), high_passed(two)) > CLEAN_WINDOW
+    assert median_window(high_passed(one), high_passed(changed)) > CLEAN_WINDOW
+    noisy = np.clip(two + np.random.default_rng(0).normal(0, 14, two.shape), 0, 255).astype(np.uint8)
+    assert median_window(high_passed(one), high_passed(noisy)) < CLEAN_WINDOW
     flat = high_passed(np.full((40, 40), 90, np.uint8))
-    assert lowest_window(flat, flat) == lowest_window(flat[:12], flat[:12]) == 1.0
+    assert np.isnan(median_window(flat, flat))
 
 
 def periodic(rng, period=16):

@@ -24,7 +24,7 @@ __all__ = [
     "high_passed",
     "high_passed_both",
     "is_elsewhere",
-    "lowest_window",
+    "median_window",
     "middle",
     "most_textured",
     "refine_offset",
@@ -215,16 +215,15 @@ def agreeing_share(first: Float, second: Float) -> float:
     return float(np.mean(correlations > LARGE_WINDOW_AGREES))
 
 
-def lowest_window(first: Float, second: Float) -> float:
-    """Lowest correlation of two images of a region, high-passed (height, width) each, in any window of
-    :data:`LARGE_WINDOW` px that has texture in both; 1 if none has.
+def median_window(first: Float, second: Float) -> float:
+    """Median correlation of two images of a region, high-passed (height, width) each, over the windows of
+    :data:`LARGE_WINDOW` px that have texture in both; NaN if none has.
     """
-    if min(first.shape) < LARGE_WINDOW:
-        return 1.0
     product, power1, power2 = _window_means(first, second, LARGE_WINDOW)
     seen = np.minimum(power1, power2) > LARGE_WINDOW_POWER
-    correlations = product[seen] / np.sqrt(power1[seen] * power2[seen])
-    return float(correlations.min(initial=1.0))
+    if not seen.any():
+        return np.nan
+    return float(np.median(product[seen] / np.sqrt(power1[seen] * power2[seen])))
 
 
 def _window_means(first: Float, second: Float, side: int) -> tuple[Float, Float, Float]:
