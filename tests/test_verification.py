@@ -19,7 +19,8 @@ from dupnet.acquisitions.alterations import (
 from dupnet.acquisitions.sea import synthetic_sea
 from dupnet.find.lattice import describe_on_lattice
 from dupnet.find.overlaps import ALTERED, DUPLICATE, REFUSED, REVISIT, UNDECIDABLE
-from dupnet.find.verification import VERDICT_COLUMNS, judge, refine_offsets
+from dupnet.find.refinement import refine_offsets
+from dupnet.find.verification import VERDICT_COLUMNS, judge
 from dupnet.images.jpeg import encode_jpeg
 from dupnet.images.reading import decode
 from dupnet.network.comparison import score_pairs

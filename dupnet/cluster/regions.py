@@ -53,7 +53,7 @@ def judge_on(
 def refine_on(
     cluster: Cluster, store: Folder, images: Sequence[Image], sizes: Numbers, weights: Weights
 ) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """As :func:`judge_on`, of :func:`dupnet.find.verification.refine_offsets`."""
+    """As :func:`judge_on`, of :func:`dupnet.find.refinement.refine_offsets`."""
     return lambda pairs: _on_workers(cluster, _refine_task, pairs, store, images, sizes, weights, "refine")
 
 

@@ -21,7 +21,8 @@ from dupnet.files.workers import ProcessPool
 from dupnet.find.describe import PROCESSES_FROM, Described
 from dupnet.find.overlaps import KEY, Judge
 from dupnet.find.point_search import reader, region_judge
-from dupnet.find.verification import PAIRS_AT_A_TIME, in_order, refine_offsets
+from dupnet.find.refinement import refine_offsets
+from dupnet.find.verification import PAIRS_AT_A_TIME, in_order
 from dupnet.images.stretch import Rendering
 from dupnet.network.descriptors import Weights
 
@@ -52,7 +53,7 @@ class Portion(NamedTuple):
         return region_judge(read, self.described, self.weights, 1)(self.pairs)
 
     def refined(self) -> pd.DataFrame:
-        """See :func:`dupnet.find.verification.refine_offsets`."""
+        """See :func:`dupnet.find.refinement.refine_offsets`."""
         return refine_offsets(self.pairs, reader(self.files, self.described, self.rendering), 1)
 
 
@@ -98,7 +99,7 @@ class ByProcesses:
         return self._map(Portion.judged, pairs, few, "judge")
 
     def refine(self, pairs: pd.DataFrame, few: Judge) -> pd.DataFrame:
-        """As :func:`dupnet.find.verification.refine_offsets`."""
+        """As :func:`dupnet.find.refinement.refine_offsets`."""
         return self._map(Portion.refined, pairs, few, "refine")
 
     def _map(

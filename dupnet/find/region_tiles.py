@@ -8,8 +8,8 @@ import numpy as np
 
 from dupnet.find.lattice import describe_on_lattice
 from dupnet.find.overlaps import SCORE_DECIMALS
+from dupnet.find.region_scores import decidable_tiles, tile_scores
 from dupnet.find.regions import Image, Region, cell_corners, compare_regions
-from dupnet.find.verification import decidable_tiles, tile_scores
 from dupnet.network.comparison import decided_scores
 from dupnet.network.descriptors import Weights, describe, load_weights
 from dupnet.tiles import CELL_SIZE, SMALLEST_TILE

@@ -39,13 +39,13 @@ from dupnet.find.point_search import (
 from dupnet.find.points import find_points, needs_dense
 from dupnet.find.portions import ByProcesses
 from dupnet.find.recent import Kept, Recent
+from dupnet.find.refinement import refine_offsets
 from dupnet.find.regions import Image
 from dupnet.find.repeats import doubting
 from dupnet.find.results import Clock
 from dupnet.find.tile_index import Tiling, describe_tiles, open_tiles
 from dupnet.find.tile_search import TileSearch, search_tiles
 from dupnet.find.turns import TURNED_COLUMNS, find_turned_points
-from dupnet.find.verification import refine_offsets
 from dupnet.find.votes import EXACT_FROM, PointTable
 from dupnet.images.headers import sizes_at_the_ends
 from dupnet.images.image import MAX_PIXELS
@@ -147,7 +147,7 @@ class Run:
     def refine(
         self, proposals: pd.DataFrame, described: Described, read: Callable[[int], Image]
     ) -> pd.DataFrame:
-        """See :func:`dupnet.find.verification.refine_offsets`."""
+        """See :func:`dupnet.find.refinement.refine_offsets`."""
         here = partial(refine_offsets, read=read, workers=self.threads, progress=self.progress)
         return self._by_processes(described).refine(proposals, here)
 

@@ -23,9 +23,9 @@ from dupnet.find.matches import Pairs, packed, unpacked
 from dupnet.find.overlaps import KEY, concatenate
 from dupnet.find.point_search import region_judge
 from dupnet.find.points import CODE_LENGTH
+from dupnet.find.refinement import refine_offsets
 from dupnet.find.regions import Image
 from dupnet.find.turns import NONE
-from dupnet.find.verification import refine_offsets
 from dupnet.find.votes import PointTable, propose
 from dupnet.images.image import MAX_PIXELS
 from dupnet.images.transforms import N_TURNS, TURNS, relative_turn, turn_matrix, turned, turned_sizes

@@ -22,14 +22,12 @@ from tqdm import tqdm
 
 from dupnet.files.workers import map_in_order, n_workers, one_blas_thread
 from dupnet.find.agreement import (
-    CERTAIN,
     agreeing_share,
     covered_pixels,
     high_passed_both,
     middle,
-    refine_offset,
 )
-from dupnet.find.lattice import OnLattice, all_tiles
+from dupnet.find.lattice import OnLattice
 from dupnet.find.overlaps import (
     AGREEING_SHARE,
     ALTERED,
@@ -41,21 +39,18 @@ from dupnet.find.overlaps import (
     SCORE_DECIMALS,
     UNDECIDABLE,
 )
+from dupnet.find.region_scores import agreeing_shares, score_tiles
 from dupnet.find.regions import Compared, Image, Region, common_region, compare_regions
 from dupnet.find.small_regions import SMALL_CELLS, SMALL_SIDE, is_misplaced, pixels_agree
 from dupnet.find.votes import EXACT_FROM
-from dupnet.network.comparison import decided_scores
-from dupnet.network.descriptors import Weights, join_cells, load_weights
-from dupnet.tiles import CELL_SIZE, MIN_EVIDENCE_CELLS
+from dupnet.network.descriptors import Weights, load_weights
+from dupnet.tiles import CELL_SIZE
 
 __all__ = [
     "VERDICT_COLUMNS",
     "PAIRS_AT_A_TIME",
-    "decidable_tiles",
     "in_order",
     "judge",
-    "refine_offsets",
-    "tile_scores",
 ]
 
 Mask = npt.NDArray[np.bool_]
@@ -71,13 +66,6 @@ VERDICT_COLUMNS = tuple(_KINDS)
 
 PAIRS_AT_A_TIME = 64
 """Pairs judged together. Fixed, for the last digits of a score depend on what it is computed beside."""
-
-REFINED_BY = 3
-"""How far in pixels an offset of few votes may be off: points agree to within so much."""
-
-ALTERED_TILE = 4
-"""Side in cells of the tiles by which ground agrees in spite of an alteration: 128 px, of which another day
-was accepted in 0 of 3,579."""
 
 ALTERED_SHARE = 2 / 3
 """Share of the cells with evidence that such tiles must cover. Two copies, 256 px and wider, of which one was
@@ -96,16 +84,9 @@ reached 0.91."""
 LONGEST_ASKED = 512
 """Side in pixels of the middle of a region whose windows are asked; a larger one has room for tiles."""
 
-ALTERED_CELLS = 32
-"""Cells with evidence that it takes: two tiles apart."""
-
 COVERED_PIXELS = 2 * CELL_SIZE**2
 """Pixels from which on an image was altered that covers them, by a collar or a frame, where the other shows
 ground."""
-
-TILES_AT_A_TIME = 2048
-"""Tiles of several regions that are scored together so: few calls for many small regions, and of a large one
-no more than it has."""
 
 REVISIT_VOTES = 8
 """Votes for one offset from which on two images that the network refuses show the same ground."""
@@ -164,9 +145,10 @@ def judge(
         (pairs[PLACE[1:]] if "group" in pairs else pairs[KEY[2:]] * 0).to_numpy(np.int64)[order],
         pairs["n_votes"].to_numpy(np.int64)[order] if "n_votes" in pairs else None,
     )
-    judged = partial(
-        _judge_part, shapes=np.asarray(shapes, np.int64), read=read, cells=cells, weights=weights
+    by_tiles = partial(
+        _judged_by_tiles, shapes=np.asarray(shapes, np.int64), read=read, cells=cells, weights=weights
     )
+    judged = partial(_judge_part, by_tiles=by_tiles, weights=weights)
     parts = (wanted.part(at) for at in range(0, len(pairs), PAIRS_AT_A_TIME))
     with one_blas_thread():
         bar = tqdm(total=len(pairs), desc="judge", unit="pair", disable=not progress)
@@ -193,31 +175,6 @@ class _Wanted(NamedTuple):
     def part(self, start: int) -> _Wanted:
         rows = slice(start, start + PAIRS_AT_A_TIME)
         return _Wanted(self.keys[rows], self.places[rows], None if self.votes is None else self.votes[rows])
-
-
-def refine_offsets(
-    pairs: pd.DataFrame, read: Callable[[int], Image], workers: int | None = None, progress: bool = False
-) -> pd.DataFrame:
-    """Move offsets of few votes to where the images agree best, up to :data:`REFINED_BY` px away.
-
-    ``pairs`` with ``n_votes``, and ``read``, as for :func:`judge`. Offsets of :data:`EXACT_FROM` votes and
-    more are exact, and stay; so do those of regions too narrow, or too flat, to correlate.
-    """
-    few = np.flatnonzero(pairs["n_votes"].to_numpy(np.int64) < EXACT_FROM)
-    few = few[in_order(pairs.iloc[few])]
-
-    def refined(key: list[int]) -> tuple[int, int]:
-        one, two, y, x = key
-        found = refine_offset(read(one), read(two), y, x, REFINED_BY)
-        is_better = found and found.correlation > max(found.proposed, CERTAIN)
-        return (found.y_offset, found.x_offset) if found and is_better else (y, x)
-
-    offsets = pairs[KEY[2:]].to_numpy(np.int64, copy=True)
-    keys = pairs[KEY].to_numpy(np.int64)[few].tolist()
-    moved = map_in_order(refined, keys, n_workers(workers))
-    bar = tqdm(moved, total=len(keys), desc="refine", unit="pair", disable=not progress)
-    offsets[few] = np.array(list(bar)).reshape(-1, 2)
-    return pairs.assign(y_offset=offsets[:, 0], x_offset=offsets[:, 1])
 
 
 def in_order(pairs: pd.DataFrame) -> Numbers:
@@ -266,13 +223,9 @@ class _Part:
 
 
 def _judge_part(
-    wanted: _Wanted,
-    shapes: Numbers,
-    read: Callable[[int], Image],
-    cells: Callable[[int, tuple[int, int]], OnLattice],
-    weights: Weights,
+    wanted: _Wanted, by_tiles: Callable[[_Wanted], _Part], weights: Weights
 ) -> dict[str, npt.NDArray[Any]]:
-    part = _judged_by_tiles(wanted, shapes, read, cells, weights)
+    part = by_tiles(wanted)
     _refuse_by_pixels(part)
     _find_covered(part)
     _find_altered(part, weights)
@@ -299,7 +252,7 @@ def _judged_by_tiles(
         lattices.append((partial(cells, one, phase), partial(cells, two, other)))
         phases.append(phase)
     compared = compare_regions(regions, images, lattices, phases, weights)
-    n_tiles, n_decidable, n_differing, score = _score_tiles(compared, weights)
+    n_tiles, n_decidable, n_differing, score = score_tiles(compared, weights)
     verdict = np.full(len(regions), DUPLICATE, object)
     verdict[n_decidable == 0] = UNDECIDABLE
     verdict[n_differing > 0] = REFUSED
@@ -345,7 +298,7 @@ def _find_covered(part: _Part) -> None:
 def _find_altered(part: _Part, weights: Weights) -> None:
     """Call those altered that the network refused for some tiles, while most of the ground agrees."""
     refused = part.having(REFUSED, ~part.misplaced)
-    for number, share in zip(refused, _agreeing_shares(part.compared, refused, weights), strict=True):
+    for number, share in zip(refused, agreeing_shares(part.compared, refused, weights), strict=True):
         region, images = part.regions[number], part.images[number]
         if share < ALTERED_SHARE and part.votes[number] >= EXACT_FROM:
             asked = middle(region, LONGEST_ASKED, LONGEST_ASKED)
@@ -356,68 +309,3 @@ def _find_altered(part: _Part, weights: Weights) -> None:
                 share = windows
         if share >= ALTERED_SHARE and not is_misplaced(region, images):
             part.verdict[number], part.score[number] = ALTERED, share
-
-
-def _score_tiles(
-    compared: Compared, weights: Weights
-) -> tuple[Numbers, Numbers, Numbers, npt.NDArray[np.float64]]:
-    """Of each region how many tiles there are, can be judged, and differ; the lowest score, NaN if none."""
-    n = len(compared.tiles)
-    counts = np.zeros((3, n), np.int64)
-    lowest = np.full(n, np.nan)
-    by_size: dict[int, list[tuple[int, Numbers]]] = {}
-    for number, of_region in enumerate(compared.tiles):
-        for tiles in of_region:
-            if len(tiles):
-                by_size.setdefault(tiles.shape[1], []).append((number, tiles))
-    for size in sorted(by_size):
-        owner = np.repeat([number for number, _ in by_size[size]], [len(tiles) for _, tiles in by_size[size]])
-        tiles = np.concatenate([tiles for _, tiles in by_size[size]]) + compared.starts[owner][:, None]
-        decidable = decidable_tiles(compared, tiles)
-        scores = np.full(len(owner), np.nan)
-        scores[decidable] = tile_scores(compared, tiles[decidable], weights)
-        np.add.at(counts[0], owner, 1)
-        np.add.at(counts[1], owner, ~np.isnan(scores))
-        np.add.at(counts[2], owner, scores < weights.threshold)
-        np.fmin.at(lowest, owner, scores)
-    return counts[0], counts[1], counts[2], lowest
-
-
-def tile_scores(compared: Compared, tiles: Numbers, weights: Weights) -> npt.NDArray[np.float32]:
-    """Scores (n_tiles,) of tiles (n_tiles, cells) of all regions, NaN where the images show too little of the
-    same ground to judge by."""
-    if not len(tiles):
-        return np.zeros(0, np.float32)
-    first, second = (join_cells(data[tiles]) for data in (compared.data1, compared.data2))
-    return decided_scores(first, second, weights, workers=1)
-
-
-def decidable_tiles(compared: Compared, tiles: Numbers) -> Mask:
-    """Which tiles carry evidence in each of the two images; the others need no score."""
-    first, second = (
-        evidence[tiles].sum(axis=1) >= MIN_EVIDENCE_CELLS
-        for evidence in (compared.evidence1, compared.evidence2)
-    )
-    return np.asarray(first & second)
-
-
-def _agreeing_shares(compared: Compared, numbers: list[int], weights: Weights) -> list[float]:
-    """Of each of these regions the share of its cells with evidence that lie in a 128 px tile that agrees;
-    zero if they are few."""
-    seen = compared.evidence1 & compared.evidence2
-    agrees = np.zeros(len(seen), bool)
-    blocks, waiting, n_waiting = [], [], 0
-    for number in numbers:
-        rows, cols = compared.blocks[number]
-        block = slice(compared.starts[number], compared.starts[number] + rows * cols)
-        blocks.append(block)
-        if min(rows, cols) >= ALTERED_TILE and np.count_nonzero(seen[block]) >= ALTERED_CELLS:
-            waiting.append(all_tiles(rows, cols, ALTERED_TILE) + block.start)
-            n_waiting += len(waiting[-1])
-        if waiting and (n_waiting >= TILES_AT_A_TIME or number == numbers[-1]):
-            tiles = np.concatenate(waiting)
-            tiles = tiles[decidable_tiles(compared, tiles)]
-            agrees[tiles[tile_scores(compared, tiles, weights) >= weights.threshold]] = True
-            waiting, n_waiting = [], 0
-    agrees &= seen
-    return [float(agrees[block].sum() / max(1, int(seen[block].sum()))) for block in blocks]
