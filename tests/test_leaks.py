@@ -189,7 +189,7 @@ def test_a_revisit_that_agrees_in_most_of_its_ground_is_not_passed_over_in_silen
         seen = audit(splits_table("train", "test"), result)
         assert not seen.leaks
         assert (", but 1 pairs to look at: see the notes. Searched" in seen.verdict()) == said
-        assert any("1 of these agree to the pixel in most of" in limit for limit in seen.limits()) == said
+        assert any("1 of these agree in most of their ground" in limit for limit in seen.limits()) == said
 
 
 def test_contradicted_overlaps_are_listed_and_not_counted():

@@ -117,8 +117,8 @@ class Audit:
             )
         if self.n_alike:
             said.append(
-                f"{self.n_alike} of these agree to the pixel in most of their ground, as a copy does that "
-                f"was edited or marked: look at them (`{AGREEING_SHARE}` from {ALIKE_SHARE} in revisits.csv)"
+                f"{self.n_alike} of these agree in most of their ground, as a copy does that was edited or "
+                f"marked: look at them (`{AGREEING_SHARE}` from {ALIKE_SHARE} in revisits.csv)"
             )
         return said
 
